@@ -1,0 +1,1 @@
+"""ADIT moves medical imaging studies between systems that speak DICOM, provably complete."""

@@ -1,0 +1,1 @@
+"""DICOM nodes behind one interface: find, fetch, store, verify, probe."""

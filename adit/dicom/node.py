@@ -1,0 +1,176 @@
+"""The interface of every DICOM node, and the values that cross it.
+
+Implemented by `dimse` and `folder`; called by `adit.transfer` and the command line. Everything that
+goes wrong is raised as `TransferFault`, naming the node, the instance where there is one, and the cure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import BinaryIO, Protocol
+
+from pydicom import Dataset
+
+from adit.model.outcome import Fault
+
+
+class Level(StrEnum):
+    """Query/Retrieve levels (PS3.4 C.3)."""
+
+    PATIENT = "PATIENT"
+    STUDY = "STUDY"
+    SERIES = "SERIES"
+    IMAGE = "IMAGE"
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What to look for: matching keys by DICOM keyword, and keywords to return besides.
+
+    Values use DICOM's matching (PS3.4 C.2.2.2): `*` and `?`, ranges with `-`, lists with a
+    backslash. `limit` counts answers after all filters.
+    """
+
+    level: Level
+    keys: Mapping[str, str] = field(default_factory=dict)
+    returning: tuple[str, ...] = ()
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to fetch: a study, one of its series, or named instances of a series."""
+
+    study_instance_uid: str
+    patient_id: str | None = None
+    series_instance_uid: str | None = None
+    sop_instance_uids: tuple[str, ...] | None = None
+    sop_class_uids: frozenset[str] = frozenset()  # what the plan announced; empty if unknown
+
+
+class Instance(Protocol):
+    """One received instance: its identity and its encoded data set (no file meta), never decoded.
+
+    Lives in memory when small, in a spool file when big; `close` frees either and may be called twice.
+    """
+
+    @property
+    def study_instance_uid(self) -> str: ...
+    @property
+    def series_instance_uid(self) -> str: ...
+    @property
+    def sop_class_uid(self) -> str: ...
+    @property
+    def sop_instance_uid(self) -> str: ...
+    @property
+    def transfer_syntax_uid(self) -> str: ...
+    @property
+    def size(self) -> int:
+        """Length of the encoded data set in bytes."""
+        ...
+
+    def open(self) -> BinaryIO:
+        """A fresh reader at the first byte of the encoded data set."""
+        ...
+
+    def close(self) -> None: ...
+
+
+Deliver = Callable[[Instance], None]
+"""Takes an instance over; blocks while there is no room. Raises TransferFault to refuse it, which
+makes the node tell the source so (0xA700) and go on, or stop when the fault names no instance."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchReport:
+    """The source's own final word on a fetch, as it stands in the last response (PS3.4 C.4.3.1.4)."""
+
+    road: str
+    completed: int
+    failed: int
+    warning: int
+    failed_sop_instance_uids: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()  # what the final status means; empty when it is plain success
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The destination's acknowledgement of one instance."""
+
+    sop_instance_uid: str
+    series_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str  # as delivered
+    size: int  # bytes of the encoded data set as delivered
+    sha256: str  # hex, of the encoded data set as delivered
+    location: str | None = None
+    warning: Fault | None = None  # a DIMSE warning status 0xB000, 0xB006, 0xB007
+
+
+class StoreChannel(Protocol):
+    """One road to the destination (one association, say). Used by one thread at a time."""
+
+    def store(self, instance: Instance) -> Stored:
+        """Delivers one instance and waits for the acknowledgement.
+
+        Raises TransferFault: with `sop_instance_uid` set, this instance was refused and the channel
+        can go on; without, the channel is dead.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What the destination says, asked again, about one instance that it acknowledged."""
+
+    sop_instance_uid: str
+    present: bool
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a node answered when it was asked what it can do."""
+
+    reachable: bool
+    services: tuple[str, ...] = ()  # by adit.model.dicom_node.Service's names, or "Read", "Write" of a folder
+    detail: Mapping[str, str] = field(default_factory=dict)
+    fault: Fault | None = None
+
+
+class Node(Protocol):
+    """A place to find studies, fetch them from, send them to. Calls may come from several threads."""
+
+    @property
+    def name(self) -> str: ...
+
+    def find(self, query: Query) -> Iterator[Dataset]:
+        """Answers one by one; each is a match by all of the query's keys, whatever the peer filtered."""
+        ...
+
+    def fetch(self, wanted: Wanted, deliver: Deliver) -> FetchReport:
+        """Hands every instance to `deliver` and returns the source's final word, good or bad."""
+        ...
+
+    def open_store(self, sop_class_uids: Collection[str]) -> StoreChannel:
+        """A new channel; `sop_class_uids` are the classes to be ready for (more may follow)."""
+        ...
+
+    @property
+    def can_verify(self) -> bool:
+        """Whether the node can be asked what it holds."""
+        ...
+
+    def verify(self, study_instance_uid: str, stored: Sequence[Stored]) -> Iterator[Proof]:
+        """One proof for each of `stored`, from the node's own answer (C-FIND, or the file read again)."""
+        ...
+
+    def probe(self) -> Probe: ...
+
+    def interrupt(self) -> None:
+        """Ends every call in progress soon, with TransferFault(INTERRUPTED); thread-safe, for good."""
+        ...

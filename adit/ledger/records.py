@@ -1,0 +1,217 @@
+"""What the ledger tells its callers, as plain values; rows never leave it.
+
+Read by the dispatcher's decisions (which are pure functions of these) and by the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from uuid import UUID
+
+from adit.model.assignment import Assignment, Report, Share
+from adit.model.dicom_node import DicomNode
+from adit.model.outcome import Fault
+from adit.model.state import JobState, TaskState
+from adit.model.transfer_job import TransferJob
+
+NodeKey = tuple[str, str]
+"""Namespace and name of a DicomNode."""
+
+
+class Applied(StrEnum):
+    CREATED = "created"
+    CONFIGURED = "configured"
+    UNCHANGED = "unchanged"
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A job as it was applied, and where its life stands."""
+
+    id: UUID
+    job: TransferJob
+    created_at: datetime
+    expanded_at: datetime | None
+    ended_at: datetime | None  # when its last task ended; None while any is open
+    refusal: Fault | None  # why it was not accepted; such a job never runs
+
+    @property
+    def deadline(self) -> datetime | None:
+        """When whatever has not ended fails."""
+        seconds = self.job.spec.deadline_seconds
+        return None if seconds is None else self.created_at + timedelta(seconds=seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSeed:
+    """One task to be: what expansion makes of one line of a selection."""
+
+    study_instance_uid: str
+    patient_id: str | None = None
+    series_instance_uids: tuple[str, ...] | None = None
+    pseudonym: str | None = None
+
+
+# --- admission: what the dispatcher's `admit` decision sees and answers ---
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLoad:
+    """A node and what running attempts hold of its budget, as source and destination together."""
+
+    node: DicomNode
+    tasks: int
+    associations: int
+    queries_per_second: float
+    bytes_per_second: int
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A job with tasks that are due now (not suspended, not cancelled, expanded or expanding)."""
+
+    record: JobRecord
+    due: int  # pending tasks whose not_before has passed, counted up to a few hundred
+    running: int  # unsettled attempts of this job
+    source: NodeKey
+    destination: NodeKey
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionSnapshot:
+    """Taken and used under one transaction's lock, so that two dispatchers never overbook a node."""
+
+    now: datetime
+    candidates: tuple[Candidate, ...]
+    nodes: Mapping[NodeKey, NodeLoad]
+    owner_running: Mapping[str, int]  # unsettled attempts by owner
+    total_running: int
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Leave for one job to start one task, with these shares."""
+
+    job_id: UUID
+    source_share: Share
+    destination_share: Share
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A claimed task: the attempt exists and is committed; now it must be launched."""
+
+    assignment: Assignment
+
+
+# --- running and ended attempts ---
+
+
+@dataclass(frozen=True, slots=True)
+class RunningAttempt:
+    """An attempt that has not ended, as far as the ledger knows."""
+
+    attempt_id: int
+    token: UUID
+    task_id: int
+    job_id: UUID
+    claimed_at: datetime
+    begun_at: datetime | None  # when the worker first reported
+    heartbeat_at: datetime | None
+    reference: str | None  # the launcher's name for it: written by the worker itself when it begins
+    stop_requested_at: datetime | None
+    deadline: datetime | None
+    terminate: bool  # the job's cancel is Terminate
+
+
+@dataclass(frozen=True, slots=True)
+class EndedAttempt:
+    """An attempt with a report, not yet settled; everything the `settle` decision needs."""
+
+    attempt_id: int
+    task_id: int
+    job_id: UUID
+    number: int
+    report: Report
+    counted_attempts: int  # this one included, those lost to infrastructure not
+    infrastructure_faults: int  # this one included if it is one
+    bugs: int  # attempts of this task that ended as Bug, this one included
+    job: TransferJob
+    job_created_at: datetime
+    # from the instance rows, not from the worker's word:
+    expected: int
+    verified: int
+    stored: int  # stored or verified
+    faulty: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What becomes of a task after an attempt: the `settle` decision's answer."""
+
+    state: TaskState  # PENDING means: try again at `not_before`
+    not_before: datetime | None = None
+    message: str = ""
+    fault: Fault | None = None
+
+
+# --- reporting ---
+
+
+@dataclass(frozen=True, slots=True)
+class FaultCount:
+    code: str
+    count: int
+    example: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobSummary:
+    record: JobRecord
+    state: JobState
+    message: str
+    tasks: Mapping[TaskState, int]
+    expected: int
+    received: int
+    stored: int
+    verified: int
+    bytes_stored: int
+    started_at: datetime | None
+    failures: tuple[FaultCount, ...] = ()  # the three most frequent
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRecord:
+    id: int
+    job_id: UUID
+    study_instance_uid: str
+    series_instance_uids: tuple[str, ...] | None
+    state: TaskState
+    attempts: int
+    not_before: datetime | None
+    message: str
+    fault: Fault | None
+    expected: int
+    received: int
+    stored: int
+    verified: int
+    bytes_stored: int
+    digest: str | None  # over its instances, kept when their rows are dropped
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class EventRecord:
+    """One line of a task's structured log."""
+
+    task_id: int
+    attempt_number: int | None
+    at: datetime
+    level: str  # info, warning, error
+    code: str
+    message: str
+    detail: Mapping[str, object] = field(default_factory=dict)

@@ -1,0 +1,76 @@
+"""What every custom resource has: apiVersion, kind, metadata, and the strictness of our models.
+
+Base of TransferJob and DicomNode; read from YAML by `adit.model.manifest_file`, written as CRDs by
+`adit.model.crd`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic.alias_generators import to_camel
+
+from adit.model.identifiers import Name
+
+GROUP: Final = "adit.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+
+
+class Rule(BaseModel):
+    """One CEL rule of a CRD (`x-kubernetes-validations`) and the message users see."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rule: str
+    message: str
+    field_path: str | None = None
+
+
+class Strict(BaseModel):
+    """A part of a resource: immutable, camelCase outside, no unknown fields.
+
+    `rules` are the CEL rules of this object in the CRD; each has a twin among the model's
+    validators, and a test holds the two to the same verdicts.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, str_strip_whitespace=False
+    )
+    rules: ClassVar[tuple[Rule, ...]] = ()
+
+
+_Text = Annotated[str, StringConstraints(max_length=256 * 1024)]
+
+
+class ObjectMeta(BaseModel):
+    """The part of Kubernetes' ObjectMeta that we read; what else a server adds is not ours."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
+
+    name: Name
+    namespace: Name = "default"
+    uid: Annotated[str, StringConstraints(max_length=64)] | None = None
+    generation: int | None = None
+    labels: dict[str, _Text] = Field(default_factory=dict)
+    annotations: dict[str, _Text] = Field(default_factory=dict)
+
+
+class Resource(BaseModel):
+    """One custom resource as it stands in a file or in the API server."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+    api_version: Literal["adit.dev/v1alpha1"] = "adit.dev/v1alpha1"
+    metadata: ObjectMeta
+    status: dict[str, Any] | None = Field(default=None, description="Written by the operator; ignored on input.")
+
+    rules: ClassVar[tuple[Rule, ...]] = ()
+    plural: ClassVar[str]
+    short_names: ClassVar[tuple[str, ...]]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Namespace and name."""
+        return self.metadata.namespace, self.metadata.name
