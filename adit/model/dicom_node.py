@@ -6,10 +6,10 @@ from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from adit.model.identifiers import AETitle, Hostname, Name, Quantity
-from adit.model.resource import Resource, Rule, Strict
+from adit.model.identifiers import AbsolutePath, AETitle, Hostname, Name, Quantity, TimeOfDay, TimeZoneName
+from adit.model.resource import SET, Resource, Rule, Strict, once_each
 
 
 class Service(StrEnum):
@@ -42,7 +42,7 @@ class TLS(Strict):
     names them: a projected Secret in a pod, a folder `<secrets>/<secretName>/` on one machine.
     """
 
-    secret_name: Name
+    secret_name: Name = Field(description="Where the certificates are: a Secret's name.")
     server_name: Hostname | None = Field(
         default=None, description="The name that the peer's certificate must bear; the host if absent."
     )
@@ -51,37 +51,61 @@ class TLS(Strict):
 class Timeouts(Strict):
     """How long to wait for a DIMSE peer, in seconds."""
 
-    connect_seconds: Annotated[int, Field(ge=1, le=600)] = 10
-    acse_seconds: Annotated[int, Field(ge=1, le=600)] = 60
-    dimse_seconds: Annotated[int, Field(ge=1, le=86400)] = 60
-    network_seconds: Annotated[int, Field(ge=1, le=86400)] = 120
+    connect_seconds: Annotated[int, Field(ge=1, le=600)] = Field(
+        default=10, description="For the TCP connection to be made."
+    )
+    acse_seconds: Annotated[int, Field(ge=1, le=600)] = Field(
+        default=60, description="For the association to be accepted or released (PS3.8 ARTIM)."
+    )
+    dimse_seconds: Annotated[int, Field(ge=1, le=86400)] = Field(
+        default=60, description="For the next DIMSE message of an operation."
+    )
+    network_seconds: Annotated[int, Field(ge=1, le=86400)] = Field(
+        default=120, description="For any byte at all on an open association."
+    )
 
 
 class Dimse(Strict):
     """A peer that speaks DIMSE over TCP (PS3.7, PS3.8)."""
 
-    ae_title: AETitle
-    calling_ae_title: AETitle = "ADIT"
-    host: Hostname
-    port: Annotated[int, Field(ge=1, le=65535)]
-    tls: TLS | None = None
-    services: Annotated[tuple[Service, ...], Field(min_length=1, max_length=8)] = DEFAULT_SERVICES
-    timeouts: Timeouts = Timeouts()
+    ae_title: AETitle = Field(description="The peer's AE title, which we call.")
+    calling_ae_title: AETitle = Field(default="ADIT", description="Our AE title towards this peer.")
+    host: Hostname = Field(description="Where it listens: a host name, an IPv4 or an IPv6 address.")
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(description="The TCP port on which it listens.")
+    tls: TLS | None = Field(default=None, description="TLS towards this peer; plain TCP if absent.")
+    services: Annotated[tuple[Service, ...], Field(min_length=1, max_length=8, json_schema_extra=SET)] = Field(
+        default=DEFAULT_SERVICES,
+        description="What the peer offers. Without a Find service no arrival can be proven: a warning at best.",
+    )
+    timeouts: Timeouts = Field(default=Timeouts(), description="How long to wait for the peer.")
+
+    @field_validator("services")
+    @classmethod
+    def _each_once(cls, value: tuple[Service, ...]) -> tuple[Service, ...]:
+        return once_each(value)
 
 
 class Folder(Strict):
     """A folder of DICOM files, on a disk that the worker sees."""
 
-    path: Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^/[^\x00]*$")]
+    path: AbsolutePath = Field(description="The folder's absolute path; it must exist.")
 
 
 class Limits(Strict):
     """What a node may be asked for at once, by all tasks together; absent means no limit."""
 
-    tasks: Annotated[int, Field(ge=1, le=500)] = 4
-    associations: Annotated[int, Field(ge=1, le=500)] = 8
-    queries_per_second: Annotated[int, Field(ge=1, le=1000)] | None = None
-    bytes_per_second: Quantity | None = None
+    tasks: Annotated[int, Field(ge=1, le=500)] = Field(
+        default=4, description="How many tasks may use the node at once."
+    )
+    associations: Annotated[int, Field(ge=1, le=500)] = Field(
+        default=8, description="How many associations may be open at once, all tasks together."
+    )
+    queries_per_second: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        default=None, description="How many queries may be sent each second."
+    )
+    bytes_per_second: Quantity | None = Field(
+        default=None, description="How many bytes may be moved each second, such as 50Mi."
+    )
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -95,14 +119,14 @@ class Limits(Strict):
     def _one_association_each(self) -> Limits:
         if self.associations < self.tasks:
             raise ValueError(
-                f"associations must be at least tasks: each task needs one (associations {self.associations}, tasks {self.tasks})"
+                "associations must be at least tasks: each task needs one "
+                f"(associations {self.associations}, tasks {self.tasks})"
             )
         return self
 
 
 Weekday = Literal["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
 WEEKDAYS: tuple[Weekday, ...] = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-TimeOfDay = Annotated[str, StringConstraints(max_length=5, pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$")]
 
 
 class Window(Strict):
@@ -112,15 +136,24 @@ class Window(Strict):
     it begins. `from` may not be 24:00.
     """
 
-    days: Annotated[tuple[Weekday, ...], Field(min_length=1, max_length=7)] = WEEKDAYS
-    from_: Annotated[TimeOfDay, Field(alias="from")]
-    to: TimeOfDay
-    time_zone: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_+/-]+$")] = "Etc/UTC"
+    days: Annotated[tuple[Weekday, ...], Field(min_length=1, max_length=7, json_schema_extra=SET)] = Field(
+        default=WEEKDAYS, description="The days on which the window begins."
+    )
+    from_: TimeOfDay = Field(alias="from", description="When it begins, such as 20:00.")
+    to: TimeOfDay = Field(description="When it ends; on the next day, if that is not after `from`.")
+    time_zone: TimeZoneName = Field(
+        default="Etc/UTC", description="The IANA time zone of the wall clock, such as Europe/Berlin."
+    )
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(rule="self.__from__ != '24:00'", message="from must be before 24:00", field_path=".from"),
-        Rule(rule="self.__from__ != self.to", message="from and to must differ", field_path=".to"),
+        Rule(rule="self.from != '24:00'", message="from must be before 24:00", field_path=".from"),
+        Rule(rule="self.from != self.to", message="from and to must differ", field_path=".to"),
     )
+
+    @field_validator("days")
+    @classmethod
+    def _each_once(cls, value: tuple[Weekday, ...]) -> tuple[Weekday, ...]:
+        return once_each(value)
 
     @field_validator("time_zone")
     @classmethod
@@ -136,17 +169,21 @@ class Window(Strict):
         if self.from_ == "24:00":
             raise ValueError("from must be before 24:00")
         if self.from_ == self.to:
-            raise ValueError("from and to must differ")
+            raise ValueError(f"from and to must differ (both are {self.to})")
         return self
 
 
 class DicomNodeSpec(Strict):
-    dimse: Dimse | None = None
-    folder: Folder | None = None
-    limits: Limits = Limits()
-    windows: Annotated[tuple[Window, ...], Field(max_length=21)] = Field(
-        default=(), description="When tasks may start; always, if empty."
+    """Exactly one of `dimse` and `folder` says what kind of node it is."""
+
+    dimse: Dimse | None = Field(default=None, description="A peer that speaks DIMSE over TCP (PS3.7, PS3.8).")
+    folder: Folder | None = Field(default=None, description="A folder of DICOM files, on a disk that the worker sees.")
+    limits: Limits = Field(
+        default=Limits(), description="What the node may be asked for at once, by all tasks together."
     )
+    windows: Annotated[
+        tuple[Window, ...], Field(max_length=21, json_schema_extra={"x-kubernetes-list-type": "atomic"})
+    ] = Field(default=(), description="When tasks may start, each week; always, if empty.")
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -163,6 +200,8 @@ class DicomNodeSpec(Strict):
 
 
 class DicomNode(Resource):
+    """A place to find studies, fetch them from and send them to, with its own budget."""
+
     kind: Literal["DicomNode"] = "DicomNode"
     spec: DicomNodeSpec
 

@@ -13,45 +13,81 @@ from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandle
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+_UID: Final = r"^(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*$"
+_TOLERANT_UID: Final = r"^[0-9]+(\.[0-9]+)*$"
+_AE_TITLE: Final = r"^[!-\[\]-~]([ -\[\]-~]*[!-\[\]-~])?$"
+_PATIENT_ID: Final = r"^[^\\*?\x00-\x1f\x7f]+$"
+_LONG_STRING: Final = r"^[^\\\x00-\x1f\x7f]+$"
+_NAME: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+_HOSTNAME: Final = r"^([A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)$"
+_PATH: Final = r"^/[^\x00]*$"
+_TIME_OF_DAY: Final = r"^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$"
+_TIME_ZONE: Final = r"^[A-Za-z0-9_+/-]+$"
+
+RULE_OF_PATTERN: Final = {
+    _UID: "must be a DICOM UID: numbers joined by dots, none with a leading zero (PS3.5 section 9.1)",
+    _TOLERANT_UID: "must be a DICOM UID: numbers joined by dots (PS3.5 section 9.1)",
+    _AE_TITLE: "must be an AE title: ASCII without backslash, no space at either end (PS3.5 VR AE)",
+    _PATIENT_ID: "must be a PatientID without wildcards, backslash or control characters (PS3.5 VR LO)",
+    _LONG_STRING: "must be a text without backslash or control characters (PS3.5 VR LO)",
+    _NAME: "must be a Kubernetes name: lower case letters, digits and '-', a letter or digit at both ends (RFC 1123)",
+    _HOSTNAME: "must be a host name, an IPv4 or an IPv6 address",
+    _PATH: "must be an absolute path, beginning with '/'",
+    _TIME_OF_DAY: "must be a time of day from 00:00 to 24:00, written HH:MM",
+    _TIME_ZONE: "must be the name of an IANA time zone, such as Europe/Berlin",
+}
+"""What each pattern means to people; `adit.model.manifest_file` says it instead of the pattern."""
+
 UID = Annotated[
     str,
-    StringConstraints(min_length=1, max_length=64, pattern=r"^(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*$"),
+    StringConstraints(min_length=1, max_length=64, pattern=_UID),
     Field(description="A DICOM UID (PS3.5 section 9.1)."),
 ]
 # Real PACSs hold UIDs with leading zeros in a component; a selection must be able to name them.
 StudyUID = Annotated[
     str,
-    StringConstraints(min_length=1, max_length=64, pattern=r"^[0-9]+(\.[0-9]+)*$"),
+    StringConstraints(min_length=1, max_length=64, pattern=_TOLERANT_UID),
     Field(description="A DICOM UID (PS3.5 section 9.1); leading zeros are tolerated."),
 ]
 AETitle = Annotated[
     str,
-    StringConstraints(min_length=1, max_length=16, pattern=r"^[!-\[\]-~]([ -\[\]-~]*[!-\[\]-~])?$"),
+    StringConstraints(min_length=1, max_length=16, pattern=_AE_TITLE),
     Field(description="An application entity title (PS3.5 VR AE): at most 16 characters."),
 ]
 PatientID = Annotated[
     str,
-    StringConstraints(min_length=1, max_length=64, pattern=r"^[^\\*?\x00-\x1f\x7f]+$"),
+    StringConstraints(min_length=1, max_length=64, pattern=_PATIENT_ID),
     Field(description="A PatientID (VR LO), without wildcards, backslash or control characters."),
 ]
 LongString = Annotated[
     str,
-    StringConstraints(min_length=1, max_length=64, pattern=r"^[^\\\x00-\x1f\x7f]+$"),
+    StringConstraints(min_length=1, max_length=64, pattern=_LONG_STRING),
     Field(description="A text (VR LO): at most 64 characters, no backslash, no control characters."),
 ]
 Name = Annotated[
     str,
-    StringConstraints(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"),
+    StringConstraints(min_length=1, max_length=63, pattern=_NAME),
     Field(description="A Kubernetes object's name (RFC 1123 label)."),
 ]
 Hostname = Annotated[
     str,
-    StringConstraints(
-        min_length=1,
-        max_length=253,
-        pattern=r"^([A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)$",
-    ),
+    StringConstraints(min_length=1, max_length=253, pattern=_HOSTNAME),
     Field(description="A host name, IPv4 or IPv6 address."),
+]
+AbsolutePath = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=1024, pattern=_PATH),
+    Field(description="An absolute path."),
+]
+TimeOfDay = Annotated[
+    str,
+    StringConstraints(max_length=5, pattern=_TIME_OF_DAY),
+    Field(description="A time of day from 00:00 to 24:00."),
+]
+TimeZoneName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=64, pattern=_TIME_ZONE),
+    Field(description="The name of an IANA time zone."),
 ]
 
 _QUANTITY: Final = re.compile(r"^([0-9]+(?:\.[0-9]+)?)(Ki|Mi|Gi|Ti|k|M|G|T)?$")
@@ -73,7 +109,7 @@ def bytes_of(quantity: str | int) -> int:
 
     Raises ValueError when it is not a positive quantity.
     """
-    match = _QUANTITY.match(str(quantity))
+    match = _QUANTITY.fullmatch(str(quantity))
     if match is None:
         raise ValueError("must be a number with an optional suffix k, M, G, T, Ki, Mi, Gi or Ti, such as 50Mi")
     number = int(float(match[1]) * _FACTORS[match[2]])

@@ -6,7 +6,7 @@ Base of TransferJob and DicomNode; read from YAML by `adit.model.manifest_file`,
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
@@ -28,6 +28,17 @@ class Rule(BaseModel):
     field_path: str | None = None
 
 
+def _write_rules(schema: dict[str, Any], model: type[Any]) -> None:
+    """Adds a model's CEL rules to its JSON schema, in Kubernetes' words."""
+    rules: tuple[Rule, ...] = model.rules
+    if rules:
+        schema["x-kubernetes-validations"] = [
+            {"rule": rule.rule, "message": rule.message}
+            | ({"fieldPath": rule.field_path} if rule.field_path is not None else {})
+            for rule in rules
+        ]
+
+
 class Strict(BaseModel):
     """A part of a resource: immutable, camelCase outside, no unknown fields.
 
@@ -36,9 +47,30 @@ class Strict(BaseModel):
     """
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, str_strip_whitespace=False
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        populate_by_name=True,
+        str_strip_whitespace=False,
+        json_schema_extra=_write_rules,
     )
     rules: ClassVar[tuple[Rule, ...]] = ()
+
+
+SET: Final[dict[str, Any]] = {"x-kubernetes-list-type": "set"}
+"""Marks a list in which no value stands twice; `once_each` is its twin for the models."""
+
+Item = TypeVar("Item")
+
+
+def once_each(values: tuple[Item, ...]) -> tuple[Item, ...]:
+    """The values, if none stands twice. Raises ValueError naming the first that does."""
+    seen: set[Item] = set()
+    for value in values:
+        if value in seen:
+            raise ValueError(f"must not hold a value twice ({value})")
+        seen.add(value)
+    return values
 
 
 _Text = Annotated[str, StringConstraints(max_length=256 * 1024)]
@@ -60,7 +92,9 @@ class ObjectMeta(BaseModel):
 class Resource(BaseModel):
     """One custom resource as it stands in a file or in the API server."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, json_schema_extra=_write_rules
+    )
 
     api_version: Literal["adit.dev/v1alpha1"] = "adit.dev/v1alpha1"
     metadata: ObjectMeta

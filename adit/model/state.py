@@ -77,9 +77,7 @@ def job_verdict(counts: Mapping[TaskState, int], *, expanded: bool, canceling: b
         return JobVerdict(JobState.FAILURE, "Some tasks failed." if mixed else "All tasks failed.")
     if warning:
         mixed = success or canceled
-        return JobVerdict(
-            JobState.WARNING, "Some tasks have warnings." if mixed else "All tasks have warnings."
-        )
+        return JobVerdict(JobState.WARNING, "Some tasks have warnings." if mixed else "All tasks have warnings.")
     if success:
         message = "Some tasks were canceled." if canceled else "All tasks succeeded."
         return JobVerdict(JobState.SUCCESS, message)

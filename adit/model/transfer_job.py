@@ -5,35 +5,50 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from adit.model.identifiers import LongString, Name, PatientID, StudyUID
-from adit.model.resource import Resource, Rule, Strict
+from adit.model.resource import SET, Resource, Rule, Strict, once_each
 
 
 class NodeReference(Strict):
     """A DicomNode in the same namespace."""
 
-    node: Name
+    node: Name = Field(description="The DicomNode's name.")
 
 
 class StudySelection(Strict):
     """One study, or some of its series."""
 
-    study_instance_uid: StudyUID = Field(alias="studyInstanceUID")
-    patient_id: PatientID | None = Field(default=None, alias="patientID")
-    series_instance_uids: Annotated[tuple[StudyUID, ...], Field(min_length=1, max_length=100)] | None = Field(
-        default=None, alias="seriesInstanceUIDs", description="The series to move; the whole study if absent."
+    study_instance_uid: StudyUID = Field(
+        alias="studyInstanceUID", description="The study (0020,000D); leading zeros in a component are tolerated."
+    )
+    patient_id: PatientID | None = Field(
+        default=None,
+        alias="patientID",
+        description="Whose study it should be (0010,0020); if the source says otherwise, a warning.",
+    )
+    series_instance_uids: (
+        Annotated[tuple[StudyUID, ...], Field(min_length=1, max_length=100, json_schema_extra=SET)] | None
+    ) = Field(
+        default=None,
+        alias="seriesInstanceUIDs",
+        description="The series to move (0020,000E); the whole study if absent.",
     )
     pseudonym: LongString | None = Field(
         default=None, description="Asks for a de-identified copy under this name; refused where none can be made."
     )
 
+    @field_validator("series_instance_uids")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return None if value is None else once_each(value)
+
 
 class JobReference(Strict):
     """A finished TransferJob in the same namespace."""
 
-    name: Name
+    name: Name = Field(description="The TransferJob's name.")
 
 
 MAX_STUDIES = 500
@@ -42,8 +57,23 @@ MAX_STUDIES = 500
 class Selection(Strict):
     """Which studies: named one by one, or what failed in another job."""
 
-    studies: Annotated[tuple[StudySelection, ...], Field(min_length=1, max_length=MAX_STUDIES)] | None = None
-    failed_of: JobReference | None = None
+    studies: (
+        Annotated[
+            tuple[StudySelection, ...],
+            Field(
+                min_length=1,
+                max_length=MAX_STUDIES,
+                json_schema_extra={
+                    "x-kubernetes-list-type": "map",
+                    "x-kubernetes-list-map-keys": ["studyInstanceUID"],
+                },
+            ),
+        ]
+        | None
+    ) = Field(default=None, description="The studies by name, each of them once.")
+    failed_of: JobReference | None = Field(
+        default=None, description="What failed in that finished job of the same namespace."
+    )
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -51,6 +81,13 @@ class Selection(Strict):
             message="exactly one of studies, failedOf must be given",
         ),
     )
+
+    @field_validator("studies")
+    @classmethod
+    def _each_once(cls, value: tuple[StudySelection, ...] | None) -> tuple[StudySelection, ...] | None:
+        if value is not None:
+            once_each(tuple(study.study_instance_uid for study in value))
+        return value
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Selection:
@@ -62,8 +99,10 @@ class Selection(Strict):
 class Trial(Strict):
     """Written into every instance as ClinicalTrialProtocolID (0012,0020) and -Name (0012,0021)."""
 
-    protocol_id: LongString | None = Field(default=None, alias="protocolID")
-    protocol_name: LongString | None = None
+    protocol_id: LongString | None = Field(
+        default=None, alias="protocolID", description="Becomes ClinicalTrialProtocolID (0012,0020)."
+    )
+    protocol_name: LongString | None = Field(default=None, description="Becomes ClinicalTrialProtocolName (0012,0021).")
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -98,9 +137,15 @@ class Cancel(StrEnum):
 class Retry(Strict):
     """How often and how late a task is tried again after a fault that may pass."""
 
-    max_attempts: Annotated[int, Field(ge=1, le=20)] = 5
-    backoff_seconds: Annotated[int, Field(ge=1, le=86400)] = 30
-    max_backoff_seconds: Annotated[int, Field(ge=1, le=86400)] = 1800
+    max_attempts: Annotated[int, Field(ge=1, le=20)] = Field(
+        default=5, description="How many attempts a task has, the first one included."
+    )
+    backoff_seconds: Annotated[int, Field(ge=1, le=86400)] = Field(
+        default=30, description="The longest wait before the second attempt; it doubles with each further one."
+    )
+    max_backoff_seconds: Annotated[int, Field(ge=1, le=86400)] = Field(
+        default=1800, description="The longest wait before any attempt."
+    )
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -114,7 +159,8 @@ class Retry(Strict):
     def _ordered(self) -> Retry:
         if self.max_backoff_seconds < self.backoff_seconds:
             raise ValueError(
-                f"maxBackoffSeconds must be at least backoffSeconds ({self.max_backoff_seconds} < {self.backoff_seconds})"
+                "maxBackoffSeconds must be at least backoffSeconds "
+                f"({self.max_backoff_seconds} < {self.backoff_seconds})"
             )
         return self
 
@@ -122,22 +168,35 @@ class Retry(Strict):
 class Retention(Strict):
     """How long the row per instance is kept after the job ended; the summary and digest stay."""
 
-    instances_seconds: Annotated[int, Field(ge=0, le=2_000_000_000)] = 90 * 86400
+    instances_seconds: Annotated[int, Field(ge=0, le=2_000_000_000)] = Field(
+        default=90 * 86400, description="How long the rows are kept, counted from the job's end."
+    )
 
 
 class TransferJobSpec(Strict):
-    source: NodeReference
-    destination: NodeReference
-    selection: Selection
-    trial: Trial | None = None
-    owner: Name | None = Field(default=None, description="On whose behalf; owners get fair shares. The namespace if absent.")
-    priority: Priority = Priority.NORMAL
-    parallelism: Annotated[int, Field(ge=1, le=500)] = 10
-    retry: Retry = Retry()
+    """From where, to where, which studies, and how hard to try."""
+
+    source: NodeReference = Field(description="Where the studies are; cannot be changed.")
+    destination: NodeReference = Field(description="Where they go; cannot be changed.")
+    selection: Selection = Field(description="Which studies; exactly one of its fields. Cannot be changed.")
+    trial: Trial | None = Field(
+        default=None, description="Written into every instance; cannot be changed. Absent: nothing is written."
+    )
+    owner: Name | None = Field(
+        default=None, description="On whose behalf; owners get fair shares. The namespace if absent."
+    )
+    priority: Priority = Field(
+        default=Priority.NORMAL,
+        description="Urgent starts before all others, whoever asked; it stays within budgets and windows.",
+    )
+    parallelism: Annotated[int, Field(ge=1, le=500)] = Field(
+        default=10, description="How many tasks of this job may run at once, as far as the nodes allow."
+    )
+    retry: Retry = Field(default=Retry(), description="How often and how late a task is tried again.")
     deadline_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = Field(
         default=None, description="Counted from the job's creation; what has not ended by then fails."
     )
-    retention: Retention = Retention()
+    retention: Retention = Field(default=Retention(), description="How long the row per instance is kept.")
     suspend: bool | None = Field(default=None, description="Stops starting tasks; running ones finish.")
     cancel: Cancel | None = Field(default=None, description="Set once: Drain, then perhaps Terminate; never back.")
 
@@ -156,7 +215,8 @@ class TransferJobSpec(Strict):
             message="trial cannot be changed",
         ),
         Rule(
-            rule="!has(oldSelf.cancel) || (has(self.cancel) && (self.cancel == oldSelf.cancel || self.cancel == 'Terminate'))",
+            rule="!has(oldSelf.cancel) || "
+            "(has(self.cancel) && (self.cancel == oldSelf.cancel || self.cancel == 'Terminate'))",
             message="cancel is set once: unset, Drain, Terminate, never back",
         ),
         Rule(
@@ -174,6 +234,8 @@ class TransferJobSpec(Strict):
 
 
 class TransferJob(Resource):
+    """What a person or a pipeline asks for: these studies, from there, to there, provably complete."""
+
     kind: Literal["TransferJob"] = "TransferJob"
     spec: TransferJobSpec
 
