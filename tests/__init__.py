@@ -1,0 +1,1 @@
+"""Tests of ADIT: `unit` needs no servers, `integration` and `faults` start real ones from `peers`."""

@@ -1,0 +1,67 @@
+"""DCMTK's storescp, and its command-line SCUs by absolute path (pynetdicom's have the same names)."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.peers.server_process import ServerProcess, free_port, listens
+
+BIN = Path("/usr/bin")
+
+
+def scu(program: str, *arguments: str, seconds: float = 60.0) -> subprocess.CompletedProcess[str]:
+    """Runs echoscu, findscu, getscu, movescu or storescu and returns its code and output."""
+    return subprocess.run(
+        [str(BIN / program), *arguments], capture_output=True, text=True, timeout=seconds, check=False
+    )
+
+
+class Storescp:
+    """A plain C-STORE SCP without a query service, which keeps what it gets in `received`.
+
+    `flags` are storescp's own, such as `--ignore`, `--refuse`, `--abort-after`, `+xs` or `--max-pdu 16384`.
+    """
+
+    host = "127.0.0.1"
+
+    def __init__(self, tmp: Path, *flags: str, aet: str = "STORESCP") -> None:
+        self.aet = aet
+        self.flags = flags
+        self.folder = Path(tempfile.mkdtemp(prefix="storescp-", dir=tmp))
+        self.received = self.folder / "received"
+        self.received.mkdir()
+        self.dicom_port = free_port()
+        self._process: ServerProcess | None = None
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "storescp.log"
+
+    @property
+    def process(self) -> ServerProcess:
+        assert self._process is not None, "this storescp is not started"
+        return self._process
+
+    def start(self) -> None:
+        command = [str(BIN / "storescp"), "--aetitle", self.aet, "-od", str(self.received), *self.flags]
+        self._process = ServerProcess([*command, str(self.dicom_port)], self.log)
+        self._process.wait_until(lambda: listens(self.dicom_port))
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+
+    def files(self) -> list[Path]:
+        """What it holds, one file per SOP Instance UID."""
+        return sorted(path for path in self.received.iterdir() if path.is_file())
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
