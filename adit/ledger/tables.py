@@ -1,0 +1,234 @@
+"""The ledger's tables as SQLAlchemy Core sees them; every query of this room is written against these.
+
+The schema itself is made by `migrations/`; a test holds the two together. Row-level security, grants
+and partitions stand in the migration only.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    Dialect,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, ENUM, JSONB
+
+metadata: Final = MetaData()
+
+
+class Instant(TypeDecorator[datetime]):
+    """A timestamptz that is an aware UTC datetime in Python; a naive one is refused."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is not None and value.tzinfo is None:
+            raise ValueError(f"a time without a zone: {value}")
+        return value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+
+def _document(name: str, *, optional: bool = False) -> Column[Any]:
+    return Column(name, JSONB(none_as_null=True), nullable=optional)
+
+
+def _number(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False, server_default=text("0"))
+
+
+# Ordered: a later value is a further proven step, so that `<` and `>=` speak of progress.
+instance_state: Final = ENUM("Expected", "Received", "Stored", "Verified", name="instance_state", metadata=metadata)
+
+node: Final = Table(
+    "node",
+    metadata,
+    Column("namespace", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    _document("document"),
+    Column("applied_at", Instant, nullable=False),
+    PrimaryKeyConstraint("namespace", "name", name="node_pkey"),
+)
+
+job: Final = Table(
+    "job",
+    metadata,
+    Column("id", Uuid, nullable=False),
+    Column("namespace", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("destination", Text, nullable=False),
+    _document("document"),
+    Column("suspend", Boolean, nullable=False),
+    Column("cancel", Text),
+    Column("created_at", Instant, nullable=False),
+    Column("created_on", Date, nullable=False),  # in UTC; places its instances in a partition
+    Column("deadline", Instant),
+    Column("instances_seconds", BigInteger, nullable=False),
+    Column("expansion_cursor", Integer, nullable=False, server_default=text("0")),
+    Column("expanded_at", Instant),
+    Column("ended_at", Instant),
+    _document("refusal", optional=True),
+    Column("instances_dropped_at", Instant),
+    PrimaryKeyConstraint("id", name="job_pkey"),
+    UniqueConstraint("namespace", "name", name="job_namespace_name_key"),
+    CheckConstraint("cancel IN ('Drain', 'Terminate')", name="job_cancel_check"),
+    Index("job_open", "created_at", postgresql_where=text("ended_at IS NULL")),
+    Index("job_created", "created_at"),
+    Index("job_retained", "ended_at", postgresql_where=text("ended_at IS NOT NULL AND instances_dropped_at IS NULL")),
+)
+
+task: Final = Table(
+    "task",
+    metadata,
+    Column("id", BigInteger, Identity(), nullable=False),
+    Column("job_id", Uuid, ForeignKey("job.id", name="task_job_id_fkey"), nullable=False),
+    Column("job_created_on", Date, nullable=False),
+    Column("key", Text, nullable=False),  # sha256 over study, series and pseudonym
+    Column("study_instance_uid", Text, nullable=False),
+    Column("patient_id", Text),
+    Column("series_instance_uids", ARRAY(Text)),
+    Column("pseudonym", Text),
+    Column("state", Text, nullable=False),
+    Column("not_before", Instant, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("message", Text, nullable=False, server_default=text("''")),
+    _document("fault", optional=True),
+    # what the instance rows said when the last attempt was settled; kept when they are dropped
+    _number("expected"),
+    _number("received"),
+    _number("stored"),
+    _number("verified"),
+    _number("bytes_stored"),
+    Column("digest", Text),
+    Column("started_at", Instant),
+    Column("ended_at", Instant),
+    PrimaryKeyConstraint("id", name="task_pkey"),
+    UniqueConstraint("job_id", "key", name="task_job_id_key_key"),
+    UniqueConstraint("id", "job_created_on", name="task_id_job_created_on_key"),
+    CheckConstraint(
+        "state IN ('Pending', 'InProgress', 'Success', 'Warning', 'Failure', 'Canceled')", name="task_state_check"
+    ),
+    # No wrong green, whoever writes.
+    CheckConstraint("state <> 'Success' OR (expected > 0 AND verified = expected)", name="task_success_is_proven"),
+    CheckConstraint(
+        "(ended_at IS NOT NULL) = (state IN ('Success', 'Warning', 'Failure', 'Canceled'))", name="task_ended_check"
+    ),
+    Index("task_of_job", "job_id", "id"),
+    Index("task_due", "job_id", "not_before", "id", postgresql_where=text("state = 'Pending'")),
+    Index("task_waiting", "not_before", postgresql_where=text("state = 'Pending'")),
+    Index("task_open", "job_id", postgresql_where=text("state IN ('Pending', 'InProgress')")),
+)
+
+attempt: Final = Table(
+    "attempt",
+    metadata,
+    Column("id", BigInteger, Identity(), nullable=False),
+    Column("task_id", BigInteger, nullable=False),
+    Column("job_created_on", Date, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("token", Uuid, nullable=False),
+    _document("assignment"),
+    # its part of the nodes' budgets, held until it is settled
+    Column("namespace", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("destination", Text, nullable=False),
+    Column("source_associations", Integer, nullable=False),
+    Column("source_queries_per_second", Double),
+    Column("source_bytes_per_second", BigInteger),
+    Column("destination_associations", Integer, nullable=False),
+    Column("destination_queries_per_second", Double),
+    Column("destination_bytes_per_second", BigInteger),
+    Column("claimed_at", Instant, nullable=False),
+    Column("begun_at", Instant),
+    Column("heartbeat_at", Instant),
+    Column("stop_requested_at", Instant),
+    Column("ended_at", Instant),
+    Column("settled_at", Instant),
+    Column("reference", Text),
+    _document("report", optional=True),
+    _number("expected"),
+    _number("received"),
+    _number("stored"),
+    _number("verified"),
+    _number("bytes_received"),
+    _number("bytes_stored"),
+    Column("road", Text),
+    PrimaryKeyConstraint("id", name="attempt_pkey"),
+    ForeignKeyConstraint(
+        ["task_id", "job_created_on"], ["task.id", "task.job_created_on"], name="attempt_task_id_fkey"
+    ),
+    UniqueConstraint("task_id", "number", name="attempt_task_id_number_key"),
+    UniqueConstraint("token", name="attempt_token_key"),
+    CheckConstraint("(ended_at IS NULL) = (report IS NULL)", name="attempt_ended_check"),
+    CheckConstraint("settled_at IS NULL OR ended_at IS NOT NULL", name="attempt_settled_check"),
+    Index("attempt_one_open", "task_id", unique=True, postgresql_where=text("settled_at IS NULL")),
+)
+
+instance: Final = Table(
+    "instance",
+    metadata,
+    Column("job_created_on", Date, nullable=False),
+    Column("task_id", BigInteger, nullable=False),
+    Column("sop_instance_uid", Text, nullable=False),
+    Column("series_instance_uid", Text, nullable=False),
+    Column("sop_class_uid", Text),
+    Column("state", instance_state, nullable=False),
+    Column("expected_at", Instant, nullable=False),
+    Column("received_at", Instant),
+    Column("stored_at", Instant),
+    Column("verified_at", Instant),
+    Column("transfer_syntax_uid", Text),
+    Column("size", BigInteger),
+    Column("sha256", Text),
+    Column("location", Text),
+    Column("fault_code", Text),
+    Column("fault_message", Text),
+    Column("dimse_status", Integer),
+    PrimaryKeyConstraint("job_created_on", "task_id", "sop_instance_uid", name="instance_pkey"),
+    # The key holds the date too: a row cannot lie in another month than its task's others.
+    ForeignKeyConstraint(
+        ["task_id", "job_created_on"], ["task.id", "task.job_created_on"], name="instance_task_id_fkey"
+    ),
+    postgresql_partition_by="RANGE (job_created_on)",
+)
+
+event: Final = Table(
+    "event",
+    metadata,
+    Column("id", BigInteger, Identity(), nullable=False),
+    Column("task_id", BigInteger, ForeignKey("task.id", name="event_task_id_fkey"), nullable=False),
+    Column("attempt_number", Integer),
+    Column("at", Instant, nullable=False),
+    Column("level", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("detail", JSONB, nullable=False, server_default=text("'{}'")),
+    PrimaryKeyConstraint("id", name="event_pkey"),
+    CheckConstraint("level IN ('info', 'warning', 'error')", name="event_level_check"),
+    Index("event_of_task", "task_id", "id"),
+)

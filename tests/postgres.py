@@ -1,0 +1,88 @@
+"""A real Postgres for the tests: one embedded server a session, one fresh migrated database a test.
+
+The fixtures are exposed by tests/conftest.py.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from sqlalchemy import make_url
+
+from adit.ledger.connection import engine
+from adit.ledger.embedded import EmbeddedPostgres
+from adit.ledger.ledger import Ledger
+from adit.ledger.migration import migrate
+
+TEMPLATE = "migrated"
+
+
+@dataclass
+class DatabaseServer:
+    """The session's server; `database` makes one more database."""
+
+    server: EmbeddedPostgres
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def url(self, database: str, *, worker: bool = False) -> str:
+        whose = make_url(self.server.worker_url if worker else self.server.url)
+        return whose.set(database=database).render_as_string(hide_password=False)
+
+    def execute(self, statement: sql.SQL | sql.Composed) -> None:
+        plain = make_url(self.server.url).set(drivername="postgresql").render_as_string(hide_password=False)
+        with psycopg.connect(plain, autocommit=True) as connection:
+            connection.execute(statement)
+
+    def database(self, template: str | None = TEMPLATE) -> str:
+        """The name of a fresh database: migrated, or empty when `template` is None."""
+        name = f"test_{next(self._numbers)}"
+        source = sql.Identifier(template or "template0")
+        self.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(sql.Identifier(name), source))
+        return name
+
+    def drop(self, name: str) -> None:
+        self.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def database_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseServer]:
+    """One Postgres for the session, without fsync."""
+    folder: Path = tmp_path_factory.mktemp("postgres")
+    with EmbeddedPostgres(folder / "data", fsync=False) as server:
+        made = DatabaseServer(server)
+        made.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
+        migrate(made.url(TEMPLATE))
+        yield made
+
+
+@pytest.fixture
+def database(database_server: DatabaseServer) -> Iterator[str]:
+    """The name of this test's own migrated database."""
+    name = database_server.database()
+    yield name
+    database_server.drop(name)
+
+
+@pytest.fixture
+def ledger_url(database_server: DatabaseServer, database: str) -> str:
+    """This test's database, as its owner."""
+    return database_server.url(database)
+
+
+@pytest.fixture
+def worker_url(database_server: DatabaseServer, database: str) -> str:
+    """The same database, as a member of the restricted role adit_worker."""
+    return database_server.url(database, worker=True)
+
+
+@pytest.fixture
+def ledger(ledger_url: str) -> Iterator[Ledger]:
+    source = engine(ledger_url)
+    yield Ledger(source)
+    source.dispose()
