@@ -7,6 +7,7 @@ refused with the same rule by `adit` and by the API server.
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, StringConstraints
@@ -90,7 +91,8 @@ TimeZoneName = Annotated[
     Field(description="The name of an IANA time zone."),
 ]
 
-_QUANTITY: Final = re.compile(r"^([0-9]+(?:\.[0-9]+)?)(Ki|Mi|Gi|Ti|k|M|G|T)?$")
+_QUANTITY: Final = re.compile(r"^([1-9][0-9]*(\.[0-9]+)?)(Ki|Mi|Gi|Ti|k|M|G|T)?$")
+_MOST: Final = 2**53  # the largest whole number that every JSON reader keeps exactly
 _FACTORS: Final = {
     None: 1,
     "k": 10**3,
@@ -107,14 +109,16 @@ _FACTORS: Final = {
 def bytes_of(quantity: str | int) -> int:
     """The number that a Kubernetes quantity such as `50Mi` or `2G` stands for.
 
-    Raises ValueError when it is not a positive quantity.
+    Raises ValueError when it is not a quantity from 1 to 2^53.
     """
     match = _QUANTITY.fullmatch(str(quantity))
     if match is None:
-        raise ValueError("must be a number with an optional suffix k, M, G, T, Ki, Mi, Gi or Ti, such as 50Mi")
-    number = int(float(match[1]) * _FACTORS[match[2]])
-    if number < 1:
-        raise ValueError("must be at least 1")
+        raise ValueError(
+            "must be a number without leading zeros and an optional suffix k, M, G, T, Ki, Mi, Gi or Ti, such as 50Mi"
+        )
+    number = int(Decimal(match[1]) * _FACTORS[match[3]])
+    if number > _MOST:
+        raise ValueError("must be at most 2^53 bytes")
     return number
 
 
@@ -134,7 +138,9 @@ class _QuantitySchema:
         return {
             "x-kubernetes-int-or-string": True,
             "anyOf": [{"type": "integer"}, {"type": "string"}],
-            "pattern": _QUANTITY.pattern.replace("?:", ""),
+            "pattern": _QUANTITY.pattern,
+            "minimum": 1,
+            "maximum": _MOST,
             "maxLength": 20,
         }
 

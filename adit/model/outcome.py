@@ -76,6 +76,8 @@ class FaultCode(StrEnum):
     ASSOCIATION_REJECTED = "AssociationRejected"
     SERVICE_NOT_OFFERED = "ServiceNotOffered"
     NODE_NOT_FOUND = "NodeNotFound"
+    JOB_NOT_FOUND = "JobNotFound"
+    JOB_NOT_FINISHED = "JobNotFinished"
     TLS_FAILED = "TLSFailed"
     SECRET_MISSING = "SecretMissing"  # noqa: S105 - a fault's name
     FOLDER_MISSING = "FolderMissing"
@@ -121,6 +123,8 @@ _PERMANENT_CONFIGURATION = {
     FaultCode.ASSOCIATION_REJECTED,
     FaultCode.SERVICE_NOT_OFFERED,
     FaultCode.NODE_NOT_FOUND,
+    FaultCode.JOB_NOT_FOUND,
+    FaultCode.JOB_NOT_FINISHED,
     FaultCode.TLS_FAILED,
     FaultCode.SECRET_MISSING,
     FaultCode.FOLDER_MISSING,

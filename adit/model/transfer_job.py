@@ -233,6 +233,11 @@ class TransferJobSpec(Strict):
         return self
 
 
+# What of a finished job must stay as it was, besides what can never be changed; all but its retention.
+_DEFAULTED = ("priority", "parallelism", "retry")
+_OPTIONAL = ("owner", "deadlineSeconds", "suspend", "cancel")
+
+
 class TransferJob(Resource):
     """What a person or a pipeline asks for: these studies, from there, to there, provably complete."""
 
@@ -241,9 +246,16 @@ class TransferJob(Resource):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            rule="!has(oldSelf.status) || !has(oldSelf.status.completionTime) || "
-            "(self.spec.priority == oldSelf.spec.priority && self.spec.parallelism == oldSelf.spec.parallelism && "
-            "self.spec.retry == oldSelf.spec.retry)",
+            rule="!has(oldSelf.status) || !has(oldSelf.status.completionTime) || ("
+            + " && ".join(
+                [f"self.spec.{name} == oldSelf.spec.{name}" for name in _DEFAULTED]
+                + [
+                    f"has(self.spec.{name}) == has(oldSelf.spec.{name}) && "
+                    f"(!has(self.spec.{name}) || self.spec.{name} == oldSelf.spec.{name})"
+                    for name in _OPTIONAL
+                ]
+            )
+            + ")",
             message="a finished job is frozen; make a new one with selection.failedOf",
         ),
     )

@@ -1,0 +1,111 @@
+"""What the operator writes into a resource's status: bounded in size, and never about a patient.
+
+The CRDs' status schemas are generated from these; conditions and their names follow
+notes/operator-practice.md 1.2 (kubectl wait, kstatus, Argo CD).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from adit.model.resource import Strict
+from adit.model.state import JobState
+
+Reason = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"),
+    Field(description="One CamelCase word, from a closed vocabulary."),
+]
+Message = Annotated[str, StringConstraints(max_length=1024)]
+Count = Annotated[int, Field(ge=0)]
+ConditionStatus = Literal["True", "False", "Unknown"]
+
+_CONDITIONS = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
+
+
+class Condition(Strict):
+    """One observation (metav1.Condition)."""
+
+    type: Annotated[str, StringConstraints(min_length=1, max_length=64)] = Field(
+        description="What is observed, such as Complete."
+    )
+    status: ConditionStatus = Field(description="Whether it is so.")
+    reason: Reason = Field(description="Why, in one CamelCase word.")
+    message: Message = Field(default="", description="Why, in a sentence; never holds a patient's name or id.")
+    last_transition_time: datetime = Field(description="When `status` last changed.")
+    observed_generation: Annotated[int, Field(ge=-1)] | None = Field(
+        default=None, description="The generation of the resource that this is about."
+    )
+
+
+Conditions = Annotated[tuple[Condition, ...], Field(max_length=16, json_schema_extra=_CONDITIONS)]
+ObservedGeneration = Annotated[int, Field(ge=-1)]
+
+UNSEEN: ObservedGeneration = -1
+"""The observed generation of a resource that no operator has seen: kstatus then says InProgress."""
+
+
+class TaskCounts(Strict):
+    """How many tasks are in which state."""
+
+    total: Count = Field(default=0, description="All of them.")
+    pending: Count = Field(default=0, description="Waiting for their first or next attempt.")
+    active: Count = Field(default=0, description="Being worked on.")
+    succeeded: Count = Field(default=0, description="Every instance is proven to have arrived.")
+    warned: Count = Field(default=0, description="Complete, but someone should look.")
+    failed: Count = Field(default=0, description="Ended without being complete.")
+    cancelled: Count = Field(default=0, description="Ended by cancelling.")
+
+
+class InstanceCounts(Strict):
+    """How far the instances of all tasks are."""
+
+    expected: Count = Field(default=0, description="The source says that it has them.")
+    received: Count = Field(default=0, description="All of their bytes were held.")
+    stored: Count = Field(default=0, description="The destination acknowledged them.")
+    verified: Count = Field(default=0, description="The destination, asked again, has them.")
+    bytes: Count = Field(default=0, description="Length of the stored instances' data sets.")
+
+
+class FailureCount(Strict):
+    """One kind of fault and how often it ended a task."""
+
+    code: Reason = Field(description="The fault's code (docs/faults.md).")
+    count: Annotated[int, Field(ge=1)] = Field(description="How many tasks it ended.")
+    example: Message = Field(default="", description="One of them, in a sentence.")
+
+
+class TransferJobStatus(Strict):
+    """How far a TransferJob is. Fixed in size; the tasks themselves are in the ledger."""
+
+    observed_generation: ObservedGeneration = Field(
+        default=UNSEEN, description="The generation that this status is about; -1 before it was first seen."
+    )
+    conditions: Conditions = Field(
+        default=(), description="Accepted, Expanded, Suspended, Complete, Failed; Reconciling and Stalled while true."
+    )
+    state: JobState | None = Field(default=None, description="All in one word, computed from the tasks.")
+    start_time: datetime | None = Field(default=None, description="When the first task began.")
+    completion_time: datetime | None = Field(default=None, description="When the last task ended; the job is frozen.")
+    counts: TaskCounts | None = Field(default=None, description="How many tasks are in which state.")
+    instances: InstanceCounts | None = Field(default=None, description="How far the instances are.")
+    progress: Annotated[str, StringConstraints(max_length=32)] | None = Field(
+        default=None, description="Ended tasks of all tasks, such as 8123/10000."
+    )
+    failures: Annotated[
+        tuple[FailureCount, ...], Field(max_length=3, json_schema_extra={"x-kubernetes-list-type": "atomic"})
+    ] = Field(default=(), description="The three most frequent faults.")
+
+
+class DicomNodeStatus(Strict):
+    """What is known of a DicomNode."""
+
+    observed_generation: ObservedGeneration = Field(
+        default=UNSEEN, description="The generation that this status is about; -1 before it was first seen."
+    )
+    conditions: Conditions = Field(default=(), description="Ready, Reachable; Reconciling and Stalled while true.")
+    active_tasks: Count | None = Field(default=None, description="How many tasks use the node now.")
+    last_probe_time: datetime | None = Field(default=None, description="When it was last asked what it can do.")

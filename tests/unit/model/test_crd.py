@@ -1,0 +1,270 @@
+"""The CRDs: structural and bounded, the same verdicts as the models, and no drift from crds/."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import cel
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from adit.model.crd import crds, text_of
+from adit.model.dicom_node import DicomNode
+from adit.model.transfer_job import TransferJob
+from tests.unit.model.specs import GONE, JOB, NODE, WINDOW, changed, resource
+
+ROOT = Path(__file__).parents[3]
+Schema = dict[str, Any]
+FORBIDDEN = {"$ref", "$defs", "additionalProperties", "nullable", "title", "const", "oneOf", "not", "definitions"}
+CHEAP = 1_000
+"""What a rule may look at, in elements: the API server refuses a CRD whose rules cost too much."""
+
+
+def root_of(kind: str) -> Schema:
+    (crd,) = [crd for crd in crds().values() if crd["spec"]["names"]["kind"] == kind]
+    schema: Schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return schema
+
+
+def walk(schema: Schema, path: str = "") -> Iterator[tuple[str, Schema]]:
+    yield path, schema
+    for name, each in schema.get("properties", {}).items():
+        yield from walk(each, f"{path}.{name}")
+    if "items" in schema:
+        yield from walk(schema["items"], f"{path}[]")
+
+
+def everywhere() -> list[Any]:
+    return [
+        pytest.param(schema, id=f"{kind}{path}")
+        for kind in ("TransferJob", "DicomNode")
+        for path, schema in walk(root_of(kind))
+    ]
+
+
+@pytest.mark.parametrize("schema", everywhere())
+def test_schema_is_structural_and_bounded(schema: Schema) -> None:
+    assert not FORBIDDEN & schema.keys()
+    assert "x-kubernetes-preserve-unknown-fields" not in schema
+    if schema.get("x-kubernetes-int-or-string"):
+        assert schema["anyOf"] == [{"type": "integer"}, {"type": "string"}]
+        assert schema["maxLength"] <= 64
+        return
+    assert "anyOf" not in schema
+    match schema["type"]:
+        case "string":
+            assert "maxLength" in schema or "enum" in schema or schema.get("format") == "date-time"
+        case "array":
+            assert schema["maxItems"] <= 500
+            assert schema["x-kubernetes-list-type"] in ("atomic", "set", "map")
+            if schema["x-kubernetes-list-type"] == "map":
+                assert set(schema["x-kubernetes-list-map-keys"]) <= set(schema["items"]["required"])
+        case "integer":
+            assert schema["format"] in ("int32", "int64")
+        case kind:
+            assert kind in ("object", "boolean")
+    assert None not in (schema.get("default") or {"": 0}).values() if isinstance(schema.get("default"), dict) else True
+
+
+@pytest.mark.parametrize("schema", everywhere())
+def test_every_field_is_described(schema: Schema) -> None:
+    if "properties" in schema:
+        for name, each in schema["properties"].items():
+            assert name in ("apiVersion", "kind", "metadata") or len(each["description"]) > 10
+
+
+def test_crds_say_what_kubernetes_and_people_need() -> None:
+    for name, crd in crds().items():
+        (version,) = crd["spec"]["versions"]
+        assert name == f"{crd['metadata']['name']}.yaml"
+        assert crd["spec"]["names"]["categories"] == ["dicom"]
+        assert version["subresources"] == {"status": {}}
+        status = version["schema"]["openAPIV3Schema"]["properties"]["status"]
+        assert status["default"] == {"observedGeneration": -1}
+        assert status["properties"]["conditions"]["x-kubernetes-list-map-keys"] == ["type"]
+        for column in [*version["additionalPrinterColumns"], *version.get("selectableFields", [])]:
+            path = re.sub(r"\[\?\(.*\)\]", "[]", column["jsonPath"])
+            known = {path for path, _ in walk(version["schema"]["openAPIV3Schema"])}
+            assert path in known or path == ".metadata.creationTimestamp"
+    job = crds()["transferjobs.adit.dev.yaml"]["spec"]["versions"][0]
+    assert [each["jsonPath"] for each in job["selectableFields"]] == [".spec.source.node", ".spec.destination.node"]
+
+
+def test_the_files_in_crds_are_up_to_date() -> None:
+    written = {path.name: path.read_text() for path in (ROOT / "crds").glob("*.yaml")}
+    assert written == {name: text_of(crd) for name, crd in crds().items()}, "run: adit crds --out crds"
+
+
+def test_the_text_is_plain_yaml_without_aliases() -> None:
+    for crd in crds().values():
+        assert yaml.safe_load(text_of(crd)) == crd
+        assert not re.search(r"[&*]id[0-9]", text_of(crd))
+
+
+# --- CEL and the models' validators: one verdict ---
+
+
+def defaulted(schema: Schema, value: Any) -> Any:
+    """The value as the API server sees it: defaults filled in before any rule runs."""
+    if isinstance(value, dict):
+        value = dict(value)
+        for name, each in schema.get("properties", {}).items():
+            if name not in value and "default" in each:
+                value[name] = deepcopy(each["default"])
+            if name in value:
+                value[name] = defaulted(each, value[name])
+        return value
+    if isinstance(value, list):
+        return [defaulted(schema.get("items", {}), each) for each in value]
+    return value
+
+
+def refusals(schema: Schema, value: Any, old: Any = None) -> list[str]:
+    """The messages of all CEL rules that refuse the value, at any depth."""
+    found = []
+    for rule in schema.get("x-kubernetes-validations", []):
+        if "oldSelf" in rule["rule"]:
+            if old is None:
+                continue
+            verdict = cel.evaluate(rule["rule"], {"self": value, "oldSelf": old})
+        else:
+            verdict = cel.evaluate(rule["rule"], {"self": value})
+        assert isinstance(verdict, bool)
+        if not verdict:
+            found.append(rule["message"])
+    if isinstance(value, dict):
+        for name, each in schema.get("properties", {}).items():
+            if name in value:
+                was = old.get(name) if isinstance(old, dict) else None
+                found += refusals(each, value[name], was)
+    if isinstance(value, list):
+        found += [message for each in value for message in refusals(schema.get("items", {}), each)]
+    return found
+
+
+def cel_verdict(document: dict[str, Any], old: dict[str, Any] | None = None) -> list[str]:
+    schema = root_of(document["kind"])
+    return refusals(schema, defaulted(schema, document), None if old is None else defaulted(schema, old))
+
+
+def model_verdict(document: dict[str, Any]) -> list[str]:
+    model = TransferJob if document["kind"] == "TransferJob" else DicomNode
+    try:
+        model.model_validate(document)
+    except ValidationError as errors:
+        return [error["msg"].removeprefix("Value error, ") for error in errors.errors()]
+    return []
+
+
+CORPUS: list[tuple[str, dict[str, Any], str | None]] = [
+    ("TransferJob", {}, None),
+    ("TransferJob", {"destination.node": "pacs"}, "source and destination must be different nodes"),
+    ("TransferJob", {"selection": {"failedOf": {"name": "a"}}}, None),
+    ("TransferJob", {"selection": {}}, "exactly one of studies, failedOf must be given"),
+    ("TransferJob", {"selection.failedOf": {"name": "a"}}, "exactly one of studies, failedOf must be given"),
+    ("TransferJob", {"trial": {}}, "at least one of protocolID, protocolName must be given"),
+    ("TransferJob", {"trial": {"protocolID": "A"}}, None),
+    ("TransferJob", {"trial": {"protocolName": "A"}}, None),
+    ("TransferJob", {"retry": {}}, None),
+    ("TransferJob", {"retry": {"backoffSeconds": 1800}}, None),
+    ("TransferJob", {"retry": {"backoffSeconds": 1801}}, "maxBackoffSeconds must be at least backoffSeconds"),
+    ("TransferJob", {"retry": {"maxBackoffSeconds": 29}}, "maxBackoffSeconds must be at least backoffSeconds"),
+    ("DicomNode", {}, None),
+    ("DicomNode", {"dimse": GONE}, "exactly one of dimse, folder must be given"),
+    ("DicomNode", {"folder": {"path": "/d"}}, "exactly one of dimse, folder must be given"),
+    ("DicomNode", {"dimse": GONE, "folder": {"path": "/d"}}, None),
+    ("DicomNode", {"limits": {}}, None),
+    ("DicomNode", {"limits": {"tasks": 8}}, None),
+    ("DicomNode", {"limits": {"tasks": 9}}, "associations must be at least tasks: each task needs one"),
+    ("DicomNode", {"limits": {"associations": 3}}, "associations must be at least tasks: each task needs one"),
+    ("DicomNode", {"windows": [WINDOW]}, None),
+    ("DicomNode", {"windows": [{**WINDOW, "from": "24:00"}]}, "from must be before 24:00"),
+    ("DicomNode", {"windows": [WINDOW, {**WINDOW, "to": "20:00"}]}, "from and to must differ"),
+    ("DicomNode", {"windows": [{**WINDOW, "to": "24:00"}]}, None),
+]
+
+
+@pytest.mark.parametrize(("kind", "changes", "message"), CORPUS, ids=str)
+def test_cel_and_model_agree(kind: str, changes: dict[str, Any], message: str | None) -> None:
+    document = resource(kind, changed(JOB if kind == "TransferJob" else NODE, changes))
+    said_by_cel, said_by_model = cel_verdict(document), model_verdict(document)
+    if message is None:
+        assert (said_by_cel, said_by_model) == ([], [])
+    else:
+        assert said_by_cel == [message]
+        assert len(said_by_model) == 1
+        assert said_by_model[0].startswith(message)
+
+
+FROZEN = "a finished job is frozen; make a new one with selection.failedOf"
+SET_ONCE = "cancel is set once: unset, Drain, Terminate, never back"
+CHANGES: list[tuple[dict[str, Any], dict[str, Any], bool, list[str]]] = [
+    ({}, {}, False, []),
+    ({}, {"source.node": "other"}, False, ["source cannot be changed"]),
+    ({}, {"destination.node": "other"}, False, ["destination cannot be changed"]),
+    ({}, {"selection.studies.0.studyInstanceUID": "1.2.4"}, False, ["selection cannot be changed"]),
+    ({}, {"selection.studies.0.patientID": "7"}, False, ["selection cannot be changed"]),
+    ({}, {"trial": {"protocolID": "A"}}, False, ["trial cannot be changed"]),
+    ({"trial": {"protocolID": "A"}}, {}, False, ["trial cannot be changed"]),
+    ({"trial": {"protocolID": "A"}}, {"trial": {"protocolID": "B"}}, False, ["trial cannot be changed"]),
+    ({"trial": {"protocolID": "A"}}, {"trial": {"protocolID": "A"}}, False, []),
+    ({}, {"cancel": "Drain"}, False, []),
+    ({}, {"cancel": "Terminate"}, False, []),
+    ({"cancel": "Drain"}, {"cancel": "Terminate"}, False, []),
+    ({"cancel": "Drain"}, {"cancel": "Drain"}, False, []),
+    ({"cancel": "Drain"}, {}, False, [SET_ONCE]),
+    ({"cancel": "Terminate"}, {"cancel": "Drain"}, False, [SET_ONCE]),
+    ({}, {"parallelism": 3, "priority": "Urgent", "suspend": True, "owner": "b"}, False, []),
+    ({}, {"parallelism": 3}, True, [FROZEN]),
+    ({}, {"priority": "High"}, True, [FROZEN]),
+    ({}, {"retry": {"maxAttempts": 7}}, True, [FROZEN]),
+    ({}, {"owner": "b"}, True, [FROZEN]),
+    ({"owner": "b"}, {"owner": "b"}, True, []),
+    ({}, {"deadlineSeconds": 9}, True, [FROZEN]),
+    ({}, {"suspend": True}, True, [FROZEN]),
+    ({}, {"cancel": "Drain"}, True, [FROZEN]),
+    ({}, {"retention": {"instancesSeconds": 9}}, True, []),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "finished", "messages"), CHANGES, ids=str)
+def test_changes_to_a_job(before: dict[str, Any], after: dict[str, Any], finished: bool, messages: list[str]) -> None:
+    old, new = (resource("TransferJob", changed(JOB, changes)) for changes in (before, after))
+    if finished:
+        old["status"] = new["status"] = {"completionTime": "2026-11-22T00:00:00Z"}
+    assert cel_verdict(new, old) == messages
+    assert model_verdict(new) == []
+
+
+def test_every_rule_is_in_a_corpus() -> None:
+    tried = {message for _, _, message in CORPUS} | {message for *_, messages in CHANGES for message in messages}
+    rules = [
+        rule["message"]
+        for kind in ("TransferJob", "DicomNode")
+        for _, schema in walk(root_of(kind))
+        for rule in schema.get("x-kubernetes-validations", [])
+    ]
+    assert set(rules) == tried - {None}
+
+
+def test_rules_cost_little() -> None:
+    """A rule runs once for each object it stands at; none of them loops over a list of the resource."""
+    for kind in ("TransferJob", "DicomNode"):
+        for path, schema in walk(root_of(kind)):
+            for rule in schema.get("x-kubernetes-validations", []):
+                times = 1
+                inside = root_of(kind)
+                for step in filter(None, re.split(r"\.|(\[\])", path)):
+                    if step == "[]":
+                        times *= inside["maxItems"]
+                        inside = inside["items"]
+                    else:
+                        inside = inside["properties"][step]
+                assert times <= CHEAP
+                loops = re.findall(r"([\w.\])]+)\.(?:all|exists|exists_one|map|filter)\(", rule["rule"])
+                assert all(loop.endswith("]") or loop.endswith(")]") for loop in loops), rule["rule"]
