@@ -1,0 +1,129 @@
+"""Whether a job can run at all, seen together with the nodes and the job that it names. Pure.
+
+Called by the command line before anything is created, and by the dispatcher before a job's tasks are
+made. What a resource can be judged by alone stands in its model, not here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from adit.ledger.records import JobRecord, NodeKey
+from adit.model.dicom_node import DicomNode, Service
+from adit.model.outcome import Fault, FaultCode
+from adit.model.transfer_job import TransferJob
+
+_STUDY_FIND: Final = frozenset({Service.STUDY_ROOT_FIND})
+_FIND: Final = _STUDY_FIND | {Service.PATIENT_ROOT_FIND}
+_GET: Final = frozenset({Service.STUDY_ROOT_GET, Service.PATIENT_ROOT_GET})
+_STORAGE: Final = frozenset({Service.STORAGE})
+
+_MENDED_BY_OTHERS: Final = frozenset(
+    {FaultCode.NODE_NOT_FOUND, FaultCode.SERVICE_NOT_OFFERED, FaultCode.JOB_NOT_FOUND, FaultCode.JOB_NOT_FINISHED}
+)
+
+
+def accept(job: TransferJob, nodes: Mapping[NodeKey, DicomNode], failed_job: JobRecord | None = None) -> Fault | None:
+    """Why the job cannot run as things stand, or None if it can.
+
+    `failed_job` is the ledger's record of the job that `selection.failedOf` names, if there is one.
+    The fault's message begins with the field at fault.
+    """
+    return _treatment(job) or _nodes(job, nodes) or _failed_of(job, failed_job)
+
+
+def can_wait(fault: Fault) -> bool:
+    """Whether another resource may yet mend the fault, so that the job waits instead of being refused.
+
+    Resources arrive in any order (a folder of manifests, GitOps): a job may be there before its node.
+    """
+    return fault.code in _MENDED_BY_OTHERS
+
+
+def _treatment(job: TransferJob) -> Fault | None:
+    """A pseudonym asks for a de-identified copy; an original must never pass in its place."""
+    for index, study in enumerate(job.spec.selection.studies or ()):
+        if study.pseudonym is not None:
+            return Fault(
+                code=FaultCode.DEIDENTIFICATION_UNAVAILABLE,
+                message=f"spec.selection.studies[{index}].pseudonym asks for a de-identified copy; none can be made.",
+                cure="Leave the pseudonym out if the unchanged study may go to the destination.",
+                node=job.spec.destination.node,
+            )
+    return None
+
+
+def _nodes(job: TransferJob, nodes: Mapping[NodeKey, DicomNode]) -> Fault | None:
+    namespace = job.metadata.namespace
+    source = nodes.get((namespace, job.spec.source.node))
+    destination = nodes.get((namespace, job.spec.destination.node))
+    if source is None:
+        return _no_node("spec.source.node", job.spec.source.node, namespace)
+    if destination is None:
+        return _no_node("spec.destination.node", job.spec.destination.node, namespace)
+    return (
+        _offers(source, _FIND, "spec.source.node", "the source must be asked which instances a study has")
+        or _patient_ids(source, job)
+        or _offers(source, _GET, "spec.source.node", "the source must send instances")
+        or _offers(destination, _STORAGE, "spec.destination.node", "the destination must take instances")
+    )
+
+
+def _no_node(field: str, name: str, namespace: str) -> Fault:
+    return Fault(
+        code=FaultCode.NODE_NOT_FOUND,
+        message=f"{field}: there is no DicomNode {name} in namespace {namespace}.",
+        cure="Apply the DicomNode, or correct the name.",
+        node=name,
+    )
+
+
+def _offers(node: DicomNode, any_of: frozenset[Service], field: str, why: str) -> Fault | None:
+    """A folder offers everything; of a DIMSE peer one of the services must be listed."""
+    if node.spec.dimse is None or any_of.intersection(node.spec.dimse.services):
+        return None
+    return Fault(
+        code=FaultCode.SERVICE_NOT_OFFERED,
+        message=f"{field}: DicomNode {node.metadata.name} does not offer {' or '.join(sorted(any_of))}, and {why}.",
+        cure="Add the service to the node's dimse.services if the peer has it, or name another node.",
+        node=node.metadata.name,
+    )
+
+
+def _patient_ids(source: DicomNode, job: TransferJob) -> Fault | None:
+    """A query in the Patient Root model needs a PatientID above study level (PS3.4 C.4.1.3.2.1)."""
+    if source.spec.dimse is None or _STUDY_FIND.intersection(source.spec.dimse.services):
+        return None
+    for index, study in enumerate(job.spec.selection.studies or ()):
+        if study.patient_id is None:
+            return Fault(
+                code=FaultCode.SERVICE_NOT_OFFERED,
+                message=(
+                    f"spec.selection.studies[{index}].patientID is missing, and DicomNode {source.metadata.name} "
+                    f"offers no {Service.STUDY_ROOT_FIND}."
+                ),
+                cure="Give the patientID, or add StudyRootFind to the node's dimse.services if the peer has it.",
+                node=source.metadata.name,
+            )
+    return None
+
+
+def _failed_of(job: TransferJob, failed_job: JobRecord | None) -> Fault | None:
+    named = job.spec.selection.failed_of
+    if named is None:
+        return None
+    if failed_job is None:
+        namespace = job.metadata.namespace
+        return Fault(
+            code=FaultCode.JOB_NOT_FOUND,
+            message=f"spec.selection.failedOf.name: there is no TransferJob {named.name} in namespace {namespace}.",
+            cure="Correct the name.",
+        )
+    if failed_job.ended_at is None and failed_job.refusal is None:
+        return Fault(
+            code=FaultCode.JOB_NOT_FINISHED,
+            message=f"spec.selection.failedOf.name: TransferJob {named.name} has not finished.",
+            cure="Wait until it has, or cancel it.",
+        )
+    return None

@@ -1,0 +1,104 @@
+"""Acceptance: every fault names the field, and only what others can mend is waited for."""
+
+from __future__ import annotations
+
+import pytest
+
+from adit.dispatch.accept import accept, can_wait
+from adit.ledger.records import JobRecord, NodeKey
+from adit.model.dicom_node import DicomNode, Service
+from adit.model.outcome import Fault, FaultCode
+from adit.model.transfer_job import StudySelection, TransferJob
+from tests.unit.dispatch.nouns import STUDY, dimse_node, folder_node, job_record, transfer_job
+
+
+def nodes(*given: DicomNode) -> dict[NodeKey, DicomNode]:
+    return {node.key: node for node in given}
+
+
+BOTH = nodes(dimse_node("pacs"), dimse_node("research"))
+
+
+def refused(job: TransferJob, given: dict[NodeKey, DicomNode], failed_job: JobRecord | None = None) -> Fault:
+    fault = accept(job, given, failed_job)
+    assert fault is not None
+    return fault
+
+
+def test_two_nodes_that_offer_what_is_needed_are_enough() -> None:
+    assert accept(transfer_job(), BOTH) is None
+    assert accept(transfer_job(), nodes(folder_node("pacs"), folder_node("research"))) is None
+
+
+@pytest.mark.parametrize(
+    ("there", "field", "missing"),
+    [("research", "spec.source.node", "pacs"), ("pacs", "spec.destination.node", "research")],
+)
+def test_a_missing_node_is_named_and_waited_for(there: str, field: str, missing: str) -> None:
+    fault = refused(transfer_job(), nodes(folder_node(there)))
+    assert fault.code is FaultCode.NODE_NOT_FOUND
+    assert fault.message.startswith(field)
+    assert fault.node == missing
+    assert can_wait(fault)
+
+
+def test_a_node_of_another_namespace_does_not_count() -> None:
+    foreign = dimse_node("pacs").metadata.model_copy(update={"namespace": "other"})
+    moved = dimse_node("pacs").model_copy(update={"metadata": foreign})
+    assert refused(transfer_job(), nodes(moved, dimse_node("research"))).code is FaultCode.NODE_NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("services", "field", "needed"),
+    [
+        ((Service.STUDY_ROOT_GET,), "spec.source.node", "StudyRootFind"),
+        ((Service.STUDY_ROOT_FIND, Service.STUDY_ROOT_MOVE), "spec.source.node", "StudyRootGet"),
+    ],
+)
+def test_a_source_must_answer_queries_and_send(services: tuple[Service, ...], field: str, needed: str) -> None:
+    fault = refused(transfer_job(), nodes(dimse_node("pacs", services), dimse_node("research")))
+    assert fault.code is FaultCode.SERVICE_NOT_OFFERED
+    assert fault.message.startswith(field)
+    assert needed in fault.message
+    assert fault.node == "pacs"
+
+
+def test_a_destination_must_take_instances() -> None:
+    fault = refused(transfer_job(), nodes(dimse_node("pacs"), dimse_node("research", (Service.STUDY_ROOT_FIND,))))
+    assert fault.code is FaultCode.SERVICE_NOT_OFFERED
+    assert fault.message.startswith("spec.destination.node")
+
+
+def test_the_patient_root_model_needs_a_patient_id_for_every_study() -> None:
+    source = dimse_node("pacs", (Service.PATIENT_ROOT_FIND, Service.PATIENT_ROOT_GET))
+    named = StudySelection(study_instance_uid=STUDY, patient_id="1001")
+    unnamed = StudySelection(study_instance_uid="1.2.840.2")
+    given = nodes(source, dimse_node("research"))
+    assert accept(transfer_job(studies=(named,)), given) is None
+    fault = refused(transfer_job(studies=(named, unnamed)), given)
+    assert fault.message.startswith("spec.selection.studies[1].patientID")
+    assert "1001" not in str(fault)
+
+
+def test_a_pseudonym_is_refused_for_good_even_before_the_nodes_are_there() -> None:
+    studies = (
+        StudySelection(study_instance_uid=STUDY),
+        StudySelection(study_instance_uid="1.2.840.2", pseudonym="STROKE-001"),
+    )
+    fault = refused(transfer_job(studies=studies), {})
+    assert fault.code is FaultCode.DEIDENTIFICATION_UNAVAILABLE
+    assert "studies[1].pseudonym" in fault.message
+    assert "STROKE-001" not in str(fault)
+    assert not can_wait(fault)
+
+
+def test_failed_of_names_a_job_that_has_finished() -> None:
+    job = transfer_job("again", failed_of="first")
+    first = transfer_job("first")
+    missing = refused(job, BOTH)
+    running = refused(job, BOTH, job_record(1, first))
+    assert missing.code is FaultCode.JOB_NOT_FOUND
+    assert running.code is FaultCode.JOB_NOT_FINISHED
+    assert can_wait(missing)
+    assert can_wait(running)
+    assert accept(job, BOTH, job_record(1, first, ended=True)) is None
