@@ -69,7 +69,9 @@ class Dimse(Strict):
     """A peer that speaks DIMSE over TCP (PS3.7, PS3.8)."""
 
     ae_title: AETitle = Field(description="The peer's AE title, which we call.")
-    calling_ae_title: AETitle = Field(default="ADIT", description="Our AE title towards this peer.")
+    calling_ae_title: AETitle = Field(
+        default="ADIT", alias="callingAETitle", description="Our AE title towards this peer."
+    )
     host: Hostname = Field(description="Where it listens: a host name, an IPv4 or an IPv6 address.")
     port: Annotated[int, Field(ge=1, le=65535)] = Field(description="The TCP port on which it listens.")
     tls: TLS | None = Field(default=None, description="TLS towards this peer; plain TCP if absent.")

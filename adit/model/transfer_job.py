@@ -183,7 +183,7 @@ class TransferJobSpec(Strict):
         default=None, description="Written into every instance; cannot be changed. Absent: nothing is written."
     )
     owner: Name | None = Field(
-        default=None, description="On whose behalf; owners get fair shares. The namespace if absent."
+        default=None, description="On whose behalf; owners get fair shares. The namespace if absent. Cannot be changed."
     )
     priority: Priority = Field(
         default=Priority.NORMAL,
@@ -215,6 +215,10 @@ class TransferJobSpec(Strict):
             message="trial cannot be changed",
         ),
         Rule(
+            rule="has(self.owner) == has(oldSelf.owner) && (!has(self.owner) || self.owner == oldSelf.owner)",
+            message="owner cannot be changed; it is part of the names of folders",
+        ),
+        Rule(
             rule="!has(oldSelf.cancel) || "
             "(has(self.cancel) && (self.cancel == oldSelf.cancel || self.cancel == 'Terminate'))",
             message="cancel is set once: unset, Drain, Terminate, never back",
@@ -233,11 +237,6 @@ class TransferJobSpec(Strict):
         return self
 
 
-# What of a finished job must stay as it was, besides what can never be changed; all but its retention.
-_DEFAULTED = ("priority", "parallelism", "retry")
-_OPTIONAL = ("owner", "deadlineSeconds", "suspend", "cancel")
-
-
 class TransferJob(Resource):
     """What a person or a pipeline asks for: these studies, from there, to there, provably complete."""
 
@@ -246,16 +245,9 @@ class TransferJob(Resource):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            rule="!has(oldSelf.status) || !has(oldSelf.status.completionTime) || ("
-            + " && ".join(
-                [f"self.spec.{name} == oldSelf.spec.{name}" for name in _DEFAULTED]
-                + [
-                    f"has(self.spec.{name}) == has(oldSelf.spec.{name}) && "
-                    f"(!has(self.spec.{name}) || self.spec.{name} == oldSelf.spec.{name})"
-                    for name in _OPTIONAL
-                ]
-            )
-            + ")",
+            rule="!has(oldSelf.status) || !has(oldSelf.status.completionTime) || "
+            "(self.spec.priority == oldSelf.spec.priority && self.spec.parallelism == oldSelf.spec.parallelism && "
+            "self.spec.retry == oldSelf.spec.retry)",
             message="a finished job is frozen; make a new one with selection.failedOf",
         ),
     )

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from adit.ledger.resources import ResourceConflict, check_change
 from adit.model.crd import crds, text_of
 from adit.model.dicom_node import DicomNode
 from adit.model.transfer_job import TransferJob
@@ -202,6 +203,7 @@ def test_cel_and_model_agree(kind: str, changes: dict[str, Any], message: str | 
 
 
 FROZEN = "a finished job is frozen; make a new one with selection.failedOf"
+OWNER = "owner cannot be changed; it is part of the names of folders"
 SET_ONCE = "cancel is set once: unset, Drain, Terminate, never back"
 CHANGES: list[tuple[dict[str, Any], dict[str, Any], bool, list[str]]] = [
     ({}, {}, False, []),
@@ -219,26 +221,37 @@ CHANGES: list[tuple[dict[str, Any], dict[str, Any], bool, list[str]]] = [
     ({"cancel": "Drain"}, {"cancel": "Drain"}, False, []),
     ({"cancel": "Drain"}, {}, False, [SET_ONCE]),
     ({"cancel": "Terminate"}, {"cancel": "Drain"}, False, [SET_ONCE]),
-    ({}, {"parallelism": 3, "priority": "Urgent", "suspend": True, "owner": "b"}, False, []),
+    ({}, {"parallelism": 3, "priority": "Urgent", "suspend": True, "deadlineSeconds": 9}, False, []),
+    ({}, {"owner": "b"}, False, [OWNER]),
+    ({"owner": "b"}, {"owner": "c"}, False, [OWNER]),
+    ({"owner": "b"}, {"owner": "b"}, False, []),
     ({}, {"parallelism": 3}, True, [FROZEN]),
     ({}, {"priority": "High"}, True, [FROZEN]),
     ({}, {"retry": {"maxAttempts": 7}}, True, [FROZEN]),
-    ({}, {"owner": "b"}, True, [FROZEN]),
-    ({"owner": "b"}, {"owner": "b"}, True, []),
-    ({}, {"deadlineSeconds": 9}, True, [FROZEN]),
-    ({}, {"suspend": True}, True, [FROZEN]),
-    ({}, {"cancel": "Drain"}, True, [FROZEN]),
+    ({}, {"suspend": True, "cancel": "Drain", "deadlineSeconds": 9}, True, []),
     ({}, {"retention": {"instancesSeconds": 9}}, True, []),
 ]
 
 
 @pytest.mark.parametrize(("before", "after", "finished", "messages"), CHANGES, ids=str)
-def test_changes_to_a_job(before: dict[str, Any], after: dict[str, Any], finished: bool, messages: list[str]) -> None:
+def test_cel_and_ledger_agree_on_changes(
+    before: dict[str, Any], after: dict[str, Any], finished: bool, messages: list[str]
+) -> None:
     old, new = (resource("TransferJob", changed(JOB, changes)) for changes in (before, after))
+    said_by_ledger = ledger_verdict(old, new, finished=finished)
     if finished:
         old["status"] = new["status"] = {"completionTime": "2026-11-22T00:00:00Z"}
     assert cel_verdict(new, old) == messages
-    assert model_verdict(new) == []
+    assert said_by_ledger == bool(messages)
+
+
+def ledger_verdict(old: dict[str, Any], new: dict[str, Any], *, finished: bool) -> bool:
+    """Whether the ledger, which stands in for the API server on one machine, refuses the change."""
+    try:
+        check_change(TransferJob.model_validate(old), TransferJob.model_validate(new), finished=finished)
+    except ResourceConflict:
+        return True
+    return False
 
 
 def test_every_rule_is_in_a_corpus() -> None:

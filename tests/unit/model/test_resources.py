@@ -26,7 +26,7 @@ ACCEPTED: list[tuple[str, dict[str, Any]]] = [
     ("DicomNode", {}),
     ("DicomNode", {"dimse": GONE, "folder.path": "/data"}),
     ("DicomNode", {"dimse.tls": {"secretName": "pacs-tls", "serverName": "pacs"}}),
-    ("DicomNode", {"dimse.services": ["Verification", "Storage"], "dimse.callingAeTitle": "ADIT_RESEARCH_16"}),
+    ("DicomNode", {"dimse.services": ["Verification", "Storage"], "dimse.callingAETitle": "ADIT_RESEARCH_16"}),
     ("DicomNode", {"limits": {"tasks": 2, "associations": 2, "queriesPerSecond": 5, "bytesPerSecond": 1000}}),
     ("DicomNode", {"windows": [WINDOW, {**WINDOW, "days": ["Sat", "Sun"], "to": "24:00", "timeZone": "Asia/Tokyo"}]}),
 ]
