@@ -1,0 +1,218 @@
+"""One attempt at a task, from the plan to the proof. Called by the worker process, once in its life.
+
+Three roads run at once: the source's fetch delivers into a channel, store threads empty it towards the
+destination, the recorder writes down what became of each instance. A watchdog looks at the clock.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Final, Protocol
+
+from adit.dicom.node import Instance, Node, Wanted
+from adit.ledger.attempt_ledger import LedgerUnavailable
+from adit.model.assignment import Assignment, Report, Share
+from adit.model.dicom_node import DicomNode
+from adit.model.instance import InstanceRecord
+from adit.model.outcome import Fault, Outcome, TransferFault
+from adit.transfer.bug import bug_fault
+from adit.transfer.channel import Channel
+from adit.transfer.delivery import Delivery
+from adit.transfer.errands import errands
+from adit.transfer.fetching import Fetching
+from adit.transfer.halt import FAULTS, Halt, Reason, Watchdog
+from adit.transfer.intake import Intake, Treat
+from adit.transfer.plan import Plan, make_plan, refuse_pseudonym
+from adit.transfer.recorder import AttemptWriter, Recorder
+from adit.transfer.roster import Roster
+from adit.transfer.verdict import Facts, verdict
+from adit.transfer.verification import verify
+
+GRACE: Final = 20.0
+"""Seconds that a stopping attempt has to store what it has received (a pod has 30 s by default)."""
+
+OpenNode = Callable[[DicomNode, Share], Node]
+
+
+class AttemptStore(AttemptWriter, Protocol):
+    """The part of `adit.ledger.attempt_ledger.AttemptLedger` that an attempt needs."""
+
+    def instances(self) -> list[InstanceRecord]: ...
+
+
+def run_attempt(
+    ledger: AttemptStore,
+    open_node: OpenNode,
+    assignment: Assignment,
+    *,
+    clock: Callable[[], datetime],
+    stop: threading.Event,
+    grace: float = GRACE,
+) -> Report:
+    """Does what the assignment says, and tells how it ended; raises nothing.
+
+    `clock` gives aware UTC times. `stop` ends the attempt early: what has been received is still
+    stored and written down, for at most `grace` seconds. The report is not yet in the ledger.
+    """
+    try:
+        refuse_pseudonym(assignment)
+        source = open_node(assignment.source, assignment.source_share)
+        destination = open_node(assignment.destination, assignment.destination_share)
+        return _Attempt(ledger, source, destination, assignment, clock).run(stop, grace)
+    except TransferFault as error:
+        return Report(outcome=error.fault.outcome, faults=(error.fault,))
+    except Exception as error:  # noqa: BLE001 - a bug must end as a report, not as a lost attempt
+        return Report(outcome=Outcome.BUG, faults=(bug_fault(error),))
+
+
+class _Attempt:
+    def __init__(
+        self,
+        ledger: AttemptStore,
+        source: Node,
+        destination: Node,
+        assignment: Assignment,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._ledger = ledger
+        self._source = source
+        self._destination = destination
+        self._assignment = assignment
+        self._clock = clock
+        self._halt = Halt()
+        self._recorder = Recorder(ledger, assignment, self._halt, clock=clock)
+        self._roster = Roster(assignment.study_instance_uid, assignment.series_instance_uids, self._recorder.record)
+        self._announced = 0
+        self._faults: list[Fault] = []  # of the attempt as a whole, still open
+        self._warnings: list[Fault] = []
+
+    def run(self, stop: threading.Event, grace: float) -> Report:
+        watchdog = Watchdog(
+            self._halt,
+            stop=stop,
+            clock=self._clock,
+            deadline=self._assignment.deadline,
+            seconds_since_write=self._recorder.seconds_since_write,
+            lease_seconds=self._assignment.lease_seconds,
+            grace=grace,
+            interrupt_source=self._source.interrupt,
+            interrupt_destination=self._destination.interrupt,
+        )
+        watchdog.start()
+        try:
+            self._recorder.start(self._roster.progress)
+            try:
+                report = self._report_of_work()
+            finally:
+                written = self._recorder.close()
+        finally:
+            watchdog.close()
+        if written:
+            return report
+        lost = FAULTS[self._halt.reason or Reason.LEDGER_LOST]
+        return Report(outcome=lost.outcome, faults=(lost, *report.faults[:19]), progress=report.progress)
+
+    def _report_of_work(self) -> Report:
+        try:
+            self._work()
+        except TransferFault as error:
+            if self._halt.reason is None:
+                self._faults.append(error.fault)
+                self._recorder.fault("error", error.fault)
+        report = verdict(self._facts(), self._roster.progress())
+        self._recorder.event("info", "Ended", f"The attempt ended: {report.outcome}.")
+        return report
+
+    def _work(self) -> None:
+        self._roster.restore(self._known())
+        plan = make_plan(self._source, self._assignment)
+        self._take_over(plan)
+        if not self._recorder.flush() or self._halt.reason is not None:
+            return  # nothing is fetched that is not written down as expected
+        wanted = errands(plan, self._roster.rows(), whole_study=self._assignment.series_instance_uids is None)
+        if wanted:
+            self._transfer(plan, wanted)
+        if self._destination.can_verify and self._halt.reason is None:
+            verify(self._destination, self._assignment.study_instance_uid, self._roster, self._halt)
+
+    def _known(self) -> list[InstanceRecord]:
+        """What earlier attempts left, however often the ledger must be asked."""
+        while (reason := self._halt.reason) is None:
+            try:
+                return self._ledger.instances()
+            except LedgerUnavailable:
+                self._halt.wait(0.5)
+        raise TransferFault(FAULTS[reason])
+
+    def _take_over(self, plan: Plan) -> None:
+        self._announced = plan.least
+        self._warnings += plan.warnings
+        for warning in plan.warnings:
+            self._recorder.fault("warning", warning)
+        self._roster.expect(plan.instances)
+        for fault in plan.conflicts:
+            self._roster.fail(fault.sop_instance_uid or "", fault)
+        progress = self._roster.progress()
+        detail = {"expected": progress.expected, "announced": plan.least, "stored": progress.stored}
+        self._recorder.event("info", "Planned", f"{progress.expected} instances expected.", detail)
+
+    def _transfer(self, plan: Plan, wanted: Sequence[Wanted]) -> None:
+        """Fetch and store at once; returns when both have ended, whatever happened."""
+        channel = Channel()
+        treat = _treatment(self._assignment)
+        intake = Intake(self._source.name, self._roster, channel, treat, self._halt)
+        fetching = Fetching(self._source, self._roster, self._recorder, self._halt, intake, channel)
+        delivery = Delivery(
+            self._destination,
+            self._source.name,
+            channel,
+            self._roster,
+            treat,
+            self._halt,
+            associations=self._assignment.destination_share.associations,
+            sop_class_uids={row.sop_class_uid for row in self._roster.rows() if row.sop_class_uid},
+            retired=lambda fault: self._recorder.fault("warning", fault),
+        )
+        delivery.start()
+        try:
+            fetching.run(plan, wanted)
+        except BaseException as error:
+            channel.fail(bug_fault(error))
+            raise
+        finally:
+            channel.close()
+            delivery.join()
+        if (bug := intake.error or delivery.error) is not None:
+            raise bug
+        self._warnings += fetching.warnings
+        # When the destination gave up, that is why the fetch ended.
+        self._faults += fetching.faults if channel.fault is None else [channel.fault]
+
+    def _facts(self) -> Facts:
+        return Facts(
+            source=self._source.name,
+            destination=self._destination.name,
+            rows=self._roster.rows(),
+            announced=self._announced,
+            provable=self._destination.can_verify,
+            reason=self._halt.reason,
+            faults=tuple(self._faults),
+            instance_faults=self._roster.faults,
+            warnings=(*self._warnings, *self._roster.warnings),
+        )
+
+
+def _treatment(assignment: Assignment) -> Treat:
+    """What happens to each instance on its way: nothing, or the trial's two elements."""
+    trial = assignment.trial
+    if trial is None:
+        return _unchanged
+    from adit.deid.trial import stamp
+
+    return lambda instance: stamp(instance, trial)
+
+
+def _unchanged(instance: Instance) -> Instance:
+    return instance

@@ -1,0 +1,174 @@
+"""Brings what is in the channel to the destination, by several store channels at once.
+
+Started by `attempt` before the fetch; one thread per association of the destination's share.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection
+from typing import Final
+
+from adit.dicom.node import Node, StoreChannel
+from adit.model.outcome import Fault, FaultCode, Outcome, TransferFault
+from adit.transfer.channel import Channel, Parcel
+from adit.transfer.halt import Halt
+from adit.transfer.intake import Treat
+from adit.transfer.plan import conflict
+from adit.transfer.roster import Roster
+
+RETRY_DELAYS: Final = (0.5, 2.0, 5.0)
+"""Seconds before a dead store channel is opened again; one more death in a row retires its thread."""
+
+_CASUALTIES: Final = 2
+"""An instance that was on board of so many dying channels is taken for the cause and set aside."""
+
+_EVERYONES: Final = {FaultCode.DISK_FULL, FaultCode.PERMISSION_DENIED, FaultCode.FOLDER_MISSING}
+"""What one instance met, every other one will meet: fetching on would be in vain."""
+
+
+class Delivery:
+    """The store threads of one attempt.
+
+    A thread whose channel cannot be had retires; when the last one does, the channel fails with its
+    fault and the fetch ends. What was acknowledged is never sent again: a parcel goes back only when
+    its store call ended without an acknowledgement.
+    """
+
+    def __init__(
+        self,
+        destination: Node,
+        source: str,
+        channel: Channel,
+        roster: Roster,
+        treat: Treat,
+        halt: Halt,
+        *,
+        associations: int,
+        sop_class_uids: Collection[str],
+        retired: Callable[[Fault], None],
+        retry_delays: tuple[float, ...] = RETRY_DELAYS,
+    ) -> None:
+        self._destination = destination
+        self._source = source
+        self._channel = channel
+        self._roster = roster
+        self._treat = treat
+        self._halt = halt
+        self._sop_class_uids = sop_class_uids
+        self._retired = retired
+        self._retry_delays = retry_delays
+        self._lock = threading.Lock()
+        self._working = associations
+        self.error: BaseException | None = None
+        self._threads = [
+            threading.Thread(target=self._run, name=f"store-{n}", daemon=True) for n in range(associations)
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def join(self) -> None:
+        """Waits until every parcel is settled or the channel has failed."""
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self) -> None:
+        try:
+            fault = self._work()
+        except Exception as error:  # noqa: BLE001 - raised again by the attempt's main thread
+            self.error = error
+            fault = Fault(code=FaultCode.UNEXPECTED, message="A store thread failed.", node=self._destination.name)
+            self._channel.fail(fault)
+        if fault is not None:
+            self._retire(fault)
+
+    def _retire(self, fault: Fault) -> None:
+        with self._lock:
+            self._working -= 1
+            last = self._working == 0
+        if last:
+            self._channel.fail(fault)
+        else:
+            self._retired(fault)
+
+    def _work(self) -> Fault | None:
+        """Stores until the channel is done; the fault that made it give up, if one did."""
+        road: StoreChannel | None = None
+        deaths = 0  # in a row
+        try:
+            while (parcel := self._channel.take()) is not None:
+                try:
+                    if road is None:
+                        road = self._destination.open_store(self._sop_class_uids)
+                    self._store(road, parcel)
+                    deaths = 0
+                except _ChannelDied as died:
+                    if road is not None:
+                        road.close()
+                        road = None
+                    self._give_back(parcel, died)
+                    deaths += 1
+                    if not self._try_again(died.fault, deaths):
+                        return died.fault
+                except TransferFault as unopened:
+                    self._channel.put_back(parcel)
+                    deaths += 1
+                    if not self._try_again(unopened.fault, deaths):
+                        return unopened.fault
+                except BaseException:
+                    self._channel.put_back(parcel)
+                    raise
+        finally:
+            if road is not None:
+                road.close()
+        return None
+
+    def _store(self, road: StoreChannel, parcel: Parcel) -> None:
+        """One instance to its end: acknowledged or refused. Raises _ChannelDied when it got no answer."""
+        uid = parcel.instance.sop_instance_uid
+        try:
+            treated = self._treat(parcel.instance)
+        except TransferFault as fault:
+            self._roster.fail(uid, fault.fault)
+            self._channel.settle(parcel)
+            return
+        try:
+            stored = road.store(treated)
+        except TransferFault as fault:
+            if fault.fault.sop_instance_uid is None:
+                raise _ChannelDied(fault.fault) from fault
+            self._roster.fail(uid, fault.fault)
+            if fault.fault.code in _EVERYONES:
+                self._channel.fail(fault.fault.model_copy(update={"sop_instance_uid": None}))
+        else:
+            if not self._roster.stored(stored):
+                self._roster.fail(uid, conflict(uid, self._source))
+        finally:
+            if treated is not parcel.instance:
+                treated.close()
+        self._channel.settle(parcel)
+
+    def _give_back(self, parcel: Parcel, died: _ChannelDied) -> None:
+        parcel.casualties += 1
+        if parcel.casualties < _CASUALTIES:
+            self._channel.put_back(parcel)
+            return
+        uid = parcel.instance.sop_instance_uid
+        self._roster.fail(uid, died.fault.model_copy(update={"sop_instance_uid": uid}))
+        self._channel.settle(parcel)
+
+    def _try_again(self, fault: Fault, deaths: int) -> bool:
+        if fault.outcome is not Outcome.TRANSIENT_FAULT or fault.code is FaultCode.INTERRUPTED:
+            return False
+        if deaths > len(self._retry_delays) or self._halt.abrupt:
+            return False
+        self._halt.wait(self._retry_delays[deaths - 1])
+        return not self._halt.abrupt
+
+
+class _ChannelDied(Exception):  # noqa: N818 - it carries a Fault
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(str(fault))
+        self.fault = fault

@@ -1,0 +1,118 @@
+"""Asks the source for what is missing, believes its final word, and asks once more by name. Called by `attempt`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from adit.dicom.node import FetchReport, Node, Wanted
+from adit.model.outcome import WARNINGS, Fault, FaultCode, TransferFault
+from adit.transfer.channel import Channel
+from adit.transfer.errands import refetch
+from adit.transfer.halt import Halt
+from adit.transfer.intake import Intake
+from adit.transfer.plan import Plan
+from adit.transfer.recorder import Recorder
+from adit.transfer.roster import Admission, Roster
+from adit.transfer.verdict import incomplete
+
+_MENDABLE: Final = {FaultCode.ASSOCIATION_ABORTED, FaultCode.FETCH_FAILED}
+"""What broke off a fetch but leaves the source there to be asked again at once."""
+
+
+@dataclass(slots=True)
+class _Round:
+    """What went wrong in one round: what broke a fetch off, the source's final word, and instances' own faults."""
+
+    broken: list[Fault] = field(default_factory=list)
+    said: list[Fault] = field(default_factory=list)
+    named: dict[str, Fault] = field(default_factory=dict)
+
+
+class Fetching:
+    """The fetches of one attempt. `faults` are those that left something missing, `warnings` stand anyway."""
+
+    def __init__(
+        self, source: Node, roster: Roster, recorder: Recorder, halt: Halt, intake: Intake, channel: Channel
+    ) -> None:
+        self._source = source
+        self._roster = roster
+        self._recorder = recorder
+        self._halt = halt
+        self._intake = intake
+        self._channel = channel
+        self.faults: list[Fault] = []
+        self.warnings: list[Fault] = []
+
+    def run(self, plan: Plan, wanted: Sequence[Wanted]) -> None:
+        """Two rounds at most: the wanted, then by name those that did not come."""
+        first = last = self._round(wanted)
+        unseen = self._roster.unseen()
+        if unseen and not self._ending and all(fault.code in _MENDABLE for fault in first.broken):
+            self._recorder.event("info", "FetchedAgain", f"{len(unseen)} instances did not come; asked again by name.")
+            last = self._round(refetch(plan, unseen))
+            unseen = self._roster.unseen()
+        self._tell_of_strays()
+        if self._ending:
+            return
+        if unseen or self._roster.progress().expected < plan.least:
+            self.faults += [*last.broken, *last.said]
+        elif first.broken or first.said:
+            self._recorder.event("info", "Healed", "Every instance came in spite of the source's faults.")
+        if not last.broken:
+            for uid in (row.sop_instance_uid for row in unseen):
+                self._roster.fail(uid, last.named.get(uid) or incomplete(self._source.name, uid))
+
+    def _round(self, wanted: Sequence[Wanted]) -> _Round:
+        met = _Round()
+        for one in wanted:
+            if self._ending:
+                break
+            try:
+                report = self._source.fetch(one, self._intake.deliver)
+            except TransferFault as error:
+                if self._ending or self._intake.error is not None:
+                    break  # our own doing
+                met.broken.append(error.fault)
+                self._recorder.fault("warning", error.fault)
+                if error.fault.code not in _MENDABLE:
+                    break
+            else:
+                self._note(report, met)
+        return met
+
+    def _note(self, report: FetchReport, met: _Round) -> None:
+        self._roster.road = report.road
+        detail = {"completed": report.completed, "failed": report.failed, "warning": report.warning}
+        self._recorder.event("info", "Fetched", f"{report.road}: {report.completed} instances.", detail)
+        for fault in report.faults:
+            self._recorder.fault("warning", fault)
+            if fault.code in WARNINGS:
+                self.warnings.append(fault)
+            elif fault.sop_instance_uid is not None:
+                met.named[fault.sop_instance_uid] = fault
+            else:
+                met.said.append(fault)
+
+    @property
+    def _ending(self) -> bool:
+        return self._halt.reason is not None or self._channel.fault is not None
+
+    def _tell_of_strays(self) -> None:
+        strays, added, repeated = (
+            self._intake.counts[kind] for kind in (Admission.FOREIGN, Admission.ADDED, Admission.REPEATED)
+        )
+        if strays:
+            stray = Fault(
+                code=FaultCode.FETCHED_WITH_WARNING,
+                message=f"The source sent {strays} instances of another study or series; they were not passed on.",
+                cure="Look at the source: it answers a retrieve with data of something else.",
+                node=self._source.name,
+            )
+            self.warnings.append(stray)
+            self._recorder.fault("warning", stray)
+        if added:
+            self._recorder.event("info", "Added", f"{added} instances came that the source had not listed.")
+        if repeated:
+            self._recorder.event("info", "Repeated", f"{repeated} instances came twice and were dropped.")

@@ -1,0 +1,149 @@
+"""Why an attempt must stop early, and who notices: one flag that every thread of the attempt reads.
+
+Set by the watchdog (signal, deadline, lease) and by the recorder (the ledger's orders).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from adit.model.outcome import Fault, FaultCode
+
+
+class Reason(StrEnum):
+    """Why an attempt stops before it is done."""
+
+    CANCELLED = "cancelled"  # the job was cancelled
+    INTERRUPTED = "interrupted"  # this process was told to end
+    DEADLINE = "deadline"  # the job's deadline has passed
+    LEDGER_LOST = "ledger lost"  # nothing could be written for most of a lease: another attempt may start soon
+    FENCED = "fenced"  # the attempt is no longer ours
+
+
+_GRACEFUL: Final = {Reason.CANCELLED, Reason.INTERRUPTED, Reason.DEADLINE}
+
+FAULTS: Final = {
+    Reason.CANCELLED: Fault(
+        code=FaultCode.CANCELLED,
+        message="The job was cancelled while this task was running.",
+        cure="To transfer what is missing, make a new job.",
+    ),
+    Reason.INTERRUPTED: Fault(
+        code=FaultCode.INTERRUPTED,
+        message="The worker was told to stop before the task was done.",
+        cure="Nothing: the next attempt goes on where this one stopped.",
+    ),
+    Reason.DEADLINE: Fault(
+        code=FaultCode.DEADLINE_EXCEEDED,
+        message="The job's deadline passed while this task was running.",
+        cure="Make a new job with selection.failedOf and a later deadline.",
+    ),
+    Reason.LEDGER_LOST: Fault(
+        code=FaultCode.INTERRUPTED,
+        message="The ledger could not be written for most of the attempt's lease, so the worker stopped.",
+        cure="See that Postgres is up and reachable from the worker; the next attempt goes on from here.",
+    ),
+    Reason.FENCED: Fault(
+        code=FaultCode.LOST,
+        message="The attempt was declared lost while its worker was still at it.",
+        cure="Nothing: another attempt has taken over.",
+    ),
+}
+
+
+class Halt:
+    """Set once; the first reason stands, except that losing the attempt overrules a graceful stop."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._event = threading.Event()
+        self._reason: Reason | None = None
+
+    def order(self, reason: Reason) -> None:
+        with self._lock:
+            if self._reason is None or (self._reason in _GRACEFUL and reason not in _GRACEFUL):
+                self._reason = reason
+            self._event.set()
+
+    @property
+    def reason(self) -> Reason | None:
+        return self._reason
+
+    @property
+    def abrupt(self) -> bool:
+        """Whether not even what has been received may still be stored."""
+        return self._reason is not None and self._reason not in _GRACEFUL
+
+    def wait(self, seconds: float) -> bool:
+        """Sleeps, unless told to halt; whether it was."""
+        return self._event.wait(seconds)
+
+
+class Watchdog:
+    """A thread that turns a signal, the deadline and a silent ledger into a halt, and a halt into interrupts.
+
+    A halt interrupts the source at once, the destination after `grace` seconds, so that what has been
+    received can still be stored; without any grace when the attempt is no longer surely ours.
+    """
+
+    def __init__(
+        self,
+        halt: Halt,
+        *,
+        stop: threading.Event,
+        clock: Callable[[], datetime],
+        deadline: datetime | None,
+        seconds_since_write: Callable[[], float],
+        lease_seconds: float,
+        grace: float,
+        interrupt_source: Callable[[], None],
+        interrupt_destination: Callable[[], None],
+        tick: float = 0.2,
+    ) -> None:
+        self._halt = halt
+        self._stop = stop
+        self._clock = clock
+        self._deadline = deadline
+        self._seconds_since_write = seconds_since_write
+        self._patience = lease_seconds * 2 / 3
+        self._grace = grace
+        self._interrupt_source = interrupt_source
+        self._interrupt_destination = interrupt_destination
+        self._tick = tick
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._done.wait(self._tick):
+            self._look()
+            if self._halt.reason is not None:
+                break
+        else:
+            return
+        self._interrupt_source()
+        waited = 0.0
+        while not self._halt.abrupt and waited < self._grace:
+            if self._done.wait(self._tick):
+                return
+            waited += self._tick
+            self._look()
+        self._interrupt_destination()
+
+    def _look(self) -> None:
+        if self._stop.is_set():
+            self._halt.order(Reason.INTERRUPTED)
+        if self._deadline is not None and self._clock() >= self._deadline:
+            self._halt.order(Reason.DEADLINE)
+        if self._seconds_since_write() > self._patience:
+            self._halt.order(Reason.LEDGER_LOST)

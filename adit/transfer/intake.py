@@ -1,0 +1,109 @@
+"""Takes what the source delivers: checks whose it is, drops repeats, hands the rest to the channel.
+
+`Intake.deliver` is the callback given to `Node.fetch`; it runs in the source's thread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+from adit.dicom.node import Instance
+from adit.model.outcome import Fault, FaultCode, TransferFault
+from adit.transfer.channel import Channel
+from adit.transfer.halt import FAULTS, Halt
+from adit.transfer.plan import conflict
+from adit.transfer.roster import Admission, Roster
+
+Treat = Callable[[Instance], Instance]
+"""What happens to an instance between fetch and store: returns it, or a new one that replaces it. Raises
+TransferFault naming the instance; the given instance stays the caller's."""
+
+_CHUNK: Final = 2**20
+
+
+def digest(instance: Instance) -> str:
+    """SHA-256 of the encoded data set, in hex."""
+    sha256 = hashlib.sha256()
+    with instance.open() as reader:
+        while chunk := reader.read(_CHUNK):
+            sha256.update(chunk)
+    return sha256.hexdigest()
+
+
+class Intake:
+    """One per attempt. `error` holds a bug found in the source's thread, where raising it would hide it."""
+
+    def __init__(self, source: str, roster: Roster, channel: Channel, treat: Treat, halt: Halt) -> None:
+        self._source = source
+        self._roster = roster
+        self._channel = channel
+        self._treat = treat
+        self._halt = halt
+        self.counts: Counter[Admission] = Counter()
+        self.error: BaseException | None = None
+
+    def deliver(self, instance: Instance) -> None:
+        """Owns the instance from here on, whatever happens.
+
+        Raises TransferFault: naming the instance to refuse it, naming none to end the fetch.
+        """
+        kept = False
+        try:
+            kept = self._accept(instance)
+        except TransferFault:
+            raise
+        except Exception as error:
+            self.error = error
+            raise TransferFault(
+                Fault(code=FaultCode.UNEXPECTED, message="An instance could not be taken over.", node=self._source)
+            ) from error
+        finally:
+            if not kept:
+                instance.close()
+
+    def _accept(self, instance: Instance) -> bool:
+        """Whether the channel has it now."""
+        reason = self._halt.reason
+        if reason is not None:
+            raise TransferFault(FAULTS[reason])
+        admission = self._roster.admit(instance)
+        self.counts[admission] += 1
+        match admission:
+            case Admission.FOREIGN:
+                raise TransferFault(_foreign(instance, self._source))
+            case Admission.CONTRADICTORY:
+                fault = conflict(instance.sop_instance_uid, self._source)
+                self._roster.fail(instance.sop_instance_uid, fault)
+                raise TransferFault(fault)
+            case Admission.REPEATED:
+                self._compare(instance)
+                return False
+        self._channel.put(instance)
+        return True
+
+    def _compare(self, instance: Instance) -> None:
+        """A repeat is dropped; one with other content means that nobody knows which is right."""
+        if not self._roster.arrived_now(instance.sop_instance_uid):
+            return  # an earlier attempt's: the source may have edited it since, and that one was acknowledged
+        treated = self._treat(instance)
+        try:
+            same = self._roster.repeated(instance.sop_instance_uid, treated.transfer_syntax_uid, digest(treated))
+        finally:
+            treated.close()
+        if not same:
+            fault = conflict(instance.sop_instance_uid, self._source)
+            self._roster.fail(instance.sop_instance_uid, fault)
+            raise TransferFault(fault)
+
+
+def _foreign(instance: Instance, source: str) -> Fault:
+    return Fault(
+        code=FaultCode.INSTANCE_REFUSED,
+        message="The source sent an instance of another study or series than the one asked for; it was not passed on.",
+        cure="Look at the source: it answers a retrieve with data of something else.",
+        node=source,
+        sop_instance_uid=instance.sop_instance_uid,
+    )

@@ -1,0 +1,221 @@
+"""Which instances a task is about: asked from the source at study, series and image level before anything is fetched.
+
+Called once an attempt by `attempt`; the answer goes into the ledger as *expected*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from pydicom import Dataset
+
+from adit.dicom.node import Level, Node, Query
+from adit.model.assignment import Assignment
+from adit.model.instance import InstanceRecord, InstanceState
+from adit.model.outcome import Fault, FaultCode, TransferFault
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedSeries:
+    """A series as the source lists it; `announced` is its NumberOfSeriesRelatedInstances where given."""
+
+    series_instance_uid: str
+    instances: tuple[InstanceRecord, ...]
+    announced: int | None
+
+    @property
+    def understated(self) -> bool:
+        """Whether the source announces more than it lists."""
+        return self.announced is not None and self.announced > len(self.instances)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the source has of a task. `patient_id` is the one under which the source keeps the study."""
+
+    study_instance_uid: str
+    patient_id: str | None
+    series: tuple[PlannedSeries, ...]
+    announced: int | None  # NumberOfStudyRelatedInstances, for a whole study, where given
+    warnings: tuple[Fault, ...] = ()
+    conflicts: tuple[Fault, ...] = ()  # each names an instance that is listed in two series
+
+    @property
+    def instances(self) -> Iterable[InstanceRecord]:
+        return (instance for series in self.series for instance in series.instances)
+
+    @property
+    def least(self) -> int:
+        """How many instances the source has by its own highest word, listed or only announced."""
+        by_series = sum(max(series.announced or 0, len(series.instances)) for series in self.series)
+        return max(self.announced or 0, by_series)
+
+
+def make_plan(source: Node, assignment: Assignment) -> Plan:
+    """Asks the source which instances the assignment selects.
+
+    Raises TransferFault: STUDY_NOT_FOUND, STUDY_AMBIGUOUS, SERIES_NOT_FOUND, or what the node raises
+    when a query fails.
+    """
+    study, warnings = _find_study(source, assignment)
+    patient_id = _text(study, "PatientID") or None
+    listed = _find_series(source, assignment, patient_id)
+    series, conflicts = _once(
+        source, [_find_instances(source, assignment.study_instance_uid, patient_id, answer) for answer in listed]
+    )
+    return Plan(
+        study_instance_uid=assignment.study_instance_uid,
+        patient_id=patient_id,
+        series=series,
+        announced=_number(study, "NumberOfStudyRelatedInstances") if assignment.series_instance_uids is None else None,
+        warnings=warnings,
+        conflicts=conflicts,
+    )
+
+
+def refuse_pseudonym(assignment: Assignment) -> None:
+    """An original must never pass where a de-identified copy was asked for: called before anything else."""
+    if assignment.pseudonym is not None:
+        raise TransferFault(
+            Fault(
+                code=FaultCode.DEIDENTIFICATION_UNAVAILABLE,
+                message="The task asks for a de-identified copy, and this version cannot de-identify.",
+                cure="Remove the pseudonym if originals may be sent; else wait for a version that de-identifies.",
+            )
+        )
+
+
+def _find_study(source: Node, assignment: Assignment) -> tuple[Dataset, tuple[Fault, ...]]:
+    """PatientID and StudyInstanceUID; else the UID alone with a warning; exactly one study, or a fault."""
+    uid = {"StudyInstanceUID": assignment.study_instance_uid}
+    if assignment.patient_id is not None:
+        found = _studies(source, {"PatientID": assignment.patient_id, **uid})
+        if found:
+            return _the_one(source, found), ()
+    found = _studies(source, uid)
+    if not found:
+        raise TransferFault(
+            Fault(
+                code=FaultCode.STUDY_NOT_FOUND,
+                message=f"The source has no study {assignment.study_instance_uid}.",
+                cure="Check the StudyInstanceUID, and that the source shows this study to our AE title.",
+                node=source.name,
+            )
+        )
+    study = _the_one(source, found)
+    if assignment.patient_id is None:
+        return study, ()
+    mismatch = Fault(
+        code=FaultCode.PATIENT_ID_MISMATCH,
+        message=f"The source keeps study {assignment.study_instance_uid} under another PatientID than the one given.",
+        cure="Check that the right study was named; it was transferred as the source has it.",
+        node=source.name,
+    )
+    return study, (mismatch,)
+
+
+def _studies(source: Node, keys: dict[str, str]) -> list[Dataset]:
+    """The different patients' studies; a source that answers the same one twice has it once."""
+    returning = tuple(key for key in ("PatientID", "NumberOfStudyRelatedInstances") if key not in keys)
+    answers = source.find(Query(Level.STUDY, keys, returning))
+    return list({_text(answer, "PatientID"): answer for answer in answers}.values())
+
+
+def _the_one(source: Node, found: list[Dataset]) -> Dataset:
+    if len(found) == 1:
+        return found[0]
+    raise TransferFault(
+        Fault(
+            code=FaultCode.STUDY_AMBIGUOUS,
+            message=f"The source has the study under {len(found)} different PatientIDs.",
+            cure="Give the PatientID of the one that is meant, or have the source's records merged.",
+            node=source.name,
+        )
+    )
+
+
+def _find_series(source: Node, assignment: Assignment, patient_id: str | None) -> list[Dataset]:
+    """Each series once. The PatientID is the source's own: the one asked for may be outdated."""
+    keys = _keys(assignment.study_instance_uid, patient_id)
+    returning = ("SeriesInstanceUID", "NumberOfSeriesRelatedInstances")
+    answers = source.find(Query(Level.SERIES, keys, returning))
+    found = {uid: answer for answer in answers if (uid := _text(answer, "SeriesInstanceUID"))}
+    wanted = assignment.series_instance_uids
+    if wanted is None:
+        return list(found.values())
+    missing = [uid for uid in wanted if uid not in found]
+    if missing:
+        raise TransferFault(
+            Fault(
+                code=FaultCode.SERIES_NOT_FOUND,
+                message=f"The source's study has no series {', '.join(missing[:5])}"
+                + (f" and {len(missing) - 5} more." if len(missing) > 5 else "."),
+                cure="Check seriesInstanceUIDs, or leave them out to transfer the whole study.",
+                node=source.name,
+            )
+        )
+    return [found[uid] for uid in dict.fromkeys(wanted)]
+
+
+def _find_instances(source: Node, study_uid: str, patient_id: str | None, series: Dataset) -> PlannedSeries:
+    series_uid = _text(series, "SeriesInstanceUID")
+    keys = {**_keys(study_uid, patient_id), "SeriesInstanceUID": series_uid}
+    answers = source.find(Query(Level.IMAGE, keys, ("SOPInstanceUID", "SOPClassUID")))
+    classes = {uid: _text(answer, "SOPClassUID") for answer in answers if (uid := _text(answer, "SOPInstanceUID"))}
+    return PlannedSeries(
+        series_instance_uid=series_uid,
+        instances=tuple(_expected(uid, series_uid, sop_class or None) for uid, sop_class in classes.items()),
+        announced=_number(series, "NumberOfSeriesRelatedInstances"),
+    )
+
+
+def _once(source: Node, series: Sequence[PlannedSeries]) -> tuple[tuple[PlannedSeries, ...], tuple[Fault, ...]]:
+    """An instance that the source lists in two series belongs to neither: it gets a fault, the others go on."""
+    home: dict[str, str] = {}
+    torn: dict[str, Fault] = {}
+    for one in series:
+        for instance in one.instances:
+            uid = instance.sop_instance_uid
+            if home.setdefault(uid, one.series_instance_uid) != one.series_instance_uid:
+                torn[uid] = conflict(uid, source.name)
+
+    def at_home(one: PlannedSeries) -> tuple[InstanceRecord, ...]:
+        return tuple(row for row in one.instances if home[row.sop_instance_uid] == one.series_instance_uid)
+
+    return tuple(replace(one, instances=at_home(one)) for one in series), tuple(torn.values())
+
+
+def conflict(sop_instance_uid: str, source: str) -> Fault:
+    """Two different things under one SOP Instance UID."""
+    return Fault(
+        code=FaultCode.INSTANCE_CONFLICT,
+        message="The source gives this SOP Instance UID two meanings: other content, or another series.",
+        cure="Have the source's records repaired, then make a new job with selection.failedOf.",
+        node=source,
+        sop_instance_uid=sop_instance_uid,
+    )
+
+
+def _expected(uid: str, series_uid: str, sop_class: str | None) -> InstanceRecord:
+    return InstanceRecord(
+        sop_instance_uid=uid, series_instance_uid=series_uid, sop_class_uid=sop_class, state=InstanceState.EXPECTED
+    )
+
+
+def _keys(study_uid: str, patient_id: str | None) -> dict[str, str]:
+    keys = {"StudyInstanceUID": study_uid}
+    return keys if patient_id is None else {"PatientID": patient_id, **keys}
+
+
+def _text(answer: Dataset, keyword: str) -> str:
+    value = answer.get(keyword)
+    return "" if value is None else str(value).strip()
+
+
+def _number(answer: Dataset, keyword: str) -> int | None:
+    """An IS that a source may leave out, leave empty or fill with anything."""
+    try:
+        return int(_text(answer, keyword))
+    except ValueError:
+        return None

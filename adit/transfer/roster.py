@@ -1,0 +1,253 @@
+"""The instances of one task: which are expected, and what became of each. Shared by all threads of an attempt.
+
+The only place that changes an instance's record; each change goes to the recorder, which writes it down.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from adit.dicom.node import Instance, Stored
+from adit.model.assignment import Progress
+from adit.model.instance import InstanceRecord, InstanceState
+from adit.model.outcome import Fault, FaultCode
+
+Record = Callable[[InstanceRecord], None]
+
+_Content = tuple[str, str]  # transfer syntax UID and SHA-256 of the encoded data set
+
+AT_DESTINATION = frozenset({InstanceState.STORED, InstanceState.VERIFIED})
+
+
+class Admission(StrEnum):
+    """What becomes of an instance that the source delivers."""
+
+    EXPECTED = "expected"
+    ADDED = "added"  # of the selection, but not in the plan: the source got more meanwhile
+    REPEATED = "repeated"  # we own it already
+    FOREIGN = "foreign"  # of another study, or of a series that nobody asked for
+    CONTRADICTORY = "contradictory"  # the plan has it in another series, or other content came before
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    study_instance_uid: str
+    series_instance_uids: frozenset[str] | None
+
+    def has(self, instance: Instance) -> bool:
+        return instance.study_instance_uid == self.study_instance_uid and (
+            self.series_instance_uids is None or instance.series_instance_uid in self.series_instance_uids
+        )
+
+
+class Roster:
+    """Thread-safe. `record` is called with each new state of an instance, in order, under the roster's lock."""
+
+    def __init__(
+        self,
+        study_instance_uid: str,
+        series_instance_uids: Iterable[str] | None,
+        record: Record,
+    ) -> None:
+        self._scope = _Scope(
+            study_instance_uid, None if series_instance_uids is None else frozenset(series_instance_uids)
+        )
+        self._record = record
+        self._lock = threading.Lock()
+        self._rows: dict[str, InstanceRecord] = {}
+        self._received: set[str] = set()  # in this attempt
+        self._repeats: dict[str, list[_Content]] = {}  # of those not stored yet
+        self._bytes_received = 0
+        self._bytes_stored = 0
+        self._faults: dict[str, Fault] = {}  # with the cures that rows don't keep
+        self._warnings: list[Fault] = []
+        self.road: str | None = None
+
+    # --- the plan ---
+
+    def restore(self, known: Iterable[InstanceRecord]) -> None:
+        """Takes over what earlier attempts left; a fault of what is at the destination stands."""
+        with self._lock:
+            self._rows = {row.sop_instance_uid: row for row in known}
+            self._faults = {
+                row.sop_instance_uid: Fault(
+                    code=row.fault_code,
+                    message=row.fault_message or "An earlier attempt found this fault.",
+                    sop_instance_uid=row.sop_instance_uid,
+                    status=row.dimse_status,
+                )
+                for row in self._rows.values()
+                if row.fault_code is not None and row.state in AT_DESTINATION
+            }
+
+    def expect(self, listed: Iterable[InstanceRecord]) -> None:
+        """Takes over what the source lists; what an earlier attempt did not bring to the destination starts afresh.
+
+        A row that the source no longer lists stays: it was announced once and must not vanish quietly.
+        """
+        with self._lock:
+            fresh = {row.sop_instance_uid: row for row in listed}
+            for uid, row in self._rows.items():
+                if row.state not in AT_DESTINATION and uid not in fresh:
+                    fresh[uid] = _afresh(row)
+            for uid, row in fresh.items():
+                if uid not in self._rows or self._rows[uid].state not in AT_DESTINATION:
+                    self._put(row)
+
+    # --- what the source delivers ---
+
+    def admit(self, instance: Instance) -> Admission:
+        """Decides on a delivered instance and, if it is wanted, notes that all of its bytes are here."""
+        if not self._scope.has(instance):
+            return Admission.FOREIGN
+        with self._lock:
+            row = self._rows.get(instance.sop_instance_uid)
+            if row is not None and row.series_instance_uid != instance.series_instance_uid:
+                return Admission.CONTRADICTORY
+            if row is not None and row.fault_code is FaultCode.INSTANCE_CONFLICT:
+                return Admission.CONTRADICTORY
+            if instance.sop_instance_uid in self._received or (row is not None and row.state in AT_DESTINATION):
+                return Admission.REPEATED
+            self._received.add(instance.sop_instance_uid)
+            self._bytes_received += instance.size
+            self._put(
+                InstanceRecord(
+                    sop_instance_uid=instance.sop_instance_uid,
+                    series_instance_uid=instance.series_instance_uid,
+                    sop_class_uid=instance.sop_class_uid,
+                    state=InstanceState.RECEIVED,
+                    transfer_syntax_uid=instance.transfer_syntax_uid,
+                    size=instance.size,
+                )
+            )
+            return Admission.ADDED if row is None else Admission.EXPECTED
+
+    def arrived_now(self, sop_instance_uid: str) -> bool:
+        """Whether it was received in this attempt, so that a repeat can be compared with it."""
+        with self._lock:
+            return sop_instance_uid in self._received
+
+    def repeated(self, sop_instance_uid: str, transfer_syntax_uid: str, sha256: str) -> bool:
+        """Notes a second delivery as it would reach the destination; False when it contradicts the first.
+
+        In another transfer syntax the same content has other bytes: that says nothing.
+        """
+        with self._lock:
+            row = self._rows[sop_instance_uid]
+            if row.sha256 is None:
+                self._repeats.setdefault(sop_instance_uid, []).append((transfer_syntax_uid, sha256))
+                return True
+            return row.transfer_syntax_uid != transfer_syntax_uid or row.sha256 == sha256
+
+    # --- what the destination says ---
+
+    def stored(self, stored: Stored) -> bool:
+        """Notes the acknowledgement; False when a repeat that came meanwhile contradicts what was stored."""
+        with self._lock:
+            self._bytes_stored += stored.size
+            if stored.warning is not None:
+                self._warnings.append(stored.warning)
+            self._put(
+                InstanceRecord(
+                    sop_instance_uid=stored.sop_instance_uid,
+                    series_instance_uid=stored.series_instance_uid,
+                    sop_class_uid=stored.sop_class_uid,
+                    state=InstanceState.STORED,
+                    transfer_syntax_uid=stored.transfer_syntax_uid,
+                    size=stored.size,
+                    sha256=stored.sha256,
+                    location=stored.location,
+                    dimse_status=stored.warning.status if stored.warning else None,
+                )
+            )
+            repeats = self._repeats.pop(stored.sop_instance_uid, [])
+            return all(syntax != stored.transfer_syntax_uid or sha256 == stored.sha256 for syntax, sha256 in repeats)
+
+    def verified(self, sop_instance_uid: str) -> None:
+        """The destination, asked again, has it. A row with a fault is not proven by that."""
+        with self._lock:
+            row = self._rows[sop_instance_uid]
+            if row.fault_code is None:
+                self._put(row.model_copy(update={"state": InstanceState.VERIFIED}))
+
+    def unproven(self, sop_instance_uid: str, fault: Fault) -> None:
+        """The destination acknowledged it and does not have it: back to the start, for the next attempt."""
+        with self._lock:
+            self._faults[sop_instance_uid] = fault
+            self._put(_marked(_afresh(self._rows[sop_instance_uid]), fault))
+
+    def fail(self, sop_instance_uid: str, fault: Fault) -> None:
+        """Notes why an instance goes no further; its last proven step stands."""
+        with self._lock:
+            self._faults[sop_instance_uid] = fault
+            self._put(_marked(self._rows[sop_instance_uid], fault))
+
+    # --- what is known now ---
+
+    def rows(self) -> list[InstanceRecord]:
+        with self._lock:
+            return list(self._rows.values())
+
+    def awaiting_proof(self) -> list[InstanceRecord]:
+        with self._lock:
+            return [row for row in self._rows.values() if row.state is InstanceState.STORED]
+
+    def unseen(self) -> list[InstanceRecord]:
+        """Expected, not at the destination, and not delivered in this attempt: worth asking the source again."""
+        with self._lock:
+            return [
+                row
+                for row in self._rows.values()
+                if row.state not in AT_DESTINATION
+                and row.fault_code is None
+                and row.sop_instance_uid not in self._received
+            ]
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """What stands against single instances."""
+        with self._lock:
+            return tuple(self._faults.values())
+
+    @property
+    def warnings(self) -> tuple[Fault, ...]:
+        """The destination's warnings so far, at most 20."""
+        with self._lock:
+            return tuple(self._warnings[:20])
+
+    def progress(self) -> Progress:
+        with self._lock:
+            states = [row.state for row in self._rows.values()]
+            verified = states.count(InstanceState.VERIFIED)
+            stored = verified + states.count(InstanceState.STORED)
+            return Progress(
+                expected=len(states),
+                received=stored + states.count(InstanceState.RECEIVED),
+                stored=stored,
+                verified=verified,
+                bytes_received=self._bytes_received,
+                bytes_stored=self._bytes_stored,
+                road=self.road,
+            )
+
+    def _put(self, row: InstanceRecord) -> None:
+        self._rows[row.sop_instance_uid] = row
+        self._record(row)
+
+
+def _afresh(row: InstanceRecord) -> InstanceRecord:
+    return InstanceRecord(
+        sop_instance_uid=row.sop_instance_uid,
+        series_instance_uid=row.series_instance_uid,
+        sop_class_uid=row.sop_class_uid,
+        state=InstanceState.EXPECTED,
+    )
+
+
+def _marked(row: InstanceRecord, fault: Fault) -> InstanceRecord:
+    return row.model_copy(
+        update={"fault_code": fault.code, "fault_message": fault.message, "dimse_status": fault.status}
+    )

@@ -1,0 +1,146 @@
+"""How an attempt ended: a pure function of its instances' rows and of the faults that were met. Called by `attempt`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from adit.model.assignment import Progress, Report
+from adit.model.instance import InstanceRecord, InstanceState
+from adit.model.outcome import Fault, FaultCode, Outcome
+from adit.transfer.halt import FAULTS, Reason
+from adit.transfer.roster import AT_DESTINATION
+
+_AT_MOST: Final = 20
+
+_PRECEDENCE: Final = (
+    Outcome.CANCELLED,
+    Outcome.DEADLINE,
+    Outcome.BUG,
+    Outcome.PERMANENT_CONFIGURATION_FAULT,
+    # what a later attempt may mend comes before what it cannot: the mendable part is worth the retry
+    Outcome.TRANSIENT_FAULT,
+    Outcome.PARTIAL,
+    Outcome.PERMANENT_DATA_FAULT,
+    Outcome.EMPTY,
+    Outcome.SUCCESS,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything that the verdict depends on."""
+
+    source: str
+    destination: str
+    rows: Sequence[InstanceRecord] = ()
+    announced: int = 0  # how many the source has by its own highest word
+    provable: bool = True  # whether the destination can be asked what it holds
+    reason: Reason | None = None  # why the attempt stopped early
+    faults: Sequence[Fault] = ()  # of the attempt as a whole, still open at its end
+    instance_faults: Sequence[Fault] = ()
+    warnings: Sequence[Fault] = ()
+
+
+def verdict(facts: Facts, progress: Progress) -> Report:
+    """Success only when every instance that was announced is proven (or, where nothing can be proven, acknowledged).
+
+    Rows decide, not the peers' words: faults of the whole attempt that left nothing missing were healed.
+    """
+    warnings = list(facts.warnings)
+    if complete(facts):
+        if not facts.provable:
+            warnings.append(_not_provable(facts.destination))
+        return Report(outcome=Outcome.SUCCESS, warnings=_distinct(warnings), progress=progress)
+    faults = sorted(_open_faults(facts), key=lambda fault: _PRECEDENCE.index(fault.outcome))
+    if facts.reason is not None:
+        decisive = FAULTS[facts.reason]
+        outcome = Outcome.CANCELLED if facts.reason is Reason.INTERRUPTED else decisive.outcome
+        faults = [decisive, *faults]
+    else:
+        outcome = faults[0].outcome
+    return Report(outcome=outcome, faults=_distinct(faults), warnings=_distinct(warnings), progress=progress)
+
+
+def complete(facts: Facts) -> bool:
+    """Whether nothing that the source announced is missing at the destination."""
+    there = {InstanceState.VERIFIED} if facts.provable else AT_DESTINATION
+    return len(facts.rows) >= max(facts.announced, 1) and all(
+        row.state in there and row.fault_code is None for row in facts.rows
+    )
+
+
+def _open_faults(facts: Facts) -> list[Fault]:
+    """At least one, unless the attempt was stopped early."""
+    faults = [*facts.faults, *facts.instance_faults]
+    if facts.reason is not None:
+        return faults
+    if _nothing_came(facts, faults):
+        return [fault for fault in faults if fault.code is FaultCode.NOTHING_RECEIVED] or [_nothing(facts)]
+    if not facts.faults and facts.announced > len(facts.rows):
+        faults.append(_unlisted(facts.source, facts.announced, len(facts.rows)))
+    return faults or [
+        _not_proven(facts.destination, sum(row.state is not InstanceState.VERIFIED for row in facts.rows))
+    ]
+
+
+def _nothing_came(facts: Facts, faults: Iterable[Fault]) -> bool:
+    """Whether the source gave nothing at all, and no other reason is known than that it did not."""
+    return all(row.state is InstanceState.EXPECTED for row in facts.rows) and all(
+        fault.code in (FaultCode.INCOMPLETE, FaultCode.NOTHING_RECEIVED) for fault in faults
+    )
+
+
+def incomplete(source: str, sop_instance_uid: str) -> Fault:
+    """An instance that the source listed and, asked twice, did not send."""
+    return Fault(
+        code=FaultCode.INCOMPLETE,
+        message="The source lists this instance but did not send it.",
+        cure="See the source's log for this instance; retrieve it there by hand to see why it fails.",
+        node=source,
+        sop_instance_uid=sop_instance_uid,
+    )
+
+
+def _nothing(facts: Facts) -> Fault:
+    listed = max(facts.announced, len(facts.rows))
+    return Fault(
+        code=FaultCode.NOTHING_RECEIVED,
+        message=f"The source announces {listed} instances and sent none."
+        if listed
+        else "The source has the study but lists no instance in it.",
+        cure="The source may be busy or the study may be offline in its archive: see its log, or try later.",
+        node=facts.source,
+    )
+
+
+def _unlisted(source: str, announced: int, known: int) -> Fault:
+    return Fault(
+        code=FaultCode.INCOMPLETE,
+        message=f"The source announces {announced} instances but shows and sends only {known}.",
+        cure="See whether the source hides instances from our AE title, or whether its counts are outdated.",
+        node=source,
+    )
+
+
+def _not_proven(destination: str, count: int) -> Fault:
+    return Fault(
+        code=FaultCode.NOT_PROVEN,
+        message=f"{count} instances are not proven to have arrived.",
+        cure="Nothing: the next attempt goes on from here.",
+        node=destination,
+    )
+
+
+def _not_provable(destination: str) -> Fault:
+    return Fault(
+        code=FaultCode.ARRIVAL_NOT_PROVABLE,
+        message="The destination acknowledged every instance but cannot be asked what it holds.",
+        cure="Have its query service (Study Root Find) enabled and named in the DicomNode's services.",
+        node=destination,
+    )
+
+
+def _distinct(faults: Iterable[Fault]) -> tuple[Fault, ...]:
+    return tuple(dict.fromkeys(faults))[:_AT_MOST]

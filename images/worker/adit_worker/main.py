@@ -1,0 +1,162 @@
+"""One attempt from the environment's word to the exit code. Started by a launcher, as a process or in a pod.
+
+Reads ADIT_ATTEMPT, ADIT_ATTEMPT_TOKEN and ADIT_DATABASE_URL, and perhaps ADIT_SECRETS and ADIT_SPOOL
+(folders). Nothing secret stands in the command line, nothing about patients in the log.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Final, TypeVar
+from uuid import UUID
+
+import structlog
+
+from adit.dicom.node import Node
+from adit.ledger.attempt_ledger import AttemptLedger, Fenced, LedgerUnavailable
+from adit.model import process_reference
+from adit.model.assignment import Assignment, Report, Share
+from adit.model.dicom_node import DicomNode
+from adit.model.outcome import EXIT_CODES, EXIT_CONTRACT_MISMATCH, Outcome
+from adit.transfer.attempt import run_attempt
+from adit_worker.log import logger
+
+BEGIN_PATIENCE: Final = 60.0
+"""Seconds that a ledger may be away when the worker starts."""
+
+_PAUSE: Final = 0.5
+_Answer = TypeVar("_Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the launcher told this process."""
+
+    attempt_id: int
+    token: UUID
+    database_url: str
+    secrets: Path | None
+    spool: Path | None
+
+    @staticmethod
+    def read(environment: Mapping[str, str]) -> Order:
+        """Raises ValueError naming the variable that is missing or wrong, never its value."""
+        names = ("ADIT_ATTEMPT", "ADIT_ATTEMPT_TOKEN", "ADIT_DATABASE_URL")
+        missing = [name for name in names if not environment.get(name)]
+        if missing:
+            raise ValueError(f"{', '.join(missing)} must be set; a worker is started by a launcher, not by hand")
+        if not environment["ADIT_ATTEMPT"].isdecimal():
+            raise ValueError("ADIT_ATTEMPT must be an attempt's number")
+        try:
+            token = UUID(environment["ADIT_ATTEMPT_TOKEN"])
+        except ValueError:
+            raise ValueError("ADIT_ATTEMPT_TOKEN must be a UUID") from None
+        secrets, spool = environment.get("ADIT_SECRETS"), environment.get("ADIT_SPOOL")
+        return Order(
+            attempt_id=int(environment["ADIT_ATTEMPT"]),
+            token=token,
+            database_url=environment["ADIT_DATABASE_URL"],
+            secrets=Path(secrets) if secrets else None,
+            spool=Path(spool) if spool else None,
+        )
+
+
+def main() -> int:
+    """The exit code, from EXIT_CODES or EXIT_CONTRACT_MISMATCH."""
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    log = logger()
+    try:
+        order = Order.read(os.environ)
+    except ValueError as error:
+        log.error("contract mismatch", reason=str(error))
+        return EXIT_CONTRACT_MISMATCH
+    return work(order, stop, log.bind(attempt=order.attempt_id))
+
+
+def work(order: Order, stop: threading.Event, log: structlog.typing.FilteringBoundLogger) -> int:
+    """Begins the attempt, runs it, and writes its report."""
+    ledger = AttemptLedger(order.database_url, order.attempt_id, order.token)
+    try:
+        assignment = patiently(lambda: ledger.begin(own_reference(), _now()), BEGIN_PATIENCE, give_up=stop.is_set)
+        if assignment is None:
+            log.error("ledger unavailable", outcome=Outcome.TRANSIENT_FAULT)
+            return EXIT_CODES[Outcome.TRANSIENT_FAULT]
+        log = log.bind(task=assignment.task_id, number=assignment.number)
+        log.info("begun")
+        report = run_attempt(ledger, _node_opener(order, assignment), assignment, clock=_now, stop=stop)
+        _log_report(log, report)
+        # Fenced, so that trying longer than the lease can do no harm.
+        written = patiently(lambda: _finished(ledger, report), float(assignment.lease_seconds))
+        if not written:
+            log.error("report not written")
+            return EXIT_CODES[Outcome.TRANSIENT_FAULT]
+        return EXIT_CODES[report.outcome]
+    except Fenced:
+        log.warning("fenced")
+        return EXIT_CONTRACT_MISMATCH
+    finally:
+        ledger.close()
+
+
+def patiently(
+    ask: Callable[[], _Answer], seconds: float, *, give_up: Callable[[], bool] = lambda: False
+) -> _Answer | None:
+    """What the ledger answers, asked again while it is away, for so many seconds; then None."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return ask()
+        except LedgerUnavailable:
+            if time.monotonic() >= until or give_up():
+                return None
+            time.sleep(_PAUSE)
+
+
+def own_reference() -> str:
+    """This process, as `adit.model.process_reference` names it."""
+    ticks = process_reference.start_ticks(Path("/proc/self/stat").read_text())
+    return process_reference.make(socket.gethostname(), os.getpid(), ticks)
+
+
+def _node_opener(order: Order, assignment: Assignment) -> Callable[[DicomNode, Share], Node]:
+    from adit.dicom.folder import JobFolder
+    from adit.dicom.opening import open_node
+
+    job = JobFolder(job_name=assignment.job_name, created_on=assignment.job_created_on, owner=assignment.owner)
+    return lambda node, share: open_node(node, share, secrets=order.secrets, spool=order.spool, job=job)
+
+
+def _finished(ledger: AttemptLedger, report: Report) -> bool:
+    ledger.finish(report, _now())
+    return True
+
+
+def _log_report(log: structlog.typing.FilteringBoundLogger, report: Report) -> None:
+    """Codes and counts only: messages may hold UIDs, which stay in the ledger."""
+    progress = report.progress
+    log.info(
+        "ended",
+        outcome=report.outcome,
+        faults=[fault.code for fault in report.faults],
+        warnings=[fault.code for fault in report.warnings],
+        **progress.model_dump(),
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
