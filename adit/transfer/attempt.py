@@ -129,6 +129,7 @@ class _Attempt:
         self._roster.restore(self._known())
         plan = make_plan(self._source, self._assignment)
         self._take_over(plan)
+        _announce(plan, self._destination, self._assignment)
         if not self._recorder.flush() or self._halt.reason is not None:
             return  # nothing is fetched that is not written down as expected
         wanted = errands(plan, self._roster.rows(), whole_study=self._assignment.series_instance_uids is None)
@@ -202,6 +203,16 @@ class _Attempt:
             instance_faults=self._roster.faults,
             warnings=(*self._warnings, *self._roster.warnings),
         )
+
+
+def _announce(plan: Plan, destination: Node, assignment: Assignment) -> None:
+    """Tells a folder what its study's folder is named by: the first instance alone does not know it."""
+    if assignment.destination.spec.folder is None:
+        return
+    from adit.dicom.folder import FolderNode, StudyFacts
+
+    if isinstance(destination, FolderNode):
+        destination.announce(StudyFacts(plan.study_instance_uid, plan.modalities, plan.study_date, plan.study_time))
 
 
 def _treatment(assignment: Assignment) -> Treat:

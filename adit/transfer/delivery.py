@@ -23,6 +23,9 @@ RETRY_DELAYS: Final = (0.5, 2.0, 5.0)
 _CASUALTIES: Final = 2
 """An instance that was on board of so many dying channels is taken for the cause and set aside."""
 
+_ON_THE_WAY: Final = {FaultCode.ASSOCIATION_ABORTED, FaultCode.NODE_TIMEOUT, FaultCode.STORE_FAILED}
+"""How a channel dies that existed: another fault says that there was none, which is no instance's doing."""
+
 _EVERYONES: Final = {FaultCode.DISK_FULL, FaultCode.PERMISSION_DENIED, FaultCode.FOLDER_MISSING}
 """What one instance met, every other one will meet: fetching on would be in vain."""
 
@@ -151,7 +154,7 @@ class Delivery:
         self._channel.settle(parcel)
 
     def _give_back(self, parcel: Parcel, died: _ChannelDied) -> None:
-        parcel.casualties += 1
+        parcel.casualties += died.fault.code in _ON_THE_WAY
         if parcel.casualties < _CASUALTIES:
             self._channel.put_back(parcel)
             return

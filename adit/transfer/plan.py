@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from pydicom import Dataset
 
@@ -14,6 +15,8 @@ from adit.dicom.node import Level, Node, Query
 from adit.model.assignment import Assignment
 from adit.model.instance import InstanceRecord, InstanceState
 from adit.model.outcome import Fault, FaultCode, TransferFault
+
+_OF_STUDY: Final = ("PatientID", "NumberOfStudyRelatedInstances", "ModalitiesInStudy", "StudyDate", "StudyTime")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,10 @@ class Plan:
     announced: int | None  # NumberOfStudyRelatedInstances, for a whole study, where given
     warnings: tuple[Fault, ...] = ()
     conflicts: tuple[Fault, ...] = ()  # each names an instance that is listed in two series
+    # of the whole study, whatever series are selected:
+    modalities: frozenset[str] = frozenset()
+    study_date: str | None = None
+    study_time: str | None = None
 
     @property
     def instances(self) -> Iterable[InstanceRecord]:
@@ -61,8 +68,9 @@ def make_plan(source: Node, assignment: Assignment) -> Plan:
     study, warnings = _find_study(source, assignment)
     patient_id = _text(study, "PatientID") or None
     listed = _find_series(source, assignment, patient_id)
+    chosen = _chosen(source, assignment, listed)
     series, conflicts = _once(
-        source, [_find_instances(source, assignment.study_instance_uid, patient_id, answer) for answer in listed]
+        source, [_find_instances(source, assignment.study_instance_uid, patient_id, answer) for answer in chosen]
     )
     return Plan(
         study_instance_uid=assignment.study_instance_uid,
@@ -71,6 +79,10 @@ def make_plan(source: Node, assignment: Assignment) -> Plan:
         announced=_number(study, "NumberOfStudyRelatedInstances") if assignment.series_instance_uids is None else None,
         warnings=warnings,
         conflicts=conflicts,
+        modalities=_texts(study, "ModalitiesInStudy")
+        or frozenset().union(*(_texts(one, "Modality") for one in listed)),
+        study_date=_text(study, "StudyDate") or None,
+        study_time=_text(study, "StudyTime") or None,
     )
 
 
@@ -117,7 +129,7 @@ def _find_study(source: Node, assignment: Assignment) -> tuple[Dataset, tuple[Fa
 
 def _studies(source: Node, keys: dict[str, str]) -> list[Dataset]:
     """The different patients' studies; a source that answers the same one twice has it once."""
-    returning = tuple(key for key in ("PatientID", "NumberOfStudyRelatedInstances") if key not in keys)
+    returning = tuple(key for key in _OF_STUDY if key not in keys)
     answers = source.find(Query(Level.STUDY, keys, returning))
     return list({_text(answer, "PatientID"): answer for answer in answers}.values())
 
@@ -138,12 +150,17 @@ def _the_one(source: Node, found: list[Dataset]) -> Dataset:
 def _find_series(source: Node, assignment: Assignment, patient_id: str | None) -> list[Dataset]:
     """Each series once. The PatientID is the source's own: the one asked for may be outdated."""
     keys = _keys(assignment.study_instance_uid, patient_id)
-    returning = ("SeriesInstanceUID", "NumberOfSeriesRelatedInstances")
+    returning = ("SeriesInstanceUID", "NumberOfSeriesRelatedInstances", "Modality")
     answers = source.find(Query(Level.SERIES, keys, returning))
-    found = {uid: answer for answer in answers if (uid := _text(answer, "SeriesInstanceUID"))}
+    return list({uid: answer for answer in answers if (uid := _text(answer, "SeriesInstanceUID"))}.values())
+
+
+def _chosen(source: Node, assignment: Assignment, listed: list[Dataset]) -> list[Dataset]:
+    """All series, or the named ones, in that order. Raises SERIES_NOT_FOUND."""
     wanted = assignment.series_instance_uids
     if wanted is None:
-        return list(found.values())
+        return listed
+    found = {_text(answer, "SeriesInstanceUID"): answer for answer in listed}
     missing = [uid for uid in wanted if uid not in found]
     if missing:
         raise TransferFault(
@@ -211,6 +228,13 @@ def _keys(study_uid: str, patient_id: str | None) -> dict[str, str]:
 def _text(answer: Dataset, keyword: str) -> str:
     value = answer.get(keyword)
     return "" if value is None else str(value).strip()
+
+
+def _texts(answer: Dataset, keyword: str) -> frozenset[str]:
+    """The values of an element that may be absent, empty, single or several."""
+    value = answer.get(keyword)
+    several = [value] if value is None or isinstance(value, str) else list(value)
+    return frozenset(text for one in several if one is not None and (text := str(one).strip()))
 
 
 def _number(answer: Dataset, keyword: str) -> int | None:

@@ -11,31 +11,41 @@ from adit.model.outcome import Fault, FaultCode
 from adit.transfer.halt import Halt
 from adit.transfer.roster import Roster
 
-ASK_AGAIN: Final = (0.5, 2.0)
-"""Seconds to wait before those that were not found are asked for again: some archives index late."""
+ASK_AGAIN: Final = (1.0, 3.0)
+"""Seconds before those that were not found are asked for again: some archives list late what they have,
+and a wait is cheaper than to send it all again."""
 
 
 def verify(
-    destination: Node,
-    study_instance_uid: str,
-    roster: Roster,
-    halt: Halt,
-    *,
-    ask_again: Sequence[float] = ASK_AGAIN,
+    destination: Node, study_instance_uid: str, roster: Roster, halt: Halt, *, ask_again: Sequence[float] = ASK_AGAIN
 ) -> None:
     """Marks what the destination has as verified, and what it lacks as not proven.
 
     Raises TransferFault when the destination cannot be asked now; what is stored then stays stored.
     """
-    absent = _ask(destination, study_instance_uid, roster, [stored_as(row) for row in roster.awaiting_proof()])
+    asked = [stored_as(row) for row in roster.awaiting_proof()]
+    absent = _ask(destination, study_instance_uid, roster, asked)
     for delay in ask_again:
         if not absent:
-            break
+            return
         if halt.wait(delay):
             return  # nobody knows yet: they stay stored, and the next attempt asks
-        absent = _ask(destination, study_instance_uid, roster, [stored for stored, _ in absent])
-    for stored, fault in absent:
-        roster.unproven(stored.sop_instance_uid, fault)
+        missing = [stored for stored in asked if stored.sop_instance_uid in absent]
+        absent = _ask(destination, study_instance_uid, roster, missing)
+    for uid, fault in absent.items():
+        roster.unproven(uid, fault)
+
+
+def _ask(destination: Node, study_instance_uid: str, roster: Roster, asked: Sequence[Stored]) -> dict[str, Fault]:
+    """Those that the destination says it has not, or says nothing about, and why."""
+    absent = {stored.sop_instance_uid: _not_proven(stored, destination) for stored in asked}
+    for proof in destination.verify(study_instance_uid, asked) if asked else ():
+        if proof.present:
+            absent.pop(proof.sop_instance_uid, None)
+            roster.verified(proof.sop_instance_uid)
+        elif proof.fault is not None and proof.sop_instance_uid in absent:
+            absent[proof.sop_instance_uid] = proof.fault
+    return absent
 
 
 def stored_as(row: InstanceRecord) -> Stored:
@@ -49,22 +59,6 @@ def stored_as(row: InstanceRecord) -> Stored:
         sha256=row.sha256 or "",
         location=row.location,
     )
-
-
-def _ask(
-    destination: Node, study_instance_uid: str, roster: Roster, asked: Sequence[Stored]
-) -> list[tuple[Stored, Fault]]:
-    """Those that the destination says it has not, or says nothing about, and why."""
-    if not asked:
-        return []
-    absent = {stored.sop_instance_uid: (stored, _not_proven(stored, destination)) for stored in asked}
-    for proof in destination.verify(study_instance_uid, asked):
-        if proof.present:
-            absent.pop(proof.sop_instance_uid, None)
-            roster.verified(proof.sop_instance_uid)
-        elif proof.fault is not None and proof.sop_instance_uid in absent:
-            absent[proof.sop_instance_uid] = absent[proof.sop_instance_uid][0], proof.fault
-    return list(absent.values())
 
 
 def _not_proven(stored: Stored, destination: Node) -> Fault:

@@ -1,0 +1,1 @@
+"""Attempts between real peers, written into a real Postgres."""

@@ -1,0 +1,1 @@
+"""The worker as a process: signals, kills, exit codes."""
