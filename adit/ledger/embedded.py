@@ -50,8 +50,12 @@ _STOP_SECONDS: Final = 30
 
 @contextmanager
 def exclusively(data: Path) -> Iterator[None]:
-    """Nobody else starts, stops, enters or leaves the server of this folder meanwhile."""
-    with (data / "server.lock").open("w") as lock:
+    """Nobody else starts, stops, enters or leaves the server of this folder meanwhile.
+
+    Raises FileNotFoundError when the folder, or what was in it, was removed.
+    """
+    # Never made here: the guard must not put files into a folder that is being removed.
+    with (data / "server.lock").open("r+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -84,7 +88,7 @@ class EmbeddedPostgres:
     def __enter__(self) -> Self:
         self._prepare_folder()
         with exclusively(self.data):
-            presence = (self.data / "users.lock").open("w")
+            presence = (self.data / "users.lock").open("r+")
             fcntl.flock(presence, fcntl.LOCK_SH)
             try:
                 self._ensure_running()
@@ -113,7 +117,7 @@ class EmbeddedPostgres:
 
     def stop_if_unused(self) -> bool:
         """Stop the server unless someone uses it; only under `exclusively`. True if nobody does."""
-        with (self.data / "users.lock").open("w") as users:
+        with (self.data / "users.lock").open("r+") as users:
             try:
                 fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -133,6 +137,8 @@ class EmbeddedPostgres:
             ) from error
         if owner != os.geteuid():
             raise EmbeddedPostgresError(f"the data folder {self.data} belongs to another user; choose one of your own")
+        for name in ("server.lock", "users.lock", "guard.lock"):
+            (self.data / name).touch(mode=0o600)
 
     def _make_cluster(self) -> None:
         """initdb into a folder that gets its name when it is complete, so that a crash leaves no half cluster."""
@@ -316,7 +322,7 @@ class EmbeddedPostgres:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
 
     def _post_guard(self) -> None:
-        with (self.data / "guard.lock").open("w") as guard:
+        with (self.data / "guard.lock").open("r+") as guard:
             try:
                 fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -5,6 +5,7 @@ Started by `embedded` with the data folder as its only argument; ends together w
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import sys
 import time
@@ -17,15 +18,13 @@ PATROL_SECONDS: Final = 1.0
 
 
 def main(data: Path) -> None:
-    with (data / "guard.lock").open("w") as guard:
-        if not _on_duty(guard):
-            return
+    with contextlib.suppress(FileNotFoundError), (data / "guard.lock").open("r+") as guard:
         server = EmbeddedPostgres(data)
-        while data.exists():
-            with exclusively(data):
-                if server.stop_if_unused():
-                    return
+        unused = not _on_duty(guard)
+        while not unused:
             time.sleep(PATROL_SECONDS)
+            with exclusively(data):
+                unused = server.stop_if_unused()
 
 
 def _on_duty(guard: IO[str]) -> bool:

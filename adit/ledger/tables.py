@@ -83,6 +83,7 @@ job: Final = Table(
     Column("source", Text, nullable=False),
     Column("destination", Text, nullable=False),
     _document("document"),
+    Column("revision", Integer, nullable=False, server_default=text("1")),  # of the document
     Column("suspend", Boolean, nullable=False),
     Column("cancel", Text),
     Column("created_at", Instant, nullable=False),

@@ -26,6 +26,7 @@ CREATE TABLE job (
     source text NOT NULL,
     destination text NOT NULL,
     document jsonb NOT NULL,
+    revision integer NOT NULL DEFAULT 1,
     suspend boolean NOT NULL,
     cancel text,
     created_at timestamptz NOT NULL,

@@ -1,0 +1,245 @@
+"""What may be started is looked at, and what is started is claimed, in one transaction under one lock.
+
+The lock (an advisory one, gone with the transaction) makes two dispatchers take turns, so that neither
+overbooks a node; `SKIP LOCKED` keeps a claim from waiting for anyone who holds a task's row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+from sqlalchemy import Connection, Engine, Row, func, select, text, union_all, update
+
+from adit.ledger.connection import transaction
+from adit.ledger.events import told, write_events
+from adit.ledger.job_documents import RECORD_COLUMNS, JobDocuments
+from adit.ledger.records import AdmissionSnapshot, Candidate, Claim, Grant, NodeKey, NodeLoad
+from adit.ledger.resources import all_nodes
+from adit.ledger.tables import attempt, job, task
+from adit.model.assignment import Assignment
+from adit.model.dicom_node import DicomNode
+from adit.model.state import TaskState
+from adit.model.transfer_job import TransferJob
+
+DUE_COUNTED: Final = 500
+"""Due tasks of a job are counted up to this, the highest parallelism there is."""
+_LOCK: Final = 0x41444954_41444D49  # "ADITADMI"
+
+# The columns repeat what the assignment says, for counting budgets and for the worker's grants.
+_INSERT: Final = text(
+    """
+    INSERT INTO attempt (
+        id, task_id, job_created_on, number, token, assignment, namespace, source, destination,
+        source_associations, source_queries_per_second, source_bytes_per_second,
+        destination_associations, destination_queries_per_second, destination_bytes_per_second, claimed_at
+    )
+    SELECT (a->>'attempt_id')::bigint, (a->>'task_id')::bigint, (a->>'job_created_on')::date, (a->>'number')::integer,
+           (a->>'token')::uuid, a, a->>'namespace', a#>>'{source,metadata,name}', a#>>'{destination,metadata,name}',
+           (a#>>'{source_share,associations}')::integer,
+           (a#>>'{source_share,queries_per_second}')::double precision,
+           (a#>>'{source_share,bytes_per_second}')::bigint,
+           (a#>>'{destination_share,associations}')::integer,
+           (a#>>'{destination_share,queries_per_second}')::double precision,
+           (a#>>'{destination_share,bytes_per_second}')::bigint,
+           :now
+    FROM jsonb_array_elements(CAST(:assignments AS jsonb)) AS a
+    """
+)
+
+
+class Admission:
+    """One look and the claims that follow from it. Used inside `Ledger.admission`, and only once."""
+
+    def __init__(self, connection: Connection, documents: JobDocuments, now: datetime) -> None:
+        self._connection = connection
+        self._now = now
+        rows = _open_jobs(connection, now)
+        records = documents.records(connection, rows)
+        running = {row.job_id: row for row in connection.execute(_RUNNING)}
+        self._nodes = {resource.key: resource for resource in all_nodes(connection)}
+        self._jobs = {record.id: record for record in records}
+        owners: dict[str, int] = defaultdict(int)
+        for row in running.values():
+            owners[row.owner] += row.attempts
+        self.snapshot: Final = AdmissionSnapshot(
+            now=now,
+            candidates=tuple(
+                Candidate(
+                    record=record,
+                    due=row.due,
+                    running=running[record.id].attempts if record.id in running else 0,
+                    source=(row.namespace, row.source),
+                    destination=(row.namespace, row.destination),
+                )
+                for record, row in zip(records, rows, strict=True)
+            ),
+            nodes=_loads(connection, self._nodes),
+            owner_running=dict(owners),
+            total_running=sum(row.attempts for row in running.values()),
+        )
+
+    def claim(self, grants: Sequence[Grant], lease_seconds: int) -> list[Claim]:
+        """Start one due task for each grant, oldest due first; they are committed with the admission.
+
+        A grant yields no claim when its job has no more due task that nobody holds, was suspended or
+        cancelled meanwhile, or names a node that is gone. Both nodes and the job's settings are frozen
+        into the assignment.
+        """
+        wanted: dict[UUID, list[Grant]] = defaultdict(list)
+        for grant in grants:
+            wanted[grant.job_id].append(grant)
+        startable = (job.c.id.in_(wanted), job.c.cancel.is_(None), ~job.c.suspend, job.c.ended_at.is_(None))
+        chosen: list[tuple[Row[Any], Grant, TransferJob]] = []
+        for job_id in self._connection.execute(select(job.c.id).where(*startable)).scalars():
+            record = self._jobs.get(job_id)
+            if record is not None and self._has_nodes(record.job):
+                tasks = self._due_tasks(job_id, len(wanted[job_id]))
+                chosen += [(row, grant, record.job) for row, grant in zip(tasks, wanted[job_id], strict=False)]
+        if not chosen:
+            return []
+        assignments = [
+            self._assignment(attempt_id, *choice, lease_seconds)
+            for attempt_id, choice in zip(self._attempt_ids(len(chosen)), chosen, strict=True)
+        ]
+        self._write(assignments)
+        return [Claim(assignment) for assignment in assignments]
+
+    def _has_nodes(self, resource: TransferJob) -> bool:
+        return _source(resource) in self._nodes and _destination(resource) in self._nodes
+
+    def _due_tasks(self, job_id: UUID, limit: int) -> Sequence[Row[Any]]:
+        query = (
+            select(task)
+            .where(task.c.job_id == job_id, task.c.state == TaskState.PENDING, task.c.not_before <= self._now)
+            .order_by(task.c.not_before, task.c.id)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        return self._connection.execute(query).all()
+
+    def _attempt_ids(self, count: int) -> list[int]:
+        statement = text("SELECT nextval(pg_get_serial_sequence('attempt', 'id')) FROM generate_series(1, :count)")
+        return list(self._connection.execute(statement, {"count": count}).scalars())
+
+    def _assignment(
+        self, attempt_id: int, row: Row[Any], grant: Grant, resource: TransferJob, lease_seconds: int
+    ) -> Assignment:
+        return Assignment(
+            attempt_id=attempt_id,
+            token=uuid4(),
+            number=row.attempts + 1,
+            task_id=row.id,
+            job_id=row.job_id,
+            job_name=resource.metadata.name,
+            namespace=resource.metadata.namespace,
+            owner=resource.owner,
+            job_created_on=row.job_created_on,
+            study_instance_uid=row.study_instance_uid,
+            patient_id=row.patient_id,
+            series_instance_uids=None if row.series_instance_uids is None else tuple(row.series_instance_uids),
+            pseudonym=row.pseudonym,
+            trial=resource.spec.trial,
+            source=self._nodes[_source(resource)],
+            destination=self._nodes[_destination(resource)],
+            source_share=grant.source_share,
+            destination_share=grant.destination_share,
+            deadline=self._jobs[row.job_id].deadline,
+            lease_seconds=lease_seconds,
+        )
+
+    def _write(self, assignments: Sequence[Assignment]) -> None:
+        documents = [assigned.model_dump(mode="json", by_alias=True) for assigned in assignments]
+        self._connection.execute(_INSERT, {"assignments": json.dumps(documents), "now": self._now})
+        self._connection.execute(
+            update(task)
+            .where(task.c.id.in_([assigned.task_id for assigned in assignments]))
+            .values(
+                state=TaskState.IN_PROGRESS,
+                attempts=task.c.attempts + 1,
+                started_at=func.coalesce(task.c.started_at, self._now),
+                message="",
+                fault=None,
+            )
+        )
+        write_events(
+            self._connection,
+            [
+                told(assigned.task_id, assigned.number, self._now, "Claimed", f"Attempt {assigned.number} may start.")
+                for assigned in assignments
+            ],
+        )
+
+
+@contextmanager
+def admission(source: Engine, documents: JobDocuments, now: datetime) -> Iterator[Admission]:
+    with transaction(source) as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        yield Admission(connection, documents, now)
+
+
+def _open_jobs(connection: Connection, now: datetime) -> Sequence[Row[Any]]:
+    """Jobs that may start something now, oldest first, with the number of their due tasks up to the bound."""
+    few = (
+        select(task.c.id)
+        .where(task.c.job_id == job.c.id, task.c.state == TaskState.PENDING, task.c.not_before <= now)
+        .limit(DUE_COUNTED)
+        .correlate(job)
+        .subquery()
+    )
+    due = select(func.count().label("due")).select_from(few).lateral()
+    query = (
+        select(*RECORD_COLUMNS, job.c.namespace, job.c.source, job.c.destination, due.c.due)
+        .where(job.c.ended_at.is_(None), job.c.cancel.is_(None), ~job.c.suspend, due.c.due > 0)
+        .where(job.c.deadline.is_(None) | (job.c.deadline > now))
+        .order_by(job.c.created_at, job.c.id)
+    )
+    return connection.execute(query).all()
+
+
+_RUNNING: Final = (
+    select(task.c.job_id, job.c.owner, func.count().label("attempts"))
+    .select_from(attempt.join(task, task.c.id == attempt.c.task_id).join(job, job.c.id == task.c.job_id))
+    .where(attempt.c.settled_at.is_(None))
+    .group_by(task.c.job_id, job.c.owner)
+)
+
+
+def _held(side: str) -> Any:
+    columns = ("associations", "queries_per_second", "bytes_per_second")
+    return select(
+        attempt.c.namespace,
+        attempt.c[side].label("name"),
+        *(attempt.c[f"{side}_{column}"].label(column) for column in columns),
+    ).where(attempt.c.settled_at.is_(None))
+
+
+def _loads(connection: Connection, nodes: dict[NodeKey, DicomNode]) -> dict[NodeKey, NodeLoad]:
+    held = union_all(_held("source"), _held("destination")).subquery()
+    query = select(
+        held.c.namespace,
+        held.c.name,
+        func.count().label("tasks"),
+        func.sum(held.c.associations).label("associations"),
+        func.coalesce(func.sum(held.c.queries_per_second), 0.0).label("queries"),
+        func.coalesce(func.sum(held.c.bytes_per_second), 0).label("bytes"),
+    ).group_by(held.c.namespace, held.c.name)
+    loads = {key: NodeLoad(resource, 0, 0, 0.0, 0) for key, resource in nodes.items()}
+    for row in connection.execute(query):
+        key = (row.namespace, row.name)
+        if key in nodes:
+            loads[key] = NodeLoad(nodes[key], row.tasks, int(row.associations), float(row.queries), int(row.bytes))
+    return loads
+
+
+def _source(resource: TransferJob) -> NodeKey:
+    return resource.metadata.namespace, resource.spec.source.node
+
+
+def _destination(resource: TransferJob) -> NodeKey:
+    return resource.metadata.namespace, resource.spec.destination.node

@@ -1,0 +1,112 @@
+"""A job's selection becomes its tasks: idempotent, in batches, with a saved cursor.
+
+A crash anywhere, or two dispatchers at once, end in the same rows: a task's key is a function of what it
+asks for, and each batch is written together with the cursor under the job's lock.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from hashlib import sha256
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import Connection, Engine, cast, select, text, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from adit.ledger.connection import transaction
+from adit.ledger.records import TaskSeed
+from adit.ledger.tables import job, task
+from adit.model.state import TaskState
+
+BATCH: Final = 1000
+
+# One parameter for the whole batch: a tenth of the time of a parameter for each value.
+_INSERT: Final = text(
+    """
+    INSERT INTO task (job_id, job_created_on, state, not_before,
+                      key, study_instance_uid, patient_id, series_instance_uids, pseudonym)
+    SELECT :job_id, :created_on, 'Pending', :now,
+           key, study_instance_uid, patient_id, series_instance_uids, pseudonym
+    FROM jsonb_to_recordset(CAST(:seeds AS jsonb)) AS seed (
+        key text, study_instance_uid text, patient_id text, series_instance_uids text[], pseudonym text
+    )
+    ON CONFLICT DO NOTHING
+    """
+)
+
+
+def task_key(seed: TaskSeed) -> str:
+    """The same for the same study, series and pseudonym; the order and repetition of series say nothing."""
+    series = None if seed.series_instance_uids is None else sorted(set(seed.series_instance_uids))
+    return sha256(json.dumps([seed.study_instance_uid, series, seed.pseudonym]).encode()).hexdigest()
+
+
+def expand(source: Engine, job_id: UUID, seeds: Sequence[TaskSeed], now: datetime) -> int:
+    """Make the tasks that are not there yet, from the saved cursor on, and return how many were made.
+
+    `seeds` must be the same sequence at each call for a job. Raises LookupError for an unknown job.
+    """
+    made = 0
+    while True:
+        with transaction(source) as connection:
+            created_on, cursor, done = _locked(connection, job_id)
+            if done:
+                return made
+            batch = seeds[cursor : cursor + BATCH]
+            if batch:
+                lines = [{"key": task_key(seed)} | asdict(seed) for seed in batch]
+                values = {"job_id": job_id, "created_on": created_on, "now": now, "seeds": json.dumps(lines)}
+                made += connection.execute(_INSERT, values).rowcount
+            cursor += len(batch)
+            complete = cursor >= len(seeds)
+            connection.execute(
+                update(job)
+                .where(job.c.id == job_id)
+                .values(expansion_cursor=cursor, expanded_at=now if complete else None)
+            )
+
+
+def expand_failed_of(source: Engine, job_id: UUID, failed_job_id: UUID, now: datetime) -> int:
+    """Copy the tasks of the other, ended job that ended as Failure, in one statement; how many were made.
+
+    Raises LookupError for an unknown job and ValueError while the other job has not ended: its later
+    failures would be missed.
+    """
+    with transaction(source) as connection:
+        created_on, _, done = _locked(connection, job_id)
+        if done:
+            return 0
+        ended_at = connection.execute(select(job.c.ended_at).where(job.c.id == failed_job_id)).one_or_none()
+        if ended_at is None:
+            raise LookupError(f"no job {failed_job_id}")
+        if ended_at[0] is None:
+            raise ValueError(f"job {failed_job_id} has not ended")
+        copied = ("key", "study_instance_uid", "patient_id", "series_instance_uids", "pseudonym")
+        failed = (
+            select(
+                *(task.c[name] for name in copied),
+                cast(job_id, task.c.job_id.type),
+                cast(created_on, task.c.job_created_on.type),
+                cast(TaskState.PENDING, task.c.state.type),
+                cast(now, task.c.not_before.type),
+            )
+            .where(task.c.job_id == failed_job_id, task.c.state == TaskState.FAILURE)
+            .order_by(task.c.id)
+        )
+        statement = upsert(task).from_select([*copied, "job_id", "job_created_on", "state", "not_before"], failed)
+        made = connection.execute(statement.on_conflict_do_nothing()).rowcount
+        connection.execute(update(job).where(job.c.id == job_id).values(expanded_at=now))
+        return made
+
+
+def _locked(connection: Connection, job_id: UUID) -> tuple[object, int, bool]:
+    columns = (job.c.created_on, job.c.expansion_cursor, job.c.expanded_at, job.c.ended_at)
+    row = connection.execute(select(*columns).where(job.c.id == job_id).with_for_update()).one_or_none()
+    if row is None:
+        raise LookupError(f"no job {job_id}")
+    # A refused job has ended; it gets no tasks.
+    return row.created_on, row.expansion_cursor, row.expanded_at is not None or row.ended_at is not None

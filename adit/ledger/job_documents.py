@@ -1,0 +1,68 @@
+"""Jobs as resources, parsed once: a job's document may list 500 studies and is asked for at every step.
+
+Used by every module that hands out a JobRecord or decides by a job's spec.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection, Sequence
+from threading import Lock
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Connection, Row, select
+
+from adit.ledger.records import JobRecord
+from adit.ledger.tables import job
+from adit.model.outcome import Fault
+from adit.model.transfer_job import TransferJob
+
+_KEPT: Final = 1000
+
+RECORD_COLUMNS: Final = (job.c.id, job.c.revision, job.c.created_at, job.c.expanded_at, job.c.ended_at, job.c.refusal)
+"""What `JobDocuments.records` needs of each row; the document itself is read only when it is new."""
+
+
+class JobDocuments:
+    """The last used jobs, by id and revision. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._jobs: OrderedDict[tuple[UUID, int], TransferJob] = OrderedDict()
+        self._lock = Lock()
+
+    def records(self, connection: Connection, rows: Sequence[Row[Any]]) -> list[JobRecord]:
+        """A record for each row that has RECORD_COLUMNS, in the same order."""
+        jobs = self.of(connection, {(row.id, row.revision) for row in rows})
+        return [
+            JobRecord(
+                id=row.id,
+                job=jobs[row.id],
+                created_at=row.created_at,
+                expanded_at=row.expanded_at,
+                ended_at=row.ended_at,
+                refusal=None if row.refusal is None else Fault.model_validate(row.refusal),
+            )
+            for row in rows
+        ]
+
+    def of(self, connection: Connection, keys: Collection[tuple[UUID, int]]) -> dict[UUID, TransferJob]:
+        """The jobs with these ids. A document changed meanwhile comes in its newer form."""
+        with self._lock:
+            found = {key[0]: self._jobs[key] for key in keys if key in self._jobs}
+            for key in keys:
+                if key in self._jobs:
+                    self._jobs.move_to_end(key)
+        missing = [identity for identity, _ in keys if identity not in found]
+        if missing:
+            query = select(job.c.id, job.c.revision, job.c.document).where(job.c.id.in_(missing))
+            for row in connection.execute(query):
+                found[row.id] = TransferJob.model_validate(row.document)
+                self._keep((row.id, row.revision), found[row.id])
+        return found
+
+    def _keep(self, key: tuple[UUID, int], parsed: TransferJob) -> None:
+        with self._lock:
+            self._jobs[key] = parsed
+            while len(self._jobs) > _KEPT:
+                self._jobs.popitem(last=False)
