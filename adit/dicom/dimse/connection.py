@@ -1,0 +1,249 @@
+"""One TCP or TLS connection to a peer, with the peer's delayed-ACK stall taken out.
+
+Called by `association`. A connection is used by one thread; `Interruption.set` severs it from any other.
+DCMTK-based peers answer in two small writes with Nagle's algorithm on; unless the kernel acknowledges
+the first at once, each answer comes 40 ms late. So TCP_QUICKACK is set again after each send and each
+receive: the kernel clears it by itself (notes/performance.md section 2).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from adit.dicom.dimse.peer import Peer
+from adit.model.outcome import FaultCode, TransferFault
+
+_BUFFER: Final = 256 * 1024
+_QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)  # Linux only
+
+
+class Interruption:
+    """Ends every wait of one node, for good: severs its connections and wakes its sleepers."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._lock = threading.Lock()
+        self._sockets: set[socket.socket] = set()
+
+    def set(self) -> None:
+        with self._lock:
+            self._event.set()
+            for each in self._sockets:
+                _shut_down(each)
+
+    def is_set(self) -> bool:
+        return self._event.is_set()
+
+    def sleep(self, seconds: float) -> bool:
+        """Sleeps, or returns True at once when interrupted."""
+        return self._event.wait(seconds)
+
+    def watch(self, each: socket.socket) -> None:
+        with self._lock:
+            self._sockets.add(each)
+            if self._event.is_set():
+                _shut_down(each)
+
+    def forget(self, each: socket.socket) -> None:
+        with self._lock:
+            self._sockets.discard(each)
+
+
+def _shut_down(each: socket.socket, direction: int = socket.SHUT_RDWR) -> None:
+    # Not SSLSocket.shutdown: that takes the TLS object away from under the thread which uses it.
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(each, direction)
+
+
+class Connection:
+    """A connected byte stream.
+
+    All calls raise TransferFault: ASSOCIATION_ABORTED, NODE_TIMEOUT, TLS_FAILED, INTERRUPTED.
+    """
+
+    def __init__(self, peer: Peer, connected: socket.socket, interruption: Interruption) -> None:
+        self._peer = peer
+        self._socket = connected
+        self._interruption = interruption
+        self._is_tls = isinstance(connected, ssl.SSLSocket)
+        self._buffer = memoryview(bytearray(_BUFFER))
+        self._start = self._end = 0
+
+    @classmethod
+    def open(cls, peer: Peer, interruption: Interruption, tls: ssl.SSLContext | None) -> Connection:
+        """Connects to the first of the host's addresses that answers.
+
+        Raises NODE_UNREACHABLE, TLS_FAILED, INTERRUPTED.
+        """
+        connected = _connect(peer, interruption)
+        try:
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            if tls is not None:
+                connected = _handshake(peer, interruption, connected, tls)
+        except BaseException:
+            interruption.forget(connected)
+            connected.close()
+            raise
+        return cls(peer, connected, interruption)
+
+    def set_timeout(self, seconds: float) -> None:
+        """How long each single send or receive may stand still from now on."""
+        self._socket.settimeout(seconds)
+
+    def send(self, parts: Sequence[bytes | memoryview]) -> None:
+        """Sends all parts, in one system call where the kernel has room for them. At most 1,000 parts."""
+        try:
+            if self._is_tls:
+                self._socket.sendall(b"".join(parts))
+            else:
+                sent = self._socket.sendmsg(parts)
+                if sent < sum(len(part) for part in parts):
+                    self._socket.sendall(memoryview(b"".join(parts))[sent:])
+        except OSError as error:
+            raise self._fault(error) from error
+        self._acknowledge_at_once()
+
+    def take(self, count: int) -> bytes:
+        """Exactly `count` bytes."""
+        if self._end - self._start >= count:  # the common case: a PDU's header that is already here
+            taken = bytes(self._buffer[self._start : self._start + count])
+            self._start += count
+            return taken
+        collected = bytearray()
+        self.pour(count, collected.extend)
+        return bytes(collected)
+
+    def pour(self, count: int, sink: Callable[[memoryview], object]) -> None:
+        """Hands exactly `count` bytes to `sink`, piece by piece; a piece is valid during the call only."""
+        while count:
+            if self._start == self._end:
+                self._fill()
+            piece = self._buffer[self._start : min(self._end, self._start + count)]
+            self._start += len(piece)
+            count -= len(piece)
+            sink(piece)
+
+    def drain(self, seconds: float) -> None:
+        """Says that nothing more is sent, and throws away what comes until the peer closes too, `seconds` at most."""
+        give_up = time.monotonic() + seconds
+        _shut_down(self._socket, socket.SHUT_WR)
+        with contextlib.suppress(OSError):
+            while time.monotonic() < give_up and self._socket.recv_into(self._buffer):
+                pass
+
+    @property
+    def is_closed(self) -> bool:
+        return self._socket.fileno() < 0
+
+    def close(self) -> None:
+        self._interruption.forget(self._socket)
+        self._socket.close()
+
+    def _fill(self) -> None:
+        try:
+            received = self._socket.recv_into(self._buffer)
+        except OSError as error:
+            raise self._fault(error) from error
+        if not received:
+            raise self._fault(ConnectionResetError("the peer closed the connection"))
+        self._start, self._end = 0, received
+        self._acknowledge_at_once()
+
+    def _acknowledge_at_once(self) -> None:
+        if _QUICKACK is not None:
+            with contextlib.suppress(OSError):
+                self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+
+    def _fault(self, error: OSError) -> TransferFault:
+        if self._interruption.is_set():
+            return interrupted(self._peer)
+        if isinstance(error, TimeoutError):
+            return self._peer.fault(
+                FaultCode.NODE_TIMEOUT,
+                f"{self._peer.address} was silent for {self._socket.gettimeout():g} s",
+                "See whether the node is overloaded; raise the node's timeouts if it is only slow.",
+            )
+        if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+            return tls_failed(self._peer, error)
+        return self._peer.fault(
+            FaultCode.ASSOCIATION_ABORTED,
+            f"The connection to {self._peer.address} broke ({_words(error)})",
+            "It is tried again; if it happens each time, look into the node's log and the network between.",
+        )
+
+
+def interrupted(peer: Peer) -> TransferFault:
+    return peer.fault(FaultCode.INTERRUPTED, "Work with the node was stopped", "It goes on with the next attempt.")
+
+
+def tls_failed(peer: Peer, error: ssl.SSLError) -> TransferFault:
+    return peer.fault(
+        FaultCode.TLS_FAILED,
+        f"TLS with {peer.address} failed ({_words(error)})",
+        "Check that ca.crt signed the peer's certificate, that the certificate bears the host's name or "
+        "tls.serverName, and that the peer trusts tls.crt.",
+    )
+
+
+def _connect(peer: Peer, interruption: Interruption) -> socket.socket:
+    cure = "Check the node's host and port, that the peer runs, and that no firewall stands between."
+    try:
+        addresses = socket.getaddrinfo(peer.dimse.host, peer.dimse.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise peer.fault(
+            FaultCode.NODE_UNREACHABLE, f"The host name {peer.dimse.host} cannot be resolved ({_words(error)})", cure
+        ) from error
+    last: OSError = OSError("no address")
+    for family, kind, protocol, _, address in addresses:
+        attempt = socket.socket(family, kind, protocol)
+        interruption.watch(attempt)
+        try:
+            attempt.settimeout(peer.dimse.timeouts.connect_seconds)
+            attempt.connect(address)
+        except OSError as error:
+            interruption.forget(attempt)
+            attempt.close()
+            last = error
+        else:
+            return attempt
+    if interruption.is_set():
+        raise interrupted(peer)
+    raise peer.fault(FaultCode.NODE_UNREACHABLE, f"Nothing answers at {peer.address} ({_words(last)})", cure) from last
+
+
+def _handshake(
+    peer: Peer, interruption: Interruption, connected: socket.socket, context: ssl.SSLContext
+) -> socket.socket:
+    tls = peer.dimse.tls
+    name = (tls.server_name if tls else None) or peer.dimse.host
+    wrapped = context.wrap_socket(connected, server_hostname=name, do_handshake_on_connect=False)
+    interruption.forget(connected)
+    interruption.watch(wrapped)
+    try:
+        wrapped.do_handshake()
+    except OSError as error:
+        interruption.forget(wrapped)
+        wrapped.close()
+        if interruption.is_set():
+            raise interrupted(peer) from error
+        if isinstance(error, ssl.SSLError):
+            raise tls_failed(peer, error) from error
+        raise peer.fault(
+            FaultCode.NODE_UNREACHABLE,
+            f"{peer.address} broke off the TLS handshake ({_words(error)})",
+            "Check that the peer speaks TLS at this port.",
+        ) from error
+    return wrapped
+
+
+def _words(error: OSError) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return error.strerror or str(error) or type(error).__name__

@@ -1,0 +1,50 @@
+"""A light look at the beginning of an encoded data set: which instance is it?
+
+Called by `get` for each instance received; stops at SeriesInstanceUID, long before the pixels.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from io import BytesIO
+from typing import BinaryIO, Final
+
+from pydicom.filereader import read_dataset
+
+from adit.dicom.dimse.contexts import DEFLATED_LE, EXPLICIT_BE, IMPLICIT_LE
+
+_SOP_INSTANCE, _STUDY, _SERIES = 0x00080018, 0x0020000D, 0x0020000E
+_KEYWORDS: Final = {_SOP_INSTANCE: "SOPInstanceUID", _STUDY: "StudyInstanceUID", _SERIES: "SeriesInstanceUID"}
+
+
+class UnreadableError(ValueError):
+    """The bytes are no data set, or one without the UIDs that identify an instance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+
+
+def identity(head: BinaryIO, transfer_syntax: str) -> Identity:
+    """Reads the three UIDs from the first part of a data set. Raises UnreadableError."""
+    try:
+        if transfer_syntax == DEFLATED_LE:
+            head = BytesIO(zlib.decompressobj(-zlib.MAX_WBITS).decompress(head.read()))
+        header = read_dataset(
+            head,
+            transfer_syntax == IMPLICIT_LE,
+            transfer_syntax != EXPLICIT_BE,
+            stop_when=lambda tag, vr, length: tag > _SERIES,
+            specific_tags=list(_KEYWORDS),
+        )
+        uids = {tag: str(header[tag].value or "") if tag in header else "" for tag in _KEYWORDS}
+    except Exception as error:
+        raise UnreadableError(f"its data set cannot be read ({type(error).__name__})") from error
+    missing = [_KEYWORDS[tag] for tag, uid in uids.items() if not uid]
+    if missing:
+        raise UnreadableError(f"its data set has no {' and no '.join(missing)}")
+    return Identity(uids[_STUDY], uids[_SERIES], uids[_SOP_INSTANCE])

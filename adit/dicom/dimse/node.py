@@ -1,0 +1,152 @@
+"""A DIMSE peer as a Node: associations within the attempt's share, each call on one of its own.
+
+Made by `adit.dicom.opening`. Whatever a call does, its association ends with it: released when all went
+well, aborted otherwise.
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+
+from pydicom import Dataset
+
+from adit.dicom.dimse import contexts, find, get
+from adit.dicom.dimse.association import Association
+from adit.dicom.dimse.connection import Interruption, interrupted
+from adit.dicom.dimse.negotiation import Proposal
+from adit.dicom.dimse.peer import Peer
+from adit.dicom.dimse.probe import probe
+from adit.dicom.dimse.store import Channel
+from adit.dicom.dimse.tls import client_context
+from adit.dicom.dimse.verify import WAITS, verify
+from adit.dicom.node import Deliver, FetchReport, Probe, Proof, Query, StoreChannel, Stored, Wanted
+from adit.dicom.rate import TokenBucket
+from adit.model.assignment import Share
+from adit.model.dicom_node import Dimse, Service
+from adit.model.outcome import FaultCode
+
+_TICK = 0.05  # seconds in which an interruption is noticed while an association is waited for
+
+
+class DimseNode:
+    """Implements `adit.dicom.node.Node`.
+
+    At most `share.associations` are open at a time: a `find` not read to its end and a store channel
+    not closed hold one each. A call that finds none free waits for the node's `acseSeconds`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        dimse: Dimse,
+        share: Share,
+        *,
+        secrets: Path | None = None,
+        spool: Path | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        verify_waits: Sequence[float] = WAITS,
+    ) -> None:
+        self._peer = Peer(name, dimse)
+        self._secrets = secrets
+        self._spool = spool
+        self._verify_waits = verify_waits
+        self._interruption = Interruption()
+        self._room = threading.BoundedSemaphore(share.associations)
+        self._clock = clock
+        queries, size = share.queries_per_second, share.bytes_per_second
+        self._queries = TokenBucket(queries, max(1.0, queries), clock) if queries else None
+        self._bytes = TokenBucket(size, size / 4, clock) if size else None
+
+    @property
+    def name(self) -> str:
+        return self._peer.node
+
+    def find(self, query: Query) -> Iterator[Dataset]:
+        model, level = find.plan(self._peer, query)
+        if self._queries is not None:
+            self._pause(self._queries.take(1))
+        with self._associated([Proposal(model, contexts.UNCOMPRESSED)]) as association:
+            yield from find.find(association, self._peer, query, model, level)
+
+    def fetch(self, wanted: Wanted, deliver: Deliver) -> FetchReport:
+        model = get.plan(self._peer, wanted)
+        with self._associated(contexts.for_get(model, wanted.sop_class_uids)) as association:
+            return get.Fetch(association, self._peer, deliver, self._spool).run(wanted, model)
+
+    def open_store(self, sop_class_uids: Collection[str]) -> StoreChannel:
+        if Service.STORAGE not in self._peer.dimse.services:
+            raise self._peer.fault(
+                FaultCode.SERVICE_NOT_OFFERED,
+                "The node offers no storage",
+                "Add Storage to the node's services if it does, or choose another destination.",
+            )
+        return Channel(self._peer, self._associate, sop_class_uids)
+
+    @property
+    def can_verify(self) -> bool:
+        # Patient root alone would need the PatientID that the destination knows the study by.
+        return Service.STUDY_ROOT_FIND in self._peer.dimse.services
+
+    def verify(self, study_instance_uid: str, stored: Sequence[Stored]) -> Iterator[Proof]:
+        return verify(self._peer, self.find, self._pause, self._verify_waits, study_instance_uid, stored)
+
+    def probe(self) -> Probe:
+        return probe(self._peer, self._associated)
+
+    def interrupt(self) -> None:
+        self._interruption.set()
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext | None:
+        return client_context(self._peer, self._secrets)
+
+    def _pause(self, seconds: float) -> None:
+        if self._interruption.is_set() or (seconds > 0 and self._interruption.sleep(seconds)):
+            raise interrupted(self._peer)
+
+    def _meter(self, count: int) -> None:
+        if self._bytes is not None:
+            self._pause(self._bytes.take(count))
+
+    @contextmanager
+    def _associated(self, proposals: Sequence[Proposal]) -> Iterator[Association]:
+        association = self._associate(proposals)
+        try:
+            yield association
+        except BaseException:  # also GeneratorExit: a find that its caller left early
+            association.abort()
+            raise
+        association.release()
+
+    def _associate(self, proposals: Sequence[Proposal]) -> Association:
+        self._wait_for_room()
+        try:
+            return Association.request(
+                self._peer,
+                proposals,
+                self._interruption,
+                self._tls,
+                self._meter if self._bytes is not None else None,
+                self._room.release,
+            )
+        except BaseException:
+            self._room.release()
+            raise
+
+    def _wait_for_room(self) -> None:
+        give_up = self._clock() + self._peer.dimse.timeouts.acse_seconds
+        self._pause(0)
+        while not self._room.acquire(timeout=_TICK):
+            self._pause(0)
+            if self._clock() >= give_up:
+                raise self._peer.fault(
+                    FaultCode.ASSOCIATION_REJECTED_TRANSIENT,
+                    "No association of this attempt's share came free",
+                    "It is tried again; raise limits.associations of the node if it happens often.",
+                )

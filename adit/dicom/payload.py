@@ -1,0 +1,151 @@
+"""A received instance's encoded bytes: in memory while small, in an unnamed spool file when big.
+
+Written by whoever receives (C-GET now), read by whoever stores or transforms. A spool file has no name
+from its first byte on, so that a killed worker leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final, Protocol
+
+SPOOL_ABOVE: Final = 16 * 2**20
+"""Bytes from which on a payload goes to disk."""
+
+
+class Payload(Protocol):
+    """Bytes that can be read again and again until they are closed."""
+
+    @property
+    def size(self) -> int: ...
+    def open(self) -> BinaryIO: ...
+    def close(self) -> None: ...
+
+
+class MemoryPayload:
+    """A small payload; every reader shares the one copy."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self.size = len(content)
+
+    def open(self) -> BinaryIO:
+        return io.BytesIO(self._content)
+
+    def close(self) -> None:
+        self._content = b""
+
+
+class SpooledPayload:
+    """A big payload in an unnamed file; readers have positions of their own and may outlive `close`."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file = file
+        self.size = size
+
+    def open(self) -> BinaryIO:
+        return io.BufferedReader(_PositionedReader(os.dup(self._file.fileno())), 2**18)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _PositionedReader(io.RawIOBase):
+    """Reads a shared file by pread, so that readers don't move each other's position."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position}.get(whence)
+        if start is None:
+            start = os.fstat(self._descriptor).st_size
+        self._position = max(0, start + offset)
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # typeshed's Buffer is 3.12's
+        count = os.preadv(self._descriptor, [buffer], self._position)
+        self._position += count
+        return count
+
+    def close(self) -> None:
+        if not self.closed:
+            os.close(self._descriptor)
+        super().close()
+
+
+class PayloadWriter:
+    """Takes a payload piece by piece; holds at most `spool_above` bytes in memory, whatever arrives.
+
+    Raises OSError when the spool folder cannot take it. `finish` hands the payload over; `discard`
+    frees what was written of one that ended early.
+    """
+
+    def __init__(self, spool: Path | None = None, spool_above: int = SPOOL_ABOVE) -> None:
+        self._spool = spool
+        self._spool_above = spool_above
+        self._memory = io.BytesIO()
+        self._file: BinaryIO | None = None
+        self.size = 0
+
+    def write(self, piece: memoryview | bytes) -> None:
+        self.size += len(piece)
+        if self._file is None and self.size > self._spool_above:
+            self._file = tempfile.TemporaryFile(dir=self._spool)  # noqa: SIM115 - closed with the payload
+            self._file.write(self._memory.getbuffer())
+            self._memory = io.BytesIO()
+        (self._file or self._memory).write(piece)
+
+    def head(self, length: int) -> BinaryIO:
+        """The first `length` bytes, for a look at the header before the payload is handed over."""
+        if self._file is None:
+            return io.BytesIO(self._memory.getvalue())
+        self._file.flush()
+        return io.BytesIO(os.pread(self._file.fileno(), length, 0))
+
+    def finish(self) -> Payload:
+        if self._file is None:
+            return MemoryPayload(self._memory.getvalue())
+        self._file.flush()
+        return SpooledPayload(self._file, self.size)
+
+    def discard(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._memory = io.BytesIO()
+
+
+@dataclass(slots=True)
+class ReceivedInstance:
+    """One instance as it came from its source; implements `adit.dicom.node.Instance`."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    payload: Payload
+
+    @property
+    def size(self) -> int:
+        return self.payload.size
+
+    def open(self) -> BinaryIO:
+        return self.payload.open()
+
+    def close(self) -> None:
+        self.payload.close()
