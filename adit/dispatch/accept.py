@@ -120,7 +120,7 @@ def _failed_of(job: TransferJob, failed_job: JobRecord | None) -> Fault | None:
             message=f"spec.selection.failedOf.name: there is no TransferJob {named.name} in namespace {namespace}.",
             cure="Correct the name.",
         )
-    if failed_job.ended_at is None and failed_job.refusal is None:
+    if failed_job.ended_at is None:
         return Fault(
             code=FaultCode.JOB_NOT_FINISHED,
             message=f"spec.selection.failedOf.name: TransferJob {named.name} has not finished.",

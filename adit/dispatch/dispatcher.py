@@ -1,0 +1,221 @@
+"""The one loop that moves jobs from applied to ended: expand, admit, launch, settle, sweep.
+
+Run by `adit run` and `adit up`. It keeps nothing that matters in memory: each part of a step reads the
+ledger, decides with a pure function and writes in one transaction that is harmless when repeated. So it
+may be killed between any two writes, and two may run at once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+import structlog
+
+from adit.dispatch.accept import accept, can_wait
+from adit.dispatch.admit import AdmissionSettings, admit
+from adit.dispatch.launcher import Launcher, LaunchFailed
+from adit.dispatch.settle import settle
+from adit.dispatch.sweep import NOT_STARTED, Patience, Sweep
+from adit.ledger.connection import LedgerUnavailable
+from adit.ledger.ledger import Ledger
+from adit.ledger.records import Claim, JobRecord, NodeKey, RunningAttempt, TaskSeed
+from adit.model.dicom_node import DicomNode
+from adit.model.outcome import Fault, FaultCode
+
+_log = structlog.get_logger(__name__)
+
+_BATCH: Final = 1000
+_MAX_LEDGER_BACKOFF: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchSettings:
+    """What the person who runs the dispatcher may choose."""
+
+    patience: Patience = field(default_factory=Patience)
+    admission: AdmissionSettings = field(default_factory=AdmissionSettings)
+    poll_seconds: float = 1.0  # how late a change that wakes nobody (kubectl, another dispatcher) is seen
+    retention_seconds: float = 600.0  # how often instance rows past their retention are looked for
+
+
+class Dispatcher:
+    """Works on every job in the ledger. One thread calls it; any number of processes may have one."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        launcher: Launcher,
+        *,
+        clock: Callable[[], datetime],
+        random: Callable[[], float],
+        monotonic: Callable[[], float],
+        settings: DispatchSettings | None = None,
+    ) -> None:
+        """`clock` gives aware UTC, `random` numbers in [0, 1), `monotonic` seconds that never go back."""
+        self._ledger = ledger
+        self._launcher = launcher
+        self._clock = clock
+        self._random = random
+        self._monotonic = monotonic
+        self._settings = settings or DispatchSettings()
+        self._sweep = Sweep(ledger, launcher, self._settings.patience, monotonic)
+        self._launched: set[int] = set()  # attempts that this dispatcher started and that may still run
+        self._expired_at: float | None = None  # when retention was last enforced (monotonic)
+
+    def run(self, until: Callable[[], bool], wake: threading.Event) -> None:
+        """Steps until `until()`; between steps that change nothing it waits for `wake` or the poll.
+
+        A ledger that cannot be reached is waited for, with growing pauses; all else is raised.
+        """
+        failures = 0
+        while True:
+            # Cleared before anything is read: what happens from here on wakes the wait below.
+            wake.clear()
+            try:
+                if until():
+                    return
+                if not self.step():
+                    wake.wait(self._pause())
+                failures = 0
+            except LedgerUnavailable as error:
+                failures += 1
+                _log.warning("ledger unavailable", failures=failures, error=str(error))
+                wake.wait(min(_MAX_LEDGER_BACKOFF, 0.25 * 2**failures) * (0.5 + self._random() / 2))
+
+    def step(self) -> bool:
+        """Does whatever can be done now, once. True if anything changed.
+
+        Ends come before starts, so that a freed slot is used in the same step.
+        """
+        now = self._clock()
+        self._launcher.reap()
+        changed = [
+            self._sweep.run(now),
+            self._settle(now),
+            self._ledger.cancel_pending(now) > 0,
+            self._ledger.fail_overdue(now) > 0,
+            self._expand(now),
+            self._start(now),
+            bool(self._ledger.close_jobs(now)),
+        ]
+        self._enforce_retention(now)
+        return any(changed)
+
+    def shutdown(self, grace_seconds: float, wake: threading.Event) -> None:
+        """Stops the workers that this dispatcher started and settles them; the rest stays resumable.
+
+        They are asked to stop, after `grace_seconds` killed; their tasks go back to pending.
+        """
+        asked_at = self._monotonic()
+        for attempt in self._own_running():
+            self._launcher.stop(attempt)
+        while (running := self._own_running()) and self._monotonic() - asked_at < 2 * grace_seconds:
+            if self._monotonic() - asked_at >= grace_seconds:
+                for attempt in running:
+                    self._launcher.kill(attempt)
+            wake.wait(0.1)
+            wake.clear()
+            self._sweep.run(self._clock())
+            self._settle(self._clock())
+        self._settle(self._clock())
+        self._ledger.close_jobs(self._clock())
+
+    def _settle(self, now: datetime) -> bool:
+        settled = False
+        for ended in self._ledger.ended(_BATCH):
+            settlement = settle(ended, now=now, random=self._random)
+            self._launched.discard(ended.attempt_id)
+            if self._ledger.settle(ended.attempt_id, settlement, now):
+                settled = True
+                _log.info("settled", task=ended.task_id, attempt=ended.number, state=str(settlement.state))
+        return settled
+
+    def _expand(self, now: datetime) -> bool:
+        waiting = self._ledger.unexpanded(_BATCH)
+        if not waiting:
+            return False
+        nodes = {node.key: node for node in self._ledger.nodes()}
+        changed = [self._expand_job(record, nodes, now) for record in waiting]
+        return any(changed)
+
+    def _expand_job(self, record: JobRecord, nodes: Mapping[NodeKey, DicomNode], now: datetime) -> bool:
+        """Makes the job's tasks, refuses it, or leaves it waiting for what it names."""
+        job = record.job
+        named = job.spec.selection.failed_of
+        failed_job = self._ledger.job((job.metadata.namespace, named.name)) if named else None
+        fault = accept(job, nodes, failed_job)
+        if fault is not None and can_wait(fault):
+            fault = _end_of_waiting(record, fault, now)
+            if fault is None:
+                return False
+        if fault is not None and self._ledger.refuse(record.id, fault, now):
+            _log.warning("job refused", job=str(record.id), code=str(fault.code))
+        elif failed_job is not None and failed_job.ended_at is not None:
+            self._ledger.expand_failed_of(record.id, failed_job.id, now)
+        else:
+            # Also when it could not be refused, because it was accepted before and has tasks already.
+            self._ledger.expand(record.id, _seeds(record), now)
+        return True
+
+    def _start(self, now: datetime) -> bool:
+        """Claims what may start and launches it. The claim is committed first.
+
+        Killed in between, the attempt is never begun, and its lease returns the task.
+        """
+        with self._ledger.admission(now) as admission:
+            grants = admit(admission.snapshot, self._settings.admission)
+            claims = admission.claim(grants, self._settings.patience.lease) if grants else []
+        for claim in claims:
+            self._launch(claim, now)
+        return bool(claims)
+
+    def _launch(self, claim: Claim, now: datetime) -> None:
+        attempt_id = claim.assignment.attempt_id
+        try:
+            self._launcher.launch(claim)
+        except LaunchFailed as error:
+            _log.warning("launch failed", attempt=attempt_id, error=str(error))
+            self._ledger.declare_lost(attempt_id, seen_heartbeat=None, fault=NOT_STARTED, now=now)
+        else:
+            self._launched.add(attempt_id)
+
+    def _enforce_retention(self, now: datetime) -> None:
+        seconds = self._monotonic()
+        if self._expired_at is None or seconds - self._expired_at >= self._settings.retention_seconds:
+            self._expired_at = seconds
+            self._ledger.expire(now)
+
+    def _pause(self) -> float:
+        due = self._ledger.next_due(self._clock())
+        until_due = (due - self._clock()).total_seconds() if due else self._settings.poll_seconds
+        return max(0.0, min(self._settings.poll_seconds, until_due))
+
+    def _own_running(self) -> list[RunningAttempt]:
+        running = [attempt for attempt in self._ledger.running() if attempt.attempt_id in self._launched]
+        self._launched = {attempt.attempt_id for attempt in running}
+        return running
+
+
+def _end_of_waiting(record: JobRecord, fault: Fault, now: datetime) -> Fault | None:
+    """Why a job that waits for what it names must not wait any longer; None while it may."""
+    if record.job.spec.cancel is not None:
+        return Fault(code=FaultCode.CANCELLED, message="The job was canceled before it had any tasks.")
+    if record.deadline is not None and record.deadline <= now:
+        return Fault(
+            code=FaultCode.DEADLINE_EXCEEDED,
+            message=f"The job's deadline passed while it waited. {fault.message}",
+            cure=fault.cure,
+            node=fault.node,
+        )
+    return None
+
+
+def _seeds(record: JobRecord) -> list[TaskSeed]:
+    return [
+        TaskSeed(study.study_instance_uid, study.patient_id, study.series_instance_uids, study.pseudonym)
+        for study in record.job.spec.selection.studies or ()
+    ]
