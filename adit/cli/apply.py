@@ -1,0 +1,39 @@
+"""`adit apply`: puts resources into the ledger for `adit up` to work on."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from adit.cli.console import out, say
+
+Files = Annotated[
+    list[str], typer.Argument(metavar="FILE...", help="YAML with TransferJobs and DicomNodes; - reads standard input.")
+]
+
+
+def apply(context: typer.Context, files: Files) -> None:
+    """Create or change TransferJobs and DicomNodes; `adit up` works on them.
+
+    All files are checked first: if anything is wrong, everything that is
+    wrong is said and nothing is created. Of a job, source, destination,
+    selection, trial and owner can't be changed; a finished job is frozen.
+    A job may come before its nodes: it waits for them.
+
+    [bold]Example[/bold]
+
+      adit apply nodes.yaml job.yaml
+    """
+    from adit.cli.dispatching import utc_now
+    from adit.cli.manifest_input import apply_all, read_files
+    from adit.cli.session import open_session
+    from adit.cli.settings import settings_of
+    from adit.model.transfer_job import TransferJob
+
+    resources = read_files(files)
+    with open_session(settings_of(context)) as session:
+        for line in apply_all(session.ledger, resources, utc_now(), may_wait=True):
+            out.print(str(line), markup=False)
+    if any(isinstance(each, TransferJob) for each in resources):
+        say.print("`adit up` works on it; `adit status` shows how far it is.", style="dim")

@@ -1,0 +1,57 @@
+"""Where the command speaks: results on standard output, everything else on standard error.
+
+So `adit run job.yaml > manifest.json` and pipes get pure JSON or a plain table. Used by every command.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from enum import IntEnum, StrEnum
+from typing import NoReturn
+
+from rich.console import Console
+
+say = Console(stderr=True, highlight=False, soft_wrap=True)
+"""Progress, explanations and errors."""
+
+out = Console(highlight=False, soft_wrap=True)
+"""Results that people read; JSON goes out by `print_json`."""
+
+
+class ExitCode(IntEnum):
+    """Part of the command's contract; in every command's help."""
+
+    GREEN = 0
+    NOT_GREEN = 1
+    REFUSED = 2  # usage, manifest or set-up: nothing was started
+    WARNINGS = 3
+    INTERRUPTED = 130
+
+
+class Output(StrEnum):
+    """How a command writes its result."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+class CommandError(Exception):
+    """Ends the command with a message for people and an exit code."""
+
+    def __init__(self, message: str, code: ExitCode = ExitCode.REFUSED) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def fail(message: str, code: ExitCode = ExitCode.REFUSED) -> NoReturn:
+    """Ends the command: what is wrong, and its cure."""
+    raise CommandError(message, code)
+
+
+def print_json(value: Mapping[str, object] | list[object]) -> None:
+    """One JSON document on standard output, never wrapped or coloured."""
+    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
+    sys.stdout.write("\n")
+    sys.stdout.flush()

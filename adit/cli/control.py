@@ -1,0 +1,62 @@
+"""`adit cancel`, `suspend` and `resume`: the stored job applied again with one field set."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from adit.cli.console import fail, out
+
+Job = Annotated[str, typer.Argument(metavar="JOB", help="A TransferJob's name, or namespace/name.")]
+
+
+def cancel(
+    context: typer.Context,
+    job: Job,
+    drain: Annotated[bool, typer.Option("--drain", help="Let running tasks finish.")] = False,
+) -> None:
+    """Cancel a job for good.
+
+    What waits is cancelled; what runs is stopped, or finishes with --drain.
+    The same as `cancel: Terminate` (or `Drain`) in its YAML. Instances that
+    were sent already stay where they are.
+    """
+    _reapply(context, job, {"cancel": "Drain" if drain else "Terminate"})
+
+
+def suspend(context: typer.Context, job: Job) -> None:
+    """Start no more tasks of a job; running ones finish.
+
+    The same as `suspend: true` in its YAML.
+    """
+    _reapply(context, job, {"suspend": True})
+
+
+def resume(context: typer.Context, job: Job) -> None:
+    """Let a suspended job go on.
+
+    The same as taking `suspend` out of its YAML.
+    """
+    _reapply(context, job, {"suspend": None})
+
+
+def _reapply(context: typer.Context, name: str, fields: dict[str, Any]) -> None:
+    from adit.cli.dispatching import utc_now
+    from adit.cli.job_name import find_job
+    from adit.cli.manifest_input import Line
+    from adit.cli.session import open_session
+    from adit.cli.settings import settings_of
+    from adit.ledger.resources import ResourceConflict
+    from adit.model.transfer_job import TransferJob
+
+    with open_session(settings_of(context)) as session:
+        job = find_job(session.ledger, name).job
+        document = job.model_dump(mode="json", by_alias=True, exclude_none=True)
+        document["spec"] |= fields
+        changed = TransferJob.model_validate(document)
+        try:
+            applied = session.ledger.apply_job(changed, utc_now())
+        except ResourceConflict as conflict:
+            fail(f"transferjob.adit.dev/{job.metadata.name}: {conflict}")
+        out.print(str(Line(changed, applied)), markup=False)

@@ -1,0 +1,143 @@
+"""`adit demo`: two sandbox PACSs, a real transfer between them and to a folder, and the proof."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from adit.cli.console import ExitCode, Output, fail, out, say
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from pathlib import Path
+
+    from adit.cli.sandbox import SandboxPacs
+    from adit.cli.session import Session
+    from adit.cli.settings import Settings
+
+
+STUDIES = 6
+"""How many studies the first job moves."""
+
+
+def demo(
+    context: typer.Context,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave both PACSs running afterwards, until Ctrl-C, to try things on them.")
+    ] = False,
+) -> None:
+    """Try it: two sandbox PACSs, a real transfer, and its proof.
+
+    Starts two Orthancs (or, where none is installed, two of pynetdicom's
+    qrscp) on this machine only, loads pydicom's test files into the first,
+    moves several studies to the second and one to a folder, and compares
+    ADIT's proof with what the destinations say themselves. Half a minute.
+
+    Everything lies in the folder `demo` of the data folder, which each demo
+    makes anew. Your own ledger isn't touched, and every process that was
+    started is ended.
+    """
+    from adit.cli.demo_folder import demo_folder
+    from adit.cli.settings import settings_of
+
+    with demo_folder(settings_of(context)) as settings:
+        code = _demonstrate(settings, keep)
+    raise typer.Exit(code)
+
+
+def _demonstrate(settings: Settings, keep: bool) -> ExitCode:
+    from adit.cli.patients import copy_patients, load
+    from adit.cli.sandbox import sandbox_pacs
+    from adit.cli.session import open_session
+
+    folder = settings.data
+    (folder / "received").mkdir()
+    say.rule("[bold]1[/bold] Two PACSs", align="left")
+    with (
+        sandbox_pacs("hospital", "HOSPITAL", folder / "hospital") as hospital,
+        sandbox_pacs("research", "RESEARCH", folder / "research") as research,
+    ):
+        for pacs in (hospital, research):
+            say.print(f"  {pacs.name}: {pacs.product}, AE title {pacs.ae_title}, port {pacs.dicom_port}")
+        copy_patients(folder / "patients")
+        loaded = load(folder / "patients", hospital.node)
+        say.print(f"  {loaded.total()} instances of {len(loaded)} studies, pydicom's test files, sent to hospital")
+        with open_session(settings) as session:
+            code = _transfer(session, hospital, research, loaded)
+        if keep and code is ExitCode.GREEN:
+            _wait(settings)
+    _next_steps(settings)
+    return code
+
+
+def _transfer(session: Session, hospital: SandboxPacs, research: SandboxPacs, loaded: Counter[str]) -> ExitCode:
+    from adit.cli.demo_folder import write_manifest
+    from adit.cli.dispatching import utc_now
+    from adit.cli.manifest_input import apply_all, read_files
+    from adit.cli.run import show, transfer
+    from adit.model.transfer_job import TransferJob
+
+    folder = session.settings.data
+    chosen = [study for study, _ in loaded.most_common(STUDIES)]
+    manifest = write_manifest(folder, [hospital.node, research.node], chosen)
+    say.rule("[bold]2[/bold] Two TransferJobs", align="left")
+    say.print(f"  {manifest}", markup=False)
+    resources = read_files([str(manifest)])
+    jobs = [each for each in resources if isinstance(each, TransferJob)]
+    for line in apply_all(session.ledger, resources, utc_now(), may_wait=False):
+        say.print(f"  {line}", markup=False)
+    if not transfer(session, jobs):
+        fail("Interrupted.", ExitCode.INTERRUPTED)
+    say.rule("[bold]3[/bold] The proof", align="left")
+    records = [record for job in jobs if (record := session.ledger.job(job.key))]
+    code = show(session, records, None, Output.TABLE)
+    say.rule("[bold]4[/bold] What the destinations say themselves", align="left")
+    return code if _compare(session, research, folder / "received", loaded, chosen) else ExitCode.NOT_GREEN
+
+
+def _compare(session: Session, research: SandboxPacs, received: Path, loaded: Counter[str], chosen: list[str]) -> bool:
+    """The ledger's counts against the PACS's own index and the files in the folder."""
+    by_rest = {study: len(research.instances_of(study)) for study in chosen}
+    expected = sum(loaded[study] for study in chosen)
+    proven = {
+        job.job.metadata.name: sum(task.verified for task in session.ledger.tasks(job.id))
+        for job in session.ledger.jobs()
+    }
+    files = sum(1 for path in received.rglob("*") if path.is_file())
+    rows = [
+        (f"research, by {research.product}'s own index", expected, proven["demo-archive"], sum(by_rest.values())),
+        ("received, files in the folder", loaded[chosen[0]], proven["demo-folder"], files),
+    ]
+    same = True
+    for name, sent, verified, there in rows:
+        same &= sent == verified == there
+        mark = "[green]the same[/green]" if sent == verified == there else "[bold red]NOT the same[/bold red]"
+        out.print(f"  {name}: loaded {sent}, verified by ADIT {verified}, there {there}: {mark}")
+    return same
+
+
+def _wait(settings: Settings) -> None:
+    import signal
+
+    say.print(f"\nBoth PACSs run until Ctrl-C. In another terminal:\n\n  {command(settings)} node find research\n")
+    signal.sigwait({signal.SIGINT, signal.SIGTERM})
+
+
+def _next_steps(settings: Settings) -> None:
+    adit = command(settings)
+    say.rule("[bold]Try next[/bold]", align="left")
+    for text, purpose in (
+        (f"{adit} status demo-archive --events", "what happened to each study"),
+        (f"{adit} manifest demo-archive", "the proof: every instance with its SHA-256"),
+        (f"{adit} node find received --level study", "a folder is a node too"),
+    ):
+        say.print(f"  {text}   [dim]# {purpose}[/dim]")
+
+
+def command(settings: Settings) -> str:
+    """How this `adit` is called on the demo's ledger."""
+    import shlex
+    import sys
+
+    return f"{shlex.quote(sys.argv[0])} --data {shlex.quote(str(settings.data))}"

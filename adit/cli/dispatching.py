@@ -1,0 +1,90 @@
+"""A dispatcher with local workers, run until its work is done or someone asks it to stop.
+
+Used by `adit run`, `adit up` and `adit demo`. Ctrl-C (or SIGTERM) once: workers finish the instances in
+flight, everything else stays as it is and can be taken up again. Twice: workers are ended at once.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from types import FrameType
+from typing import Final
+
+from adit.cli.session import Session
+from adit.dispatch.dispatcher import Dispatcher
+from adit.dispatch.process_launcher import ProcessLauncher
+
+GRACE_SECONDS: Final = 20.0
+_HURRIED_GRACE_SECONDS: Final = 0.5
+
+
+class _Hurry(BaseException):
+    """Raised by the second signal, inside whatever the first one started."""
+
+
+class StopRequest:
+    """What the signals asked for so far."""
+
+    def __init__(self, wake: threading.Event, said: Callable[[str], None]) -> None:
+        self.requested = False
+        self._wake = wake
+        self._said = said
+        self._hurried = False
+
+    def take(self, number: int, frame: FrameType | None) -> None:
+        if not self.requested:
+            self.requested = True
+            self._said("Stopping: instances in flight are finished. Once more to stop at once.")
+            self._wake.set()
+        elif not self._hurried:
+            self._hurried = True
+            raise _Hurry
+
+
+@contextmanager
+def _signals(request: StopRequest) -> Iterator[None]:
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, request.take) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def dispatch(session: Session, done: Callable[[], bool], said: Callable[[str], None]) -> bool:
+    """Dispatches everything in the ledger until `done()`; False if a signal ended it before.
+
+    `said` takes sentences for people. No worker of ours runs any more on return.
+    """
+    wake = threading.Event()
+    settings = session.settings
+    launcher = ProcessLauncher(
+        session.worker_url,
+        spool=settings.spool_folder,
+        secrets=settings.secrets_folder,
+        logs=settings.logs,
+        on_exit=wake.set,
+    )
+    dispatcher = Dispatcher(session.ledger, launcher, clock=utc_now, random=random.random, monotonic=time.monotonic)
+    request = StopRequest(wake, said)
+    with _signals(request):
+        try:
+            try:
+                dispatcher.run(lambda: request.requested or done(), wake)
+            finally:
+                dispatcher.shutdown(GRACE_SECONDS, wake)
+        except _Hurry:
+            dispatcher.shutdown(_HURRIED_GRACE_SECONDS, wake)
+    return not request.requested
+
+
+def utc_now() -> datetime:
+    """The one clock of the command line."""
+    return datetime.now(UTC)

@@ -1,0 +1,23 @@
+"""The JOB argument of the commands that look at one job: `name`, or `namespace/name`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from adit.cli.console import fail
+from adit.ledger.ledger import Ledger
+from adit.ledger.records import JobRecord
+
+JobName = Annotated[str, typer.Argument(metavar="JOB", help="A TransferJob's name, or namespace/name.")]
+
+
+def find_job(ledger: Ledger, text: str) -> JobRecord:
+    """The job's record. Ends the command when there is none, naming those that there are."""
+    namespace, _, name = text.rpartition("/")
+    record = ledger.job((namespace or "default", name))
+    if record is None:
+        known = ", ".join(each.job.metadata.name for each in ledger.jobs(limit=5))
+        fail(f"There is no TransferJob {text}. {f'The newest are: {known}.' if known else 'There are none yet.'}")
+    return record

@@ -1,0 +1,95 @@
+"""The `adit` command: its entry point, its help, and what its errors become.
+
+Commands live in modules of their own; each imports what it needs when it runs, so that help is fast.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adit.cli import apply, control, crds, demo, manifest, migrate, node, run, status, up
+from adit.cli.console import CommandError, ExitCode, say
+
+HELP = """
+Moves medical imaging studies between systems that speak DICOM, provably
+complete.
+
+A TransferJob says which studies go from one DicomNode to another; both are
+short YAML documents. A transfer is green only when the destination, asked
+again, has every instance.
+
+[bold]Begin here[/bold]
+
+  adit demo                  two sandbox PACSs, a real transfer, the proof
+  adit node probe job.yaml   do the nodes answer, and what do they offer?
+  adit run job.yaml          do this job now, with a progress bar
+  adit up                    keep running, and `adit apply` jobs as they come
+
+[bold]Where things are[/bold]
+
+Everything is remembered in a ledger: the Postgres at ADIT_DATABASE_URL, or
+one of its own in the data folder (--data, ADIT_DATA, else
+~/.local/share/adit).
+A killed run loses nothing: run the same file again.
+
+[bold]Exit codes[/bold]
+
+    0  done; of a transfer: green
+    1  not green
+    2  refused (usage, manifest, set-up): nothing was started
+    3  complete, with warnings
+  130  interrupted: run the same file again to go on
+"""
+
+app = typer.Typer(
+    name="adit",
+    help=HELP,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _root(
+    context: typer.Context,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="The data folder (ADIT_DATA): ledger, logs, manifests.", show_default=False),
+    ] = None,
+) -> None:
+    context.obj = data
+
+
+MOVE, LOOK, SET_UP = "Move studies", "Look", "Set up"
+app.command("demo", rich_help_panel=MOVE)(demo.demo)
+app.command("run", rich_help_panel=MOVE)(run.run)
+app.command("apply", rich_help_panel=MOVE)(apply.apply)
+app.command("up", rich_help_panel=MOVE)(up.up)
+app.command("cancel", rich_help_panel=MOVE)(control.cancel)
+app.command("suspend", rich_help_panel=MOVE)(control.suspend)
+app.command("resume", rich_help_panel=MOVE)(control.resume)
+app.command("status", rich_help_panel=LOOK)(status.status)
+app.command("manifest", rich_help_panel=LOOK)(manifest.manifest)
+app.add_typer(node.app, name="node", rich_help_panel=LOOK)
+app.command("migrate", rich_help_panel=SET_UP)(migrate.migrate)
+app.command("crds", rich_help_panel=SET_UP)(crds.crds)
+
+
+def main() -> None:
+    """Runs the command and exits with its code."""
+    try:
+        app(standalone_mode=False)
+        code = ExitCode.GREEN
+    except CommandError as error:
+        say.print(str(error), markup=False, style="red")
+        code = error.code
+    except typer.Exit as ended:
+        sys.exit(ended.exit_code)
+    sys.exit(code)

@@ -1,0 +1,202 @@
+"""`adit node probe` and `adit node find`: what a DicomNode offers, and what it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from adit.cli.console import ExitCode, Output, fail, out, print_json, say
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+    from adit.cli.session import Session
+    from adit.dicom.node import Node, Probe
+    from adit.model.dicom_node import DicomNode
+
+app = typer.Typer(no_args_is_help=True, help="Ask a DicomNode what it offers and what it holds.")
+
+File = Annotated[
+    Path | None,
+    typer.Option(
+        "--file", "-f", help="Take the DicomNode from this YAML file instead of the ledger.", show_default=False
+    ),
+]
+AsJson = Annotated[Output, typer.Option("--output", "-o", help="How the answer is written.")]
+
+
+class FindLevel(StrEnum):
+    PATIENT = "patient"
+    STUDY = "study"
+    SERIES = "series"
+    IMAGE = "image"
+
+
+@app.command()
+def probe(
+    context: typer.Context,
+    name: Annotated[
+        str, typer.Argument(metavar="NAME|FILE", help="A DicomNode's name, or a YAML file: then each in it.")
+    ],
+    file: File = None,
+    output: AsJson = Output.TABLE,
+) -> None:
+    """Ask whether a node answers, and what it offers.
+
+    A PACS is asked by C-ECHO and by what it accepts in an association; a
+    folder is looked at.
+
+    [bold]Exit codes[/bold]
+
+        0  it answers and offers what its DicomNode lists
+        1  it doesn't answer
+        2  refused (usage, manifest, set-up)
+        3  it doesn't offer something that its DicomNode lists
+
+    [bold]Examples[/bold]
+
+      adit node probe job.yaml                    every node in the file
+      adit node probe radiology-pacs -f job.yaml
+      adit node probe radiology-pacs              as applied before
+    """
+    with _session(context, file, name) as session:
+        probes = [(node, _open(context, node).probe()) for node in _nodes(session, name, file)]
+    if output is Output.JSON:
+        print_json([_as_json(node, found) for node, found in probes])
+    else:
+        for node, found in probes:
+            _tell(node, found)
+    if any(not found.reachable or found.fault for _, found in probes):
+        raise typer.Exit(ExitCode.NOT_GREEN)
+    if any(_missing(node, found) for node, found in probes):
+        raise typer.Exit(ExitCode.WARNINGS)
+
+
+@app.command()
+def find(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A DicomNode's name.")],
+    level: Annotated[FindLevel, typer.Option(help="What to look for.")] = FindLevel.STUDY,
+    key: Annotated[
+        list[str] | None,
+        typer.Option("--key", "-k", metavar="KEYWORD=VALUE", help="What it must match; may stand often."),
+    ] = None,
+    returning: Annotated[
+        list[str] | None,
+        typer.Option("--return", "-r", metavar="KEYWORD", help="What to show besides; may stand often."),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Show at most so many.")] = 100,
+    file: File = None,
+    output: AsJson = Output.TABLE,
+) -> None:
+    """Look for patients, studies, series or images.
+
+    Asks by C-FIND; of a folder, reads the files' headers. Keys are DICOM
+    keywords; values match as DICOM says (PS3.4 C.2.2.2): * and ?, dates as
+    20240101-20241231, several UIDs with a backslash between them. Of a PACS,
+    series need a StudyInstanceUID, images a SeriesInstanceUID too.
+
+    [bold]Examples[/bold]
+
+      adit node find radiology-pacs -k PatientID=1003
+      adit node find radiology-pacs -k StudyDate=20240101- -o json
+      adit node find radiology-pacs --level series -k StudyInstanceUID=1.2.840.1
+    """
+    from adit.cli.found import as_json, as_table, columns, keys_of
+    from adit.dicom.node import Level, Query
+    from adit.model.outcome import TransferFault
+
+    keys = keys_of(key or [])
+    shown = columns(Level(level.upper()), keys, returning or [])
+    query = Query(Level(level.upper()), keys, tuple(keyword for keyword in shown if keyword not in keys), limit)
+    with _session(context, file, name) as session:
+        nodes = _nodes(session, name, file)
+        try:
+            found: list[Dataset] = [each for node in nodes for each in _open(context, node).find(query)]
+        except TransferFault as error:
+            fail(str(error.fault), ExitCode.NOT_GREEN)
+    if output is Output.JSON:
+        print_json(as_json(found, shown))
+        return
+    out.print(as_table(found, shown))
+    say.print(f"{len(found)} found{', perhaps more: --limit' if len(found) == limit else ''}", style="dim")
+
+
+def _session(context: typer.Context, file: Path | None, name: str) -> AbstractContextManager[Session | None]:
+    """The ledger, unless the node comes from a file."""
+    from adit.cli.session import open_session
+    from adit.cli.settings import settings_of
+
+    return nullcontext() if file is not None or _is_file(name) else open_session(settings_of(context))
+
+
+def _nodes(session: Session | None, name: str, file: Path | None) -> list[DicomNode]:
+    from adit.cli.manifest_input import read_files
+    from adit.model.dicom_node import DicomNode
+
+    namespace, _, plain = name.rpartition("/")
+    if session is not None:
+        node = session.ledger.node((namespace or "default", plain))
+        if node is None:
+            known = ", ".join(each.metadata.name for each in session.ledger.nodes()) or "none"
+            fail(
+                f"There is no DicomNode {name} in the ledger (there are: {known}). Apply it, or name its file with -f."
+            )
+        return [node]
+    in_file = [each for each in read_files([str(file or name)]) if isinstance(each, DicomNode)]
+    found = in_file if file is None else [each for each in in_file if each.metadata.name == plain]
+    if not found:
+        known = ", ".join(each.metadata.name for each in in_file) or "none"
+        fail(f"There is no DicomNode {name} in {file or name} (there are: {known}).")
+    return found
+
+
+def _is_file(name: str) -> bool:
+    return name == "-" or name.endswith((".yaml", ".yml"))
+
+
+def _open(context: typer.Context, node: DicomNode) -> Node:
+    from adit.cli.settings import settings_of
+    from adit.dicom.opening import open_node
+    from adit.model.assignment import Share
+
+    return open_node(node, Share(), secrets=settings_of(context).secrets_folder)
+
+
+def _missing(node: DicomNode, found: Probe) -> list[str]:
+    """Services that the DicomNode lists and the peer does not offer."""
+    listed: Iterable[str] = node.spec.dimse.services if node.spec.dimse else ()
+    return [str(service) for service in listed if str(service) not in found.services]
+
+
+def _as_json(node: DicomNode, found: Probe) -> dict[str, Any]:
+    return {
+        "node": node.metadata.name,
+        "reachable": found.reachable,
+        "services": list(found.services),
+        "missing": _missing(node, found) if found.reachable else [],
+        "detail": dict(found.detail),
+        "fault": found.fault.model_dump(mode="json") if found.fault else None,
+    }
+
+
+def _tell(node: DicomNode, found: Probe) -> None:
+    where = node.spec.dimse
+    address = f"{where.ae_title} at {where.host}:{where.port}" if where else getattr(node.spec.folder, "path", "")
+    answers = "[green]answers[/green]" if found.reachable else "[bold red]does not answer[/bold red]"
+    out.print(f"{node.metadata.name} ({address}) {answers}")
+    if found.services:
+        out.print(f"  offers {', '.join(found.services)}")
+    if found.reachable and _missing(node, found):
+        out.print(
+            f"  [yellow]does not offer, though its DicomNode lists it: {', '.join(_missing(node, found))}[/yellow]"
+        )
+    for name, value in found.detail.items():
+        out.print(f"  {name}: {value}", markup=False)
+    if found.fault:
+        out.print(f"  {found.fault}", markup=False)

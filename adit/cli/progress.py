@@ -1,0 +1,84 @@
+"""What one sees while jobs run: a live bar a job on a terminal, a plain line every few seconds elsewhere.
+
+Used by `adit run` and `adit demo`; reads the ledger from a thread of its own while the main thread dispatches.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Final
+from uuid import UUID
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from adit.cli.pace import Pace, Sight, duration, size
+from adit.ledger.connection import LedgerUnavailable
+from adit.ledger.ledger import Ledger
+
+_LIVE_SECONDS: Final = 0.4
+_PLAIN_SECONDS: Final = 5.0
+
+
+@contextmanager
+def watching(ledger: Ledger, jobs: Mapping[UUID, str], console: Console) -> Iterator[None]:
+    """Shows how far the jobs (names by id) are until the block ends."""
+    ended = threading.Event()
+    live = console.is_terminal
+    thread = threading.Thread(target=_live if live else _plain, args=(ledger, jobs, console, ended), name="progress")
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _live(ledger: Ledger, jobs: Mapping[UUID, str], console: Console, ended: threading.Event) -> None:
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[told]}"),
+        console=console,
+        transient=True,
+    ) as progress:
+        bars: dict[UUID, TaskID] = {job: progress.add_task(name, total=None, told="") for job, name in jobs.items()}
+        paces = {job: Pace() for job in jobs}
+        while True:
+            last = ended.wait(_LIVE_SECONDS)
+            for job, sight in _sights(ledger, paces):
+                progress.update(bars[job], total=sight.expected or None, completed=sight.instances, told=told(sight))
+            if last:
+                return
+
+
+def _plain(ledger: Ledger, jobs: Mapping[UUID, str], console: Console, ended: threading.Event) -> None:
+    paces = {job: Pace() for job in jobs}
+    while not ended.wait(_PLAIN_SECONDS):
+        for job, sight in _sights(ledger, paces):
+            console.print(f"{jobs[job]}: {told(sight)}", markup=False)
+
+
+def _sights(ledger: Ledger, paces: Mapping[UUID, Pace]) -> Sequence[tuple[UUID, Sight]]:
+    """Empty while the ledger is away; the dispatcher says so."""
+    try:
+        return [(job, pace.see(ledger.summary(job), time.monotonic())) for job, pace in paces.items()]
+    except LedgerUnavailable:
+        return []
+
+
+def told(sight: Sight) -> str:
+    """A sight in one line."""
+    parts = [
+        f"{sight.ended}/{sight.tasks} tasks",
+        f"{sight.instances}/{sight.expected} instances",
+        size(sight.bytes_stored),
+    ]
+    if sight.bytes_per_second:
+        parts.append(f"{size(sight.bytes_per_second)}/s")
+    if sight.seconds_left is not None and sight.ended < sight.tasks:
+        parts.append(f"about {duration(sight.seconds_left)} left")
+    return " · ".join(parts)

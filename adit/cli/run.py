@@ -1,0 +1,174 @@
+"""`adit run`: does the jobs of some files now, in this process, and proves them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from adit.cli.console import ExitCode, Output, out, print_json, say
+
+if TYPE_CHECKING:
+    from adit.cli.session import Session
+    from adit.ledger.records import JobRecord, JobSummary
+    from adit.model.transfer_job import TransferJob
+
+
+def run(
+    context: typer.Context,
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE...", help="YAML with TransferJobs and DicomNodes; - reads standard input."),
+    ],
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the proof is written as JSON; the data folder's manifests/ otherwise.", show_default=False
+        ),
+    ] = None,
+    output: Annotated[
+        Output | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="What standard output gets; if not given, a terminal the table, a pipe the JSON.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Do the jobs of these files now, and prove that every instance has arrived.
+
+    All files are checked first: if anything is wrong, everything that is
+    wrong is said and nothing is created. Progress goes to standard error. At
+    the end comes a line for each task, and the proof as JSON.
+
+    Ctrl-C once finishes the instances in flight, twice ends at once. Either
+    way nothing is lost and nothing is sent twice: run the same file again to
+    go on.
+
+    A finished job is frozen: running its file again shows its result. To do
+    it anew, give it another name; to retry what failed, make a job with
+    `selection: {failedOf: {name: THAT-JOB}}`.
+
+    [bold]Exit codes[/bold]
+
+        0  green: every task succeeded
+        1  not green: a task failed or was cancelled
+        2  refused (usage, manifest, set-up): nothing was started
+        3  complete, with warnings
+      130  interrupted: run the same file again to go on
+
+    [bold]Examples[/bold]
+
+      adit run nodes.yaml job.yaml
+      adit run job.yaml --manifest proof.json
+      adit run job.yaml | jq -r '.tasks[].state'
+    """
+    from adit.cli.dispatching import utc_now
+    from adit.cli.manifest_input import apply_all, read_files
+    from adit.cli.session import open_session
+    from adit.cli.settings import settings_of
+    from adit.model.transfer_job import TransferJob
+
+    resources = read_files(files)
+    jobs = [each for each in resources if isinstance(each, TransferJob)]
+    with open_session(settings_of(context)) as session:
+        before = {job.key for job in jobs if _ended(session, job)}
+        for line in apply_all(session.ledger, resources, utc_now(), may_wait=False):
+            say.print(str(line), markup=False, style="dim")
+        if not jobs:
+            say.print("There is no TransferJob in these files; the nodes are applied.")
+            return
+        went_through = transfer(session, [job for job in jobs if job.key not in before])
+        records = [_record(session, job) for job in jobs]
+        code = show(session, records, manifest, output)
+        for job in jobs:
+            if job.key in before:
+                say.print(
+                    f"{job.metadata.name} had finished before and is frozen; nothing was sent now. To do it anew, "
+                    "give it another name; to retry what failed, make a job with selection.failedOf.",
+                    markup=False,
+                )
+        if not went_through:
+            say.print(f"Interrupted. To go on: adit run {' '.join(files)}", markup=False)
+            code = ExitCode.INTERRUPTED
+    raise typer.Exit(code)
+
+
+def transfer(session: Session, jobs: Sequence[TransferJob]) -> bool:
+    """Dispatches until the jobs have ended, with progress on standard error; False if interrupted."""
+    from adit.cli.dispatching import dispatch
+    from adit.cli.log import log_to_file
+    from adit.cli.progress import watching
+
+    if not jobs:
+        return True
+    names = {_record(session, job).id: job.metadata.name for job in jobs}
+    with log_to_file(session.settings.logs), watching(session.ledger, names, say):
+        return dispatch(session, done=lambda: all(_ended(session, job) for job in jobs), said=say.print)
+
+
+def show(session: Session, records: Sequence[JobRecord], manifest: Path | None, output: Output | None) -> ExitCode:
+    """The jobs' results: tables for people, the proof as JSON in a file and, where asked for, on standard output."""
+    from adit.cli.tables import task_table
+
+    summaries = [session.ledger.summary(record.id) for record in records]
+    proofs = [session.ledger.manifest(record.id) for record in records]
+    path = _write(session, records, proofs, manifest)
+    as_json = output is Output.JSON or (output is None and not out.is_terminal)
+    people = say if as_json else out
+    for record, summary in zip(records, summaries, strict=True):
+        people.print(task_table(session.ledger.tasks(record.id)))
+        people.print(_verdict(summary), markup=False)
+    say.print(f"The proof: {path}", markup=False)
+    if as_json:
+        for proof in proofs:
+            print_json(proof)
+    return exit_code(summaries)
+
+
+def exit_code(summaries: Sequence[JobSummary]) -> ExitCode:
+    """Green only if every job is a plain success."""
+    from adit.model.state import JobState
+
+    states = {summary.state for summary in summaries}
+    if states <= {JobState.SUCCESS}:
+        return ExitCode.GREEN
+    return ExitCode.WARNINGS if states <= {JobState.SUCCESS, JobState.WARNING} else ExitCode.NOT_GREEN
+
+
+def _verdict(summary: JobSummary) -> str:
+    from adit.cli.pace import size
+
+    counts = f"{summary.verified} of {summary.expected} instances verified, {size(summary.bytes_stored)} sent"
+    return f"{summary.record.job.metadata.name}: {summary.state}. {summary.message} {counts}."
+
+
+def _write(
+    session: Session, records: Sequence[JobRecord], proofs: Sequence[dict[str, object]], manifest: Path | None
+) -> Path:
+    """All proofs into `manifest`, or each into a file of its own; the path to tell."""
+    import json
+
+    if manifest is not None:
+        manifest.write_text("".join(json.dumps(proof, indent=2) + "\n" for proof in proofs), encoding="utf-8")
+        return manifest
+    folder = session.settings.manifests
+    folder.mkdir(parents=True, exist_ok=True)
+    for record, proof in zip(records, proofs, strict=True):
+        path = folder / f"{'.'.join(record.job.key)}.json"
+        path.write_text(json.dumps(proof, indent=2) + "\n", encoding="utf-8")
+    return path if len(proofs) == 1 else folder
+
+
+def _record(session: Session, job: TransferJob) -> JobRecord:
+    record = session.ledger.job(job.key)
+    assert record is not None, "it was applied before"  # noqa: S101
+    return record
+
+
+def _ended(session: Session, job: TransferJob) -> bool:
+    record = session.ledger.job(job.key)
+    return record is not None and record.ended_at is not None

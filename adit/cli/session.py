@@ -1,0 +1,53 @@
+"""The ledger as a command uses it: a server that the settings name, or a Postgres of our own.
+
+Opened by every command that needs the ledger, for as long as the command runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from adit.cli.console import fail
+from adit.cli.settings import Settings, normal_url
+from adit.ledger.connection import LedgerUnavailable, engine
+from adit.ledger.embedded import EmbeddedPostgres
+from adit.ledger.ledger import Ledger
+from adit.ledger.migration import migrate, pending
+from adit.ledger.postgres_binaries import EmbeddedPostgresError
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    ledger: Ledger
+    worker_url: str  # for workers: a role that may only write about its own attempt
+    settings: Settings
+
+
+@contextmanager
+def open_session(settings: Settings) -> Iterator[Session]:
+    """The ledger, brought to this version's schema if it is our own.
+
+    Ends the command, with the cure, when the ledger cannot be reached or is of another version.
+    """
+    with ExitStack() as stack:
+        try:
+            url, worker_url = _urls(settings, stack)
+        except (EmbeddedPostgresError, LedgerUnavailable) as error:
+            fail(f"The ledger cannot be used: {error}")
+        source = engine(url)
+        stack.callback(source.dispose)
+        yield Session(Ledger(source), worker_url, settings)
+
+
+def _urls(settings: Settings, stack: ExitStack) -> tuple[str, str]:
+    if settings.database_url is None:
+        server = stack.enter_context(EmbeddedPostgres(settings.postgres))
+        migrate(server.url)
+        return server.url, server.worker_url
+    url = normal_url(settings.database_url)
+    missing = pending(url)
+    if missing:
+        fail(f"The ledger lacks {len(missing)} migration(s) of this version. Run `adit migrate` first.")
+    return url, normal_url(settings.worker_database_url or settings.database_url)

@@ -1,0 +1,71 @@
+"""What the command is told by its environment: where the ledger is, where files may lie.
+
+Read once by `adit.cli.main`; `--data` wins over ADIT_DATA. Documented in docs/single-machine.md.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import typer
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _default_data() -> Path:
+    """A folder for user data (XDG Base Directory Specification)."""
+    home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(home) / "adit"
+
+
+class Settings(BaseSettings):
+    """ADIT_* in the environment. Without a database URL a Postgres of our own runs in the data folder."""
+
+    model_config = SettingsConfigDict(env_prefix="ADIT_", frozen=True, extra="ignore")
+
+    database_url: str | None = None
+    worker_database_url: str | None = None  # of a role in adit_worker; the same as database_url if absent
+    data: Path = Field(default_factory=_default_data)
+    secrets: Path | None = None
+    spool: Path | None = None
+
+    @property
+    def postgres(self) -> Path:
+        return self.data / "postgres"
+
+    @property
+    def spool_folder(self) -> Path:
+        """Where objects too big for memory lie while they are moved."""
+        return self.spool or self.data / "spool"
+
+    @property
+    def secrets_folder(self) -> Path | None:
+        """One folder per Secret in it (`dimse.tls.secretName`)."""
+        if self.secrets is not None:
+            return self.secrets
+        folder = self.data / "secrets"
+        return folder if folder.is_dir() else None
+
+    @property
+    def logs(self) -> Path:
+        return self.data / "logs"
+
+    @property
+    def manifests(self) -> Path:
+        """Where `adit run` keeps the proof of each job."""
+        return self.data / "manifests"
+
+
+def normal_url(url: str) -> str:
+    """The URL with the driver that we use, however it was written (postgres://, postgresql://)."""
+    for prefix in ("postgresql://", "postgres://"):
+        if url.startswith(prefix):
+            return "postgresql+psycopg://" + url.removeprefix(prefix)
+    return url
+
+
+def settings_of(context: typer.Context) -> Settings:
+    """The settings of this call: the environment, and `--data`."""
+    data: Path | None = context.find_root().obj
+    return Settings() if data is None else Settings(data=data)

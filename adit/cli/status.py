@@ -1,0 +1,144 @@
+"""`adit status`: all jobs, or one of them with its tasks, faults and events."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from adit.cli.console import Output, out, print_json
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from adit.cli.session import Session
+    from adit.ledger.records import JobRecord, JobSummary
+
+_WATCH_SECONDS: Final = 1.0
+_EVENTS_OF: Final = 10  # tasks whose events are shown
+
+
+def status(
+    context: typer.Context,
+    job: Annotated[
+        str | None, typer.Argument(metavar="[JOB]", help="A TransferJob's name, or namespace/name; all, if absent.")
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Show it again every second until the job, or Ctrl-C, ends it.")
+    ] = False,
+    events: Annotated[
+        bool, typer.Option("--events", "-e", help="Show the events of all tasks, not only of those that failed.")
+    ] = False,
+    limit: Annotated[int, typer.Option(min=1, help="Show at most so many jobs.")] = 20,
+    output: Annotated[Output, typer.Option("--output", "-o", help="How it is written.")] = Output.TABLE,
+) -> None:
+    """Show the newest jobs, or one: its tasks, its faults and their cures.
+
+    [bold]Examples[/bold]
+
+      adit status
+      adit status stroke-ct --watch
+      adit status stroke-ct -o json
+    """
+    from adit.cli.job_name import find_job
+    from adit.cli.session import open_session
+    from adit.cli.settings import settings_of
+
+    with open_session(settings_of(context)) as session:
+        if output is Output.JSON:
+            records = session.ledger.jobs(limit=limit) if job is None else [find_job(session.ledger, job)]
+            shown = [_as_json(session, record, with_tasks=job is not None) for record in records]
+            print_json(list(shown) if job is None else shown[0])
+        elif watch:
+            _watch(session, job, limit, events)
+        else:
+            out.print(_picture(session, job, limit, events))
+
+
+def _watch(session: Session, job: str | None, limit: int, events: bool) -> None:
+    from rich.live import Live
+
+    from adit.cli.job_name import find_job
+
+    with Live(_picture(session, job, limit, events), console=out, auto_refresh=False) as live:
+        try:
+            while job is None or find_job(session.ledger, job).ended_at is None:
+                time.sleep(_WATCH_SECONDS)
+                live.update(_picture(session, job, limit, events), refresh=True)
+        except KeyboardInterrupt:
+            return
+        live.update(_picture(session, job, limit, events), refresh=True)
+
+
+def _picture(session: Session, job: str | None, limit: int, events: bool) -> RenderableType:
+    from adit.cli.job_name import find_job
+    from adit.cli.tables import job_table
+
+    if job is not None:
+        return _one(session, find_job(session.ledger, job), events)
+    records = session.ledger.jobs(limit=limit)
+    if not records:
+        return "There are no jobs yet: `adit run FILE` or `adit apply FILE`."
+    return job_table(session.ledger.summary(record.id) for record in records)
+
+
+def _one(session: Session, record: JobRecord, events: bool) -> RenderableType:
+    from rich.console import Group
+
+    from adit.cli.tables import event_table, fault_table, job_table, task_table
+    from adit.model.state import TaskState
+
+    summary = session.ledger.summary(record.id)
+    tasks = list(session.ledger.tasks(record.id))
+    parts: list[RenderableType] = [job_table([summary]), "", task_table(tasks)]
+    if summary.failures:
+        parts += ["", fault_table(summary.failures)]
+    telling = tasks if events else [task for task in tasks if task.state is TaskState.FAILURE][:_EVENTS_OF]
+    log = [event for task in telling for event in session.ledger.events(task.id)]
+    if log:
+        parts += ["", event_table(log)]
+    return Group(*parts)
+
+
+def _as_json(session: Session, record: JobRecord, *, with_tasks: bool) -> dict[str, Any]:
+    summary = session.ledger.summary(record.id)
+    shown = _summary_as_json(summary)
+    if with_tasks:
+        shown["tasks"] = [
+            {
+                "id": task.id,
+                "studyInstanceUID": task.study_instance_uid,
+                "state": str(task.state),
+                "attempts": task.attempts,
+                "expected": task.expected,
+                "verified": task.verified,
+                "bytesStored": task.bytes_stored,
+                "message": task.message,
+                "fault": task.fault.model_dump(mode="json") if task.fault else None,
+            }
+            for task in session.ledger.tasks(record.id)
+        ]
+    return shown
+
+
+def _summary_as_json(summary: JobSummary) -> dict[str, Any]:
+    record = summary.record
+    return {
+        "namespace": record.job.metadata.namespace,
+        "name": record.job.metadata.name,
+        "state": str(summary.state),
+        "message": summary.message,
+        "counts": {str(state): count for state, count in summary.tasks.items()},
+        "instances": {
+            "expected": summary.expected,
+            "received": summary.received,
+            "stored": summary.stored,
+            "verified": summary.verified,
+        },
+        "bytesStored": summary.bytes_stored,
+        "createdAt": record.created_at.isoformat(),
+        "endedAt": record.ended_at.isoformat() if record.ended_at else None,
+        "refusal": record.refusal.model_dump(mode="json") if record.refusal else None,
+        "failures": [{"code": each.code, "count": each.count, "example": each.example} for each in summary.failures],
+    }

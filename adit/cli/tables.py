@@ -1,0 +1,99 @@
+"""Jobs, tasks, faults and events as tables for people. Used by `adit run`, `status` and `demo`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from rich.table import Table
+from rich.text import Text
+
+from adit.cli.pace import size
+from adit.ledger.records import EventRecord, FaultCount, JobSummary, TaskRecord
+from adit.model.state import JobState, TaskState
+
+_STYLES = {
+    "Success": "green",
+    "Warning": "yellow",
+    "Failure": "bold red",
+    "Canceled": "magenta",
+    "Canceling": "magenta",
+    "InProgress": "cyan",
+    "Pending": "dim",
+}
+
+
+def job_table(summaries: Iterable[JobSummary]) -> Table:
+    table = _table("JOB", "STATE", "TASKS", "INSTANCES", "SIZE", "CREATED", "MESSAGE")
+    for summary in summaries:
+        ended = sum(count for state, count in summary.tasks.items() if state.ended)
+        table.add_row(
+            _job_name(summary),
+            _state(summary.state),
+            f"{ended}/{sum(summary.tasks.values())}",
+            f"{summary.verified}/{summary.expected}",
+            size(summary.bytes_stored),
+            _time(summary.record.created_at),
+            Text(str(summary.record.refusal) if summary.record.refusal else summary.message),
+        )
+    return table
+
+
+def task_table(tasks: Iterable[TaskRecord]) -> Table:
+    """One line a task: the study, how it stands, and how many of its instances are proven to have arrived."""
+    table = _table("STUDY", "STATE", "VERIFIED", "SIZE", "ATTEMPTS", "MESSAGE")
+    for task in tasks:
+        table.add_row(
+            Text(task.study_instance_uid),
+            _state(task.state),
+            f"{task.verified}/{task.expected}",
+            size(task.bytes_stored),
+            str(task.attempts),
+            Text(_message(task)),
+        )
+    return table
+
+
+def event_table(events: Iterable[EventRecord]) -> Table:
+    table = _table("TIME", "TASK", "ATTEMPT", "LEVEL", "CODE", "MESSAGE")
+    for event in events:
+        number = "" if event.attempt_number is None else str(event.attempt_number)
+        style = {"warning": "yellow", "error": "red"}.get(event.level, "")
+        table.add_row(
+            _time(event.at), str(event.task_id), number, Text(event.level, style), event.code, Text(event.message)
+        )
+    return table
+
+
+def fault_table(failures: Iterable[FaultCount]) -> Table:
+    table = _table("FAULT", "TASKS", "MESSAGE")
+    for each in failures:
+        table.add_row(each.code, str(each.count), Text(each.example))
+    return table
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
+    for column in columns:
+        # UIDs and states stay whole, so that they can be copied; messages take what is left
+        table.add_column(column, no_wrap=column != "MESSAGE", overflow="fold")
+    return table
+
+
+def _job_name(summary: JobSummary) -> Text:
+    namespace, name = summary.record.job.key
+    return Text(name if namespace == "default" else f"{namespace}/{name}")
+
+
+def _state(state: TaskState | JobState) -> Text:
+    return Text(str(state), _STYLES.get(str(state), ""))
+
+
+def _time(at: datetime) -> str:
+    return at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _message(task: TaskRecord) -> str:
+    if task.fault is None:
+        return task.message
+    return f"{task.fault.code}: {task.fault.message} {task.fault.cure}".strip()
