@@ -28,8 +28,6 @@ from adit.model.state import TaskState
 from adit.model.transfer_job import TransferJob
 from adit.transfer.attempt import run_attempt
 
-AGAIN = Settlement(TaskState.PENDING, message="again")
-
 
 class Peer(Protocol):
     """Orthanc, Storescp or ScriptedSCP."""
@@ -151,7 +149,9 @@ class Task:
         self.again(assignment)
 
     def again(self, assignment: Assignment) -> None:
-        assert self.scene.ledger.settle(assignment.attempt_id, AGAIN, now())
+        """Makes the task of an ended attempt due again."""
+        settlement = Settlement(TaskState.PENDING, not_before=now(), message="again")
+        assert self.scene.ledger.settle(assignment.attempt_id, settlement, now())
 
     @property
     def id(self) -> int:

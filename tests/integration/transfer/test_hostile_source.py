@@ -1,0 +1,147 @@
+"""A source that breaks off, sends fewer, nothing, twice or something else: never a wrong green."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from adit.model.instance import InstanceState
+from adit.model.outcome import FaultCode, Outcome
+from tests.integration.transfer.scene import Scene, Task, dimse
+from tests.peers import Behaviour, ScriptedSCP
+from tests.samples import ct_study, instance
+
+STUDY = ct_study(8, series=2)
+
+
+@pytest.fixture
+def source() -> Iterator[ScriptedSCP]:
+    with ScriptedSCP(STUDY.instances, aet="SOURCE") as scp:
+        yield scp
+
+
+@pytest.fixture
+def destination() -> Iterator[ScriptedSCP]:
+    with ScriptedSCP(aet="DESTINATION") as scp:
+        yield scp
+
+
+@pytest.fixture
+def task(scene: Scene, source: ScriptedSCP, destination: ScriptedSCP) -> Task:
+    return scene.task(dimse("source", source), dimse("destination", destination), STUDY.study_instance_uid)
+
+
+ONCE = Counter(STUDY.sop_instance_uids)
+
+
+def levels(source: ScriptedSCP) -> list[str]:
+    """The level of each C-GET; only these have a list, one or no SOP Instance UIDs and no empty keys."""
+    return [str(query.QueryRetrieveLevel) for query in source.queries if all(e.value not in ("", None) for e in query)]
+
+
+def test_it_breaks_off_half_way_and_the_rest_is_fetched_by_name(
+    task: Task, source: ScriptedSCP, destination: ScriptedSCP
+) -> None:
+    broken = False
+
+    def once(service: str, number: int) -> None:
+        nonlocal broken
+        if service == "C-GET" and broken:
+            source.behaviour.get_abort_after = None
+        broken = broken or service == "C-GET"
+
+    source.behaviour = Behaviour(get_abort_after=7, before=once)
+    report = task.run()
+    assert (report.outcome, report.faults) == (Outcome.SUCCESS, ())
+    assert destination.stores() == ONCE
+    assert "Healed" in task.codes()
+
+
+def test_it_breaks_off_every_time(task: Task, source: ScriptedSCP, destination: ScriptedSCP) -> None:
+    source.behaviour = Behaviour(get_abort_after=3)
+    report = task.run(again=True)
+    assert (report.outcome, report.faults[0].code) == (Outcome.TRANSIENT_FAULT, FaultCode.ASSOCIATION_ABORTED)
+    assert report.faults[0].node == "source"
+    arrived = len(destination.holds)
+    assert 3 <= arrived < 16
+    source.behaviour = Behaviour()
+    assert task.run().outcome is Outcome.SUCCESS
+    assert destination.stores() == ONCE
+
+
+def test_it_sends_fewer_than_it_lists_and_calls_it_success(
+    task: Task, source: ScriptedSCP, destination: ScriptedSCP
+) -> None:
+    source.behaviour = Behaviour(get_only=3)
+    report = task.run(again=True)
+    assert report.outcome is Outcome.PARTIAL
+    assert report.faults[0].code is FaultCode.INCOMPLETE
+    missing = [row for row in task.rows().values() if row.state is InstanceState.EXPECTED]
+    assert missing
+    assert {row.fault_code for row in missing} == {FaultCode.INCOMPLETE}
+    source.behaviour = Behaviour()
+    assert task.run().outcome is Outcome.SUCCESS
+    assert destination.stores() == ONCE
+
+
+def test_success_with_zero_sub_operations(task: Task, source: ScriptedSCP, destination: ScriptedSCP) -> None:
+    source.behaviour = Behaviour(get_silent_empty=True)
+    report = task.run()
+    assert (report.outcome, report.faults[0].code) == (Outcome.EMPTY, FaultCode.NOTHING_RECEIVED)
+    assert destination.received == []
+    assert set(task.states().values()) == {InstanceState.EXPECTED}
+
+
+def test_a_busy_source_that_gives_nothing_at_first(task: Task, source: ScriptedSCP, destination: ScriptedSCP) -> None:
+    def then_honest(service: str, number: int) -> None:
+        source.behaviour.get_silent_empty = service == "C-GET" and number == 1
+
+    source.behaviour = Behaviour(before=then_honest)
+    assert task.run().outcome is Outcome.SUCCESS
+    assert destination.stores() == ONCE
+
+
+def test_it_sends_everything_twice(task: Task, source: ScriptedSCP, destination: ScriptedSCP) -> None:
+    source.behaviour = Behaviour(get_twice=True)
+    assert task.run().outcome is Outcome.SUCCESS
+    assert destination.stores() == ONCE
+
+
+def test_it_sends_what_nobody_asked_for(task: Task, source: ScriptedSCP, destination: ScriptedSCP) -> None:
+    stranger = instance("stranger")
+    source.behaviour = Behaviour(get_stranger=stranger)
+    report = task.run()
+    assert report.outcome is Outcome.SUCCESS
+    assert FaultCode.FETCHED_WITH_WARNING in [warning.code for warning in report.warnings]
+    assert str(stranger.SOPInstanceUID) not in destination.holds
+    assert destination.stores() == ONCE
+
+
+def test_a_failure_status_is_believed(task: Task, source: ScriptedSCP) -> None:
+    source.behaviour = Behaviour(get_only=2, get_status=0xC001)
+    report = task.run()
+    assert (report.outcome, report.faults[0].code) == (Outcome.TRANSIENT_FAULT, FaultCode.FETCH_FAILED)
+    assert report.faults[0].status == 0xC001
+
+
+def test_a_query_that_fails_is_never_taken_for_a_short_answer(
+    task: Task, source: ScriptedSCP, destination: ScriptedSCP
+) -> None:
+    source.behaviour = Behaviour(find_abort_after=1)
+    report = task.run()
+    assert report.outcome is Outcome.TRANSIENT_FAULT
+    assert destination.received == []
+
+
+def test_only_patient_root(scene: Scene, source: ScriptedSCP, destination: ScriptedSCP) -> None:
+    services = ["PatientRootFind", "PatientRootGet"]
+    task = scene.task(
+        dimse("source", source, services=services),
+        dimse("destination", destination),
+        STUDY.study_instance_uid,
+        patient_id=STUDY.patient_id,
+    )
+    assert task.run().outcome is Outcome.SUCCESS
+    assert destination.stores() == ONCE
