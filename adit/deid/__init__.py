@@ -1,0 +1,1 @@
+"""What happens to one instance between its source and its destination. Nothing here decodes pixels."""
