@@ -1,0 +1,195 @@
+"""The worker as a process: killed, signalled, fenced, cut off from its ledger. Nothing lost, nothing twice."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from adit.model.instance import InstanceState
+from adit.model.outcome import EXIT_CODES, EXIT_CONTRACT_MISMATCH, FaultCode, Outcome
+from adit.model.process_reference import parse
+from tests.integration.transfer.scene import Scene, Task, Worker, dimse, now
+from tests.peers import Behaviour, ScriptedSCP
+from tests.peers.server_process import wait_until
+from tests.samples import ct_study
+
+STUDY = ct_study(20, size=64)
+ONCE = Counter(STUDY.sop_instance_uids)
+STORED, VERIFIED, EXPECTED = InstanceState.STORED, InstanceState.VERIFIED, InstanceState.EXPECTED
+
+
+@dataclass
+class Gate:
+    """Holds a peer up at the n-th request of a service until it is opened."""
+
+    service: str
+    number: int
+    reached: threading.Event = field(default_factory=threading.Event)
+    opened: threading.Event = field(default_factory=threading.Event)
+
+    def __call__(self, service: str, number: int) -> None:
+        if service == self.service and number == self.number:
+            self.reached.set()
+            self.opened.wait(30)
+
+
+@pytest.fixture
+def source() -> Iterator[ScriptedSCP]:
+    with ScriptedSCP(STUDY.instances, aet="SOURCE") as scp:
+        yield scp
+
+
+@pytest.fixture
+def destination() -> Iterator[ScriptedSCP]:
+    with ScriptedSCP(aet="DESTINATION") as scp:
+        yield scp
+
+
+@pytest.fixture
+def task(scene: Scene, source: ScriptedSCP, destination: ScriptedSCP) -> Task:
+    scene.associations = 1
+    return scene.task(dimse("source", source), dimse("destination", destination), STUDY.study_instance_uid)
+
+
+def asked_by_name(source: ScriptedSCP) -> set[str]:
+    """The SOP Instance UIDs of all C-GETs at IMAGE level."""
+    named: set[str] = set()
+    for query in source.queries:
+        uids = query.get("SOPInstanceUID")
+        if query.QueryRetrieveLevel == "IMAGE" and uids:
+            named |= {uids} if isinstance(uids, str) else set(uids)
+    return named
+
+
+def test_an_attempt_from_environment_to_exit_code(scene: Scene, task: Task, destination: ScriptedSCP) -> None:
+    worker = task.start()
+    assert worker.wait() == EXIT_CODES[Outcome.SUCCESS]
+    assert destination.stores() == ONCE
+    [ended] = scene.ledger.ended(10)
+    assert ended.report.outcome is Outcome.SUCCESS
+    assert (ended.expected, ended.verified) == (20, 20)
+    log = worker.log.read_text()
+    lines = [json.loads(line) for line in log.splitlines()]
+    assert [line["event"] for line in lines] == ["begun", "ended"]
+    assert {line["attempt"] for line in lines} == {worker.assignment.attempt_id}
+    for secret in (STUDY.study_instance_uid, STUDY.patient_id, scene.worker_url, str(worker.assignment.token)):
+        assert secret not in log
+
+
+def test_killed_while_fetching(task: Task, source: ScriptedSCP, destination: ScriptedSCP) -> None:
+    gate = Gate("C-GET sub-operation", 9)
+    source.behaviour = Behaviour(before=gate)
+    worker = task.start()
+    assert gate.reached.wait(30)
+    wait_until(lambda: task.count(STORED) == 8, "the ledger knows what was stored")
+    worker.kill()
+    gate.opened.set()
+    kept = {uid for uid, state in task.states().items() if state is STORED}
+    task.lost(worker.assignment)
+    assert task.run().outcome is Outcome.SUCCESS
+    assert destination.stores() == ONCE
+    assert asked_by_name(source) == STUDY.sop_instance_uids - kept
+    assert set(task.states().values()) == {VERIFIED}
+
+
+def test_killed_while_storing(task: Task, source: ScriptedSCP, destination: ScriptedSCP) -> None:
+    gate = Gate("C-STORE", 12)
+    destination.behaviour = Behaviour(before=gate)
+    worker = task.start()
+    assert gate.reached.wait(30)
+    wait_until(lambda: task.count(STORED) > 0, "the ledger knows of some")
+    worker.kill()
+    gate.opened.set()
+    kept = {uid for uid, state in task.states().items() if state is STORED}
+    task.lost(worker.assignment)
+    assert task.run().outcome is Outcome.SUCCESS
+    stores = destination.stores()
+    assert destination.holds == STUDY.sop_instance_uids
+    assert all(stores[uid] == 1 for uid in kept)
+    assert max(stores.values()) <= 2
+    assert set(task.states().values()) == {VERIFIED}
+
+
+def test_sigterm_stores_what_was_received_and_the_next_attempt_goes_on(
+    scene: Scene, task: Task, source: ScriptedSCP, destination: ScriptedSCP
+) -> None:
+    gate = Gate("C-GET sub-operation", 9)
+    source.behaviour = Behaviour(before=gate)
+    worker = task.start()
+    assert gate.reached.wait(30)
+    worker.process.send_signal(signal.SIGTERM)
+    assert worker.wait() == EXIT_CODES[Outcome.CANCELLED] == 143
+    gate.opened.set()
+    [ended] = scene.ledger.ended(10)
+    assert ended.report.faults[0].code is FaultCode.INTERRUPTED
+    assert Counter(task.states().values()) == {STORED: 8, EXPECTED: 12}
+    task.again(worker.assignment)
+    assert task.run().outcome is Outcome.SUCCESS
+    assert destination.stores() == ONCE
+
+
+def test_a_cancelled_attempt_stops_itself(scene: Scene, task: Task, source: ScriptedSCP) -> None:
+    gate = Gate("C-GET sub-operation", 9)
+    source.behaviour = Behaviour(before=gate)
+    worker = task.start()
+    assert gate.reached.wait(30)
+    scene.ledger.request_stop([worker.assignment.attempt_id], now())
+    assert worker.wait() == EXIT_CODES[Outcome.CANCELLED]
+    gate.opened.set()
+    [ended] = scene.ledger.ended(10)
+    assert ended.report.faults[0].code is FaultCode.CANCELLED
+
+
+def test_a_fenced_worker_stops_and_can_change_nothing(
+    scene: Scene, task: Task, source: ScriptedSCP, destination: ScriptedSCP
+) -> None:
+    gate = Gate("C-GET sub-operation", 9)
+    source.behaviour = Behaviour(before=gate)
+    late = task.start()
+    assert gate.reached.wait(30)
+    wait_until(lambda: task.count(STORED) == 8, "the ledger knows what was stored")
+    late.process.send_signal(signal.SIGSTOP)
+    task.lost(late.assignment)
+    source.behaviour = Behaviour()
+    assert task.run().outcome is Outcome.SUCCESS
+    before = task.rows()
+    late.process.send_signal(signal.SIGCONT)
+    gate.opened.set()
+    assert late.wait() == EXIT_CONTRACT_MISMATCH
+    assert task.rows() == before
+    assert destination.holds == STUDY.sop_instance_uids
+    assert [ended.report.outcome for ended in scene.ledger.ended(10)] == [Outcome.SUCCESS]
+
+
+def test_a_worker_without_orders(scene: Scene, task: Task) -> None:
+    assignment = task.claim()
+    worker = Worker(scene, assignment, ADIT_ATTEMPT="")
+    assert worker.wait() == EXIT_CONTRACT_MISMATCH
+    assert "ADIT_ATTEMPT" in worker.log.read_text()
+
+
+def test_a_worker_with_another_token_is_refused(scene: Scene, task: Task, source: ScriptedSCP) -> None:
+    assignment = task.claim()
+    worker = Worker(scene, assignment, ADIT_ATTEMPT_TOKEN="00000000-0000-0000-0000-000000000001")
+    assert worker.wait() == EXIT_CONTRACT_MISMATCH
+    assert source.queries == []
+
+
+def test_a_worker_names_itself_for_its_launcher(scene: Scene, task: Task, source: ScriptedSCP) -> None:
+    gate = Gate("C-FIND", 1)
+    source.behaviour = Behaviour(before=gate)
+    worker = task.start()
+    assert gate.reached.wait(30)
+    [running] = scene.ledger.running()
+    assert running.reference is not None
+    reference = parse(running.reference)
+    assert reference is not None
+    assert reference.pid == worker.process.pid
+    gate.opened.set()
+    assert worker.wait() == 0
