@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
+from adit.cli.arguments import Files
 from adit.cli.console import out, say
-
-Files = Annotated[
-    list[str], typer.Argument(metavar="FILE...", help="YAML with TransferJobs and DicomNodes; - reads standard input.")
-]
 
 
 def apply(context: typer.Context, files: Files) -> None:

@@ -12,12 +12,17 @@ from enum import IntEnum, StrEnum
 from typing import NoReturn
 
 from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
 
 say = Console(stderr=True, highlight=False, soft_wrap=True)
 """Progress, explanations and errors."""
 
 out = Console(highlight=False, soft_wrap=True)
 """Results that people read; JSON goes out by `print_json`."""
+
+
+_UNBOUNDED = 100_000
 
 
 class ExitCode(IntEnum):
@@ -45,9 +50,22 @@ class CommandError(Exception):
         self.code = code
 
 
+class Interrupted(BaseException):
+    """Ctrl-C, or SIGTERM where a command has something to end. Unwinds everything; the exit code is 130."""
+
+
 def fail(message: str, code: ExitCode = ExitCode.REFUSED) -> NoReturn:
     """Ends the command: what is wrong, and its cure."""
     raise CommandError(message, code)
+
+
+def print_table(console: Console, table: Table) -> None:
+    """As wide as it must be, like kubectl: UIDs and states stay whole, so that they can be copied."""
+    unbounded = console.options.update(width=_UNBOUNDED, max_width=_UNBOUNDED)
+    needed = Measurement.get(console, unbounded, table)
+    room = console.width if console.is_terminal else _UNBOUNDED
+    width = max(needed.minimum, min(needed.maximum, room))
+    Console(file=console.file, width=width, force_terminal=console.is_terminal, highlight=False).print(table)
 
 
 def print_json(value: Mapping[str, object] | list[object]) -> None:

@@ -6,9 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from adit.cli.arguments import Job
 from adit.cli.console import fail, out
-
-Job = Annotated[str, typer.Argument(metavar="JOB", help="A TransferJob's name, or namespace/name.")]
 
 
 def cancel(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
     from adit.cli.settings import Settings
 
 
+class Pacs(StrEnum):
+    """The choices of --pacs."""
+
+    ORTHANC = "orthanc"
+    QRSCP = "qrscp"
+
+
 STUDIES = 6
 """How many studies the first job moves."""
 
@@ -26,6 +34,10 @@ def demo(
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave both PACSs running afterwards, until Ctrl-C, to try things on them.")
     ] = False,
+    pacs: Annotated[
+        Pacs | None,
+        typer.Option(help="What the PACSs are; if not given, Orthanc where it is installed.", show_default=False),
+    ] = None,
 ) -> None:
     """Try it: two sandbox PACSs, a real transfer, and its proof.
 
@@ -42,21 +54,23 @@ def demo(
     from adit.cli.settings import settings_of
 
     with demo_folder(settings_of(context)) as settings:
-        code = _demonstrate(settings, keep)
+        code = _demonstrate(settings, keep, pacs)
     raise typer.Exit(code)
 
 
-def _demonstrate(settings: Settings, keep: bool) -> ExitCode:
+def _demonstrate(settings: Settings, keep: bool, wanted: Pacs | None) -> ExitCode:
     from adit.cli.patients import copy_patients, load
-    from adit.cli.sandbox import sandbox_pacs
+    from adit.cli.sandbox import Product, installed_orthanc, sandbox_pacs
     from adit.cli.session import open_session
 
     folder = settings.data
     (folder / "received").mkdir()
+    orthanc = installed_orthanc() is not None if wanted is None else wanted is Pacs.ORTHANC
+    product = Product.ORTHANC if orthanc else Product.QRSCP
     say.rule("[bold]1[/bold] Two PACSs", align="left")
     with (
-        sandbox_pacs("hospital", "HOSPITAL", folder / "hospital") as hospital,
-        sandbox_pacs("research", "RESEARCH", folder / "research") as research,
+        sandbox_pacs("hospital", "HOSPITAL", folder / "hospital", product) as hospital,
+        sandbox_pacs("research", "RESEARCH", folder / "research", product) as research,
     ):
         for pacs in (hospital, research):
             say.print(f"  {pacs.name}: {pacs.product}, AE title {pacs.ae_title}, port {pacs.dicom_port}")
@@ -75,11 +89,12 @@ def _transfer(session: Session, hospital: SandboxPacs, research: SandboxPacs, lo
     from adit.cli.demo_folder import write_manifest
     from adit.cli.dispatching import utc_now
     from adit.cli.manifest_input import apply_all, read_files
+    from adit.cli.patients import choose
     from adit.cli.run import show, transfer
     from adit.model.transfer_job import TransferJob
 
     folder = session.settings.data
-    chosen = [study for study, _ in loaded.most_common(STUDIES)]
+    chosen = choose(loaded, hospital.node, STUDIES)
     manifest = write_manifest(folder, [hospital.node, research.node], chosen)
     say.rule("[bold]2[/bold] Two TransferJobs", align="left")
     say.print(f"  {manifest}", markup=False)

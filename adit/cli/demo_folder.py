@@ -12,7 +12,7 @@ from types import FrameType
 
 import yaml
 
-from adit.cli.console import ExitCode, fail
+from adit.cli.console import ExitCode, Interrupted, fail
 from adit.cli.settings import Settings
 from adit.model.dicom_node import DicomNode
 
@@ -36,14 +36,14 @@ def demo_folder(settings: Settings) -> Iterator[Settings]:
         before = signal.signal(signal.SIGTERM, _interrupt)
         try:
             yield Settings(data=folder, database_url=None, worker_database_url=None, secrets=None, spool=None)
-        except KeyboardInterrupt:
+        except Interrupted:
             fail("Interrupted; everything that was started has been ended.", ExitCode.INTERRUPTED)
         finally:
             signal.signal(signal.SIGTERM, before)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    raise Interrupted
 
 
 def write_manifest(folder: Path, pacs: Sequence[DicomNode], studies: Sequence[str]) -> Path:

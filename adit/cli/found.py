@@ -61,7 +61,7 @@ def _known(keyword: str) -> str:
 def as_table(found: Sequence[Dataset], keywords: Sequence[str]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for keyword in keywords:
-        table.add_column(keyword, no_wrap=keyword.endswith("UID"), overflow="fold")
+        table.add_column(keyword, no_wrap=True)
     for answer in found:
         table.add_row(*(Text(_text(answer, keyword)) for keyword in keywords))
     return table

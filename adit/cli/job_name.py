@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 from adit.cli.console import fail
 from adit.ledger.ledger import Ledger
 from adit.ledger.records import JobRecord
-
-JobName = Annotated[str, typer.Argument(metavar="JOB", help="A TransferJob's name, or namespace/name.")]
 
 
 def find_job(ledger: Ledger, text: str) -> JobRecord:

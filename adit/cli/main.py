@@ -5,14 +5,16 @@ Commands live in modules of their own; each imports what it needs when it runs, 
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from types import FrameType
+from typing import Annotated, NoReturn
 
 import typer
 
 from adit.cli import apply, control, crds, demo, manifest, migrate, node, run, status, up
-from adit.cli.console import CommandError, ExitCode, say
+from adit.cli.console import CommandError, ExitCode, Interrupted, say
 
 HELP = """
 Moves medical imaging studies between systems that speak DICOM, provably
@@ -84,12 +86,15 @@ app.command("crds", rich_help_panel=SET_UP)(crds.crds)
 
 def main() -> None:
     """Runs the command and exits with its code."""
+    signal.signal(signal.SIGINT, _interrupt)
     try:
-        app(standalone_mode=False)
-        code = ExitCode.GREEN
+        app()
     except CommandError as error:
         say.print(str(error), markup=False, style="red")
-        code = error.code
-    except typer.Exit as ended:
-        sys.exit(ended.exit_code)
-    sys.exit(code)
+        sys.exit(error.code)
+    except Interrupted:
+        sys.exit(ExitCode.INTERRUPTED)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise Interrupted

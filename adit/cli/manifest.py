@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
+from adit.cli.arguments import Job
 from adit.cli.console import print_json
-
-Job = Annotated[str, typer.Argument(metavar="JOB", help="A TransferJob's name, or namespace/name.")]
 
 
 def manifest(context: typer.Context, job: Job) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adit.cli.console import ExitCode, Output, fail, out, print_json, say
+from adit.cli.console import ExitCode, Output, fail, out, print_json, print_table, say
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -123,7 +123,7 @@ def find(
     if output is Output.JSON:
         print_json(as_json(found, shown))
         return
-    out.print(as_table(found, shown))
+    print_table(out, as_table(found, shown))
     say.print(f"{len(found)} found{', perhaps more: --limit' if len(found) == limit else ''}", style="dim")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import warnings
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -71,3 +72,17 @@ def _load_study(patients: Node, target: Node, study: str, taken: Counter[str]) -
         patients.fetch(wanted, deliver)
     finally:
         channel.close()
+
+
+def choose(loaded: Counter[str], pacs: DicomNode, count: int) -> list[str]:
+    """The `count` biggest studies that the PACS can also give back: qrscp takes some that it can't send."""
+    source = open_node(pacs, Share())
+    return list(islice((study for study, size in loaded.most_common() if _gives_back(source, study, size)), count))
+
+
+def _gives_back(source: Node, study: str, size: int) -> bool:
+    try:
+        report = source.fetch(Wanted(study), lambda instance: instance.close())
+    except TransferFault:
+        return False
+    return report.completed == size and not report.faults

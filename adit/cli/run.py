@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adit.cli.console import ExitCode, Output, out, print_json, say
+from adit.cli.arguments import Files
+from adit.cli.console import ExitCode, Output, out, print_json, print_table, say
 
 if TYPE_CHECKING:
     from adit.cli.session import Session
@@ -18,10 +19,7 @@ if TYPE_CHECKING:
 
 def run(
     context: typer.Context,
-    files: Annotated[
-        list[str],
-        typer.Argument(metavar="FILE...", help="YAML with TransferJobs and DicomNodes; - reads standard input."),
-    ],
+    files: Files,
     manifest: Annotated[
         Path | None,
         typer.Option(
@@ -120,7 +118,7 @@ def show(session: Session, records: Sequence[JobRecord], manifest: Path | None, 
     as_json = output is Output.JSON or (output is None and not out.is_terminal)
     people = say if as_json else out
     for record, summary in zip(records, summaries, strict=True):
-        people.print(task_table(session.ledger.tasks(record.id)))
+        print_table(people, task_table(session.ledger.tasks(record.id)))
         people.print(_verdict(summary), markup=False)
     say.print(f"The proof: {path}", markup=False)
     if as_json:

@@ -17,6 +17,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -29,13 +30,25 @@ _START_SECONDS: Final = 30.0
 _ORTHANCS: Final = ("Orthanc", "/usr/sbin/Orthanc")
 
 
+class Product(StrEnum):
+    """What a sandbox PACS is."""
+
+    ORTHANC = "Orthanc"
+    QRSCP = "qrscp"
+
+
+def installed_orthanc() -> str | None:
+    """The path of an Orthanc, if one is installed."""
+    return next((path for each in _ORTHANCS if (path := shutil.which(each))), None)
+
+
 @dataclass(frozen=True, slots=True)
 class SandboxPacs:
     """One running PACS."""
 
     name: str
     ae_title: str
-    product: str  # Orthanc or qrscp
+    product: Product
     dicom_port: int
     http_port: int
     folder: Path
@@ -48,7 +61,7 @@ class SandboxPacs:
 
     def instances_of(self, study_instance_uid: str) -> set[str]:
         """The SOP Instance UIDs that it holds of a study, by its own book-keeping and not by DICOM."""
-        if self.product == "Orthanc":
+        if self.product is Product.ORTHANC:
             return self._asked_by_rest(study_instance_uid)
         with closing(sqlite3.connect(f"file:{self.folder / 'index.sqlite'}?mode=ro", uri=True)) as index:
             rows = index.execute(
@@ -64,14 +77,12 @@ class SandboxPacs:
 
 
 @contextmanager
-def sandbox_pacs(name: str, ae_title: str, folder: Path) -> Iterator[SandboxPacs]:
+def sandbox_pacs(name: str, ae_title: str, folder: Path, product: Product) -> Iterator[SandboxPacs]:
     """A PACS of that AE title, empty at first, until the block ends."""
     folder.mkdir(parents=True)
-    orthanc = next((path for each in _ORTHANCS if (path := shutil.which(each))), None)
     dicom_port, http_port = _free_ports(2)
-    product = "Orthanc" if orthanc else "qrscp"
     pacs = SandboxPacs(name, ae_title, product, dicom_port, http_port, folder)
-    command = [orthanc, _orthanc_configuration(pacs)] if orthanc else _qrscp_command(pacs)
+    command = _orthanc_command(pacs) if product is Product.ORTHANC else _qrscp_command(pacs)
     with (folder / "log").open("ab") as log:
         # in a session of its own: a Ctrl-C is for us, and the PACS must answer until we have stopped
         process = subprocess.Popen(
@@ -84,7 +95,10 @@ def sandbox_pacs(name: str, ae_title: str, folder: Path) -> Iterator[SandboxPacs
         _end(process)
 
 
-def _orthanc_configuration(pacs: SandboxPacs) -> str:
+def _orthanc_command(pacs: SandboxPacs) -> list[str]:
+    program = installed_orthanc()
+    if program is None:
+        fail("No Orthanc is installed: apt-get install orthanc, or take --pacs qrscp.")
     path = pacs.folder / "orthanc.json"
     configuration = {
         "Name": pacs.name,
@@ -104,7 +118,7 @@ def _orthanc_configuration(pacs: SandboxPacs) -> str:
         "Plugins": [],
     }
     path.write_text(json.dumps(configuration, indent=2), encoding="utf-8")
-    return str(path)
+    return [program, str(path)]
 
 
 def _qrscp_command(pacs: SandboxPacs) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from adit.cli.console import fail
+from adit.cli.console import ExitCode, fail
 from adit.cli.settings import Settings, normal_url
 from adit.ledger.connection import LedgerUnavailable, engine
 from adit.ledger.embedded import EmbeddedPostgres
@@ -38,7 +38,10 @@ def open_session(settings: Settings) -> Iterator[Session]:
             fail(f"The ledger cannot be used: {error}")
         source = engine(url)
         stack.callback(source.dispose)
-        yield Session(Ledger(source), worker_url, settings)
+        try:
+            yield Session(Ledger(source), worker_url, settings)
+        except LedgerUnavailable as error:
+            fail(f"The ledger went away: {error}. Nothing that it had acknowledged is lost.", ExitCode.NOT_GREEN)
 
 
 def _urls(settings: Settings, stack: ExitStack) -> tuple[str, str]:

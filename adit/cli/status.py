@@ -6,12 +6,12 @@ import time
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+from rich.console import Group
+from rich.table import Table
 
-from adit.cli.console import Output, out, print_json
+from adit.cli.console import Interrupted, Output, out, print_json, print_table
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from adit.cli.session import Session
     from adit.ledger.records import JobRecord, JobSummary
 
@@ -53,7 +53,8 @@ def status(
         elif watch:
             _watch(session, job, limit, events)
         else:
-            out.print(_picture(session, job, limit, events))
+            for part in _picture(session, job, limit, events):
+                print_table(out, part) if isinstance(part, Table) else out.print(part)
 
 
 def _watch(session: Session, job: str | None, limit: int, events: bool) -> None:
@@ -61,17 +62,17 @@ def _watch(session: Session, job: str | None, limit: int, events: bool) -> None:
 
     from adit.cli.job_name import find_job
 
-    with Live(_picture(session, job, limit, events), console=out, auto_refresh=False) as live:
+    with Live(Group(*_picture(session, job, limit, events)), console=out, auto_refresh=False) as live:
         try:
             while job is None or find_job(session.ledger, job).ended_at is None:
                 time.sleep(_WATCH_SECONDS)
-                live.update(_picture(session, job, limit, events), refresh=True)
-        except KeyboardInterrupt:
+                live.update(Group(*_picture(session, job, limit, events)), refresh=True)
+        except Interrupted:
             return
-        live.update(_picture(session, job, limit, events), refresh=True)
+        live.update(Group(*_picture(session, job, limit, events)), refresh=True)
 
 
-def _picture(session: Session, job: str | None, limit: int, events: bool) -> RenderableType:
+def _picture(session: Session, job: str | None, limit: int, events: bool) -> list[Table | str]:
     from adit.cli.job_name import find_job
     from adit.cli.tables import job_table
 
@@ -79,26 +80,24 @@ def _picture(session: Session, job: str | None, limit: int, events: bool) -> Ren
         return _one(session, find_job(session.ledger, job), events)
     records = session.ledger.jobs(limit=limit)
     if not records:
-        return "There are no jobs yet: `adit run FILE` or `adit apply FILE`."
-    return job_table(session.ledger.summary(record.id) for record in records)
+        return ["There are no jobs yet: `adit run FILE` or `adit apply FILE`."]
+    return [job_table(session.ledger.summary(record.id) for record in records)]
 
 
-def _one(session: Session, record: JobRecord, events: bool) -> RenderableType:
-    from rich.console import Group
-
+def _one(session: Session, record: JobRecord, events: bool) -> list[Table | str]:
     from adit.cli.tables import event_table, fault_table, job_table, task_table
     from adit.model.state import TaskState
 
     summary = session.ledger.summary(record.id)
     tasks = list(session.ledger.tasks(record.id))
-    parts: list[RenderableType] = [job_table([summary]), "", task_table(tasks)]
+    parts: list[Table | str] = [job_table([summary]), "", task_table(tasks)]
     if summary.failures:
         parts += ["", fault_table(summary.failures)]
     telling = tasks if events else [task for task in tasks if task.state is TaskState.FAILURE][:_EVENTS_OF]
     log = [event for task in telling for event in session.ledger.events(task.id)]
     if log:
         parts += ["", event_table(log)]
-    return Group(*parts)
+    return parts
 
 
 def _as_json(session: Session, record: JobRecord, *, with_tasks: bool) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from adit.cli.pace import size
 from adit.ledger.records import EventRecord, FaultCount, JobSummary, TaskRecord
 from adit.model.state import JobState, TaskState
 
+_LEAST_MESSAGE = 40
 _STYLES = {
     "Success": "green",
     "Warning": "yellow",
@@ -75,8 +76,10 @@ def fault_table(failures: Iterable[FaultCount]) -> Table:
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
     for column in columns:
-        # UIDs and states stay whole, so that they can be copied; messages take what is left
-        table.add_column(column, no_wrap=column != "MESSAGE", overflow="fold")
+        if column == "MESSAGE":
+            table.add_column(column, min_width=_LEAST_MESSAGE)
+        else:
+            table.add_column(column, no_wrap=True)
     return table
 
 
