@@ -24,15 +24,14 @@ from adit.transfer.errands import errands
 from adit.transfer.fetching import Fetching
 from adit.transfer.halt import FAULTS, Halt, Reason, Watchdog
 from adit.transfer.intake import Intake, Treat
+from adit.transfer.patience import Patience
 from adit.transfer.plan import Plan, make_plan, refuse_pseudonym
 from adit.transfer.recorder import AttemptWriter, Recorder
 from adit.transfer.roster import Roster
 from adit.transfer.verdict import Facts, verdict
 from adit.transfer.verification import verify
 
-GRACE: Final = 20.0
-"""Seconds that a stopping attempt has to store what it has received (a pod has 30 s by default)."""
-
+_PATIENCE: Final = Patience()
 OpenNode = Callable[[DicomNode, Share], Node]
 
 
@@ -49,18 +48,18 @@ def run_attempt(
     *,
     clock: Callable[[], datetime],
     stop: threading.Event,
-    grace: float = GRACE,
+    patience: Patience = _PATIENCE,
 ) -> Report:
     """Does what the assignment says, and tells how it ended; raises nothing.
 
     `clock` gives aware UTC times. `stop` ends the attempt early: what has been received is still
-    stored and written down, for at most `grace` seconds. The report is not yet in the ledger.
+    stored and written down, for at most `patience.grace` seconds. The report is not yet in the ledger.
     """
     try:
         refuse_pseudonym(assignment)
         source = open_node(assignment.source, assignment.source_share)
         destination = open_node(assignment.destination, assignment.destination_share)
-        return _Attempt(ledger, source, destination, assignment, clock).run(stop, grace)
+        return _Attempt(ledger, source, destination, assignment, clock, patience).run(stop)
     except TransferFault as error:
         return Report(outcome=error.fault.outcome, faults=(error.fault,))
     except Exception as error:  # noqa: BLE001 - a bug must end as a report, not as a lost attempt
@@ -75,20 +74,22 @@ class _Attempt:
         destination: Node,
         assignment: Assignment,
         clock: Callable[[], datetime],
+        patience: Patience,
     ) -> None:
         self._ledger = ledger
         self._source = source
         self._destination = destination
         self._assignment = assignment
         self._clock = clock
+        self._patience = patience
         self._halt = Halt()
-        self._recorder = Recorder(ledger, assignment, self._halt, clock=clock)
+        self._recorder = Recorder(ledger, assignment, self._halt, clock=clock, patience=patience)
         self._roster = Roster(assignment.study_instance_uid, assignment.series_instance_uids, self._recorder.record)
         self._announced = 0
         self._faults: list[Fault] = []  # of the attempt as a whole, still open
         self._warnings: list[Fault] = []
 
-    def run(self, stop: threading.Event, grace: float) -> Report:
+    def run(self, stop: threading.Event) -> Report:
         watchdog = Watchdog(
             self._halt,
             stop=stop,
@@ -96,7 +97,7 @@ class _Attempt:
             deadline=self._assignment.deadline,
             seconds_since_write=self._recorder.seconds_since_write,
             lease_seconds=self._assignment.lease_seconds,
-            grace=grace,
+            grace=self._patience.grace,
             interrupt_source=self._source.interrupt,
             interrupt_destination=self._destination.interrupt,
         )
@@ -136,7 +137,7 @@ class _Attempt:
         if wanted:
             self._transfer(plan, wanted)
         if self._destination.can_verify and self._halt.reason is None:
-            verify(self._destination, self._assignment.study_instance_uid, self._roster, self._halt)
+            verify(self._destination, self._assignment.study_instance_uid, self._roster, self._halt, self._patience)
 
     def _known(self) -> list[InstanceRecord]:
         """What earlier attempts left, however often the ledger must be asked."""
@@ -144,7 +145,7 @@ class _Attempt:
             try:
                 return self._ledger.instances()
             except LedgerUnavailable:
-                self._halt.wait(0.5)
+                self._halt.wait(self._patience.ledger)
         raise TransferFault(FAULTS[reason])
 
     def _take_over(self, plan: Plan) -> None:
@@ -172,6 +173,7 @@ class _Attempt:
             self._roster,
             treat,
             self._halt,
+            self._patience,
             associations=self._assignment.destination_share.associations,
             sop_class_uids={row.sop_class_uid for row in self._roster.rows() if row.sop_class_uid},
             retired=lambda fault: self._recorder.fault("warning", fault),

@@ -14,11 +14,9 @@ from adit.model.outcome import Fault, FaultCode, Outcome, TransferFault
 from adit.transfer.channel import Channel, Parcel
 from adit.transfer.halt import Halt
 from adit.transfer.intake import Treat
+from adit.transfer.patience import Patience
 from adit.transfer.plan import conflict
 from adit.transfer.roster import Roster
-
-RETRY_DELAYS: Final = (0.5, 2.0, 5.0)
-"""Seconds before a dead store channel is opened again; one more death in a row retires its thread."""
 
 _CASUALTIES: Final = 2
 """An instance that was on board of so many dying channels is taken for the cause and set aside."""
@@ -46,11 +44,11 @@ class Delivery:
         roster: Roster,
         treat: Treat,
         halt: Halt,
+        patience: Patience,
         *,
         associations: int,
         sop_class_uids: Collection[str],
         retired: Callable[[Fault], None],
-        retry_delays: tuple[float, ...] = RETRY_DELAYS,
     ) -> None:
         self._destination = destination
         self._source = source
@@ -60,7 +58,7 @@ class Delivery:
         self._halt = halt
         self._sop_class_uids = sop_class_uids
         self._retired = retired
-        self._retry_delays = retry_delays
+        self._reopen = patience.reopen
         self._lock = threading.Lock()
         self._working = associations
         self.error: BaseException | None = None
@@ -165,9 +163,9 @@ class Delivery:
     def _try_again(self, fault: Fault, deaths: int) -> bool:
         if fault.outcome is not Outcome.TRANSIENT_FAULT or fault.code is FaultCode.INTERRUPTED:
             return False
-        if deaths > len(self._retry_delays) or self._halt.abrupt:
+        if deaths > len(self._reopen) or self._halt.abrupt:
             return False
-        self._halt.wait(self._retry_delays[deaths - 1])
+        self._halt.wait(self._reopen[deaths - 1])
         return not self._halt.abrupt
 
 

@@ -87,7 +87,8 @@ class Watchdog:
     """A thread that turns a signal, the deadline and a silent ledger into a halt, and a halt into interrupts.
 
     A halt interrupts the source at once, the destination after `grace` seconds, so that what has been
-    received can still be stored; without any grace when the attempt is no longer surely ours.
+    received can still be stored; without any grace when the attempt is no longer surely ours. Both are
+    interrupted again at each tick, so neither may mind.
     """
 
     def __init__(
@@ -125,20 +126,16 @@ class Watchdog:
         self._thread.join()
 
     def _run(self) -> None:
+        """Looks on after a halt too: a graceful one may become abrupt."""
+        halted_for = 0.0
         while not self._done.wait(self._tick):
             self._look()
-            if self._halt.reason is not None:
-                break
-        else:
-            return
-        self._interrupt_source()
-        waited = 0.0
-        while not self._halt.abrupt and waited < self._grace:
-            if self._done.wait(self._tick):
-                return
-            waited += self._tick
-            self._look()
-        self._interrupt_destination()
+            if self._halt.reason is None:
+                continue
+            self._interrupt_source()
+            if self._halt.abrupt or halted_for >= self._grace:
+                self._interrupt_destination()
+            halted_for += self._tick
 
     def _look(self) -> None:
         if self._stop.is_set():

@@ -18,11 +18,11 @@ from adit.model.assignment import Assignment, Progress
 from adit.model.instance import InstanceRecord
 from adit.model.outcome import Fault
 from adit.transfer.halt import Halt, Reason
+from adit.transfer.patience import Patience
 
 INTERVAL: Final = 1.0
 """Seconds between two writes, and how late a record may be."""
 
-_RETRY: Final = 0.5
 _EVENTS_AT_MOST: Final = 1000
 """An attempt that has more to tell repeats itself."""
 
@@ -46,12 +46,14 @@ class Recorder:
         halt: Halt,
         *,
         clock: Callable[[], datetime],
+        patience: Patience,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ledger = ledger
         self._assignment = assignment
         self._halt = halt
         self._clock = clock
+        self._patience = patience
         self._monotonic = monotonic
         self._progress: Callable[[], Progress] = Progress
         self._lock = threading.Lock()  # of the two that follow
@@ -96,11 +98,11 @@ class Recorder:
         return self._monotonic() - self._written_at
 
     def flush(self) -> bool:
-        """Writes everything now; tries on while the ledger is away. False if the attempt was lost meanwhile."""
-        while not self._halt.abrupt:
+        """Writes everything now; tries on while the ledger is away. False when the attempt or the lease is lost."""
+        while not self._halt.abrupt and self.seconds_since_write() < self._assignment.lease_seconds:
             if self._write():
                 return True
-            time.sleep(_RETRY)
+            time.sleep(self._patience.ledger)
         return False
 
     def close(self) -> bool:

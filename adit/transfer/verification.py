@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from adit.dicom.node import Node, Stored
 from adit.model.instance import InstanceRecord
 from adit.model.outcome import Fault, FaultCode
 from adit.transfer.halt import Halt
+from adit.transfer.patience import Patience
 from adit.transfer.roster import Roster
 
-ASK_AGAIN: Final = (1.0, 3.0)
-"""Seconds before those that were not found are asked for again: some archives list late what they have,
-and a wait is cheaper than to send it all again."""
 
-
-def verify(
-    destination: Node, study_instance_uid: str, roster: Roster, halt: Halt, *, ask_again: Sequence[float] = ASK_AGAIN
-) -> None:
+def verify(destination: Node, study_instance_uid: str, roster: Roster, halt: Halt, patience: Patience) -> None:
     """Marks what the destination has as verified, and what it lacks as not proven.
 
     Raises TransferFault when the destination cannot be asked now; what is stored then stays stored.
     """
     asked = [stored_as(row) for row in roster.awaiting_proof()]
     absent = _ask(destination, study_instance_uid, roster, asked)
-    for delay in ask_again:
+    for delay in patience.ask_again:
         if not absent:
             return
         if halt.wait(delay):

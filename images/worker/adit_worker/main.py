@@ -19,8 +19,6 @@ from types import FrameType
 from typing import Final, TypeVar
 from uuid import UUID
 
-import structlog
-
 from adit.dicom.node import Node
 from adit.ledger.attempt_ledger import AttemptLedger, Fenced, LedgerUnavailable
 from adit.model import process_reference
@@ -28,7 +26,7 @@ from adit.model.assignment import Assignment, Report, Share
 from adit.model.dicom_node import DicomNode
 from adit.model.outcome import EXIT_CODES, EXIT_CONTRACT_MISMATCH, Outcome
 from adit.transfer.attempt import run_attempt
-from adit_worker.log import logger
+from adit_worker import log
 
 BEGIN_PATIENCE: Final = 60.0
 """Seconds that a ledger may be away when the worker starts."""
@@ -79,35 +77,32 @@ def main() -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
-    log = logger()
     try:
         order = Order.read(os.environ)
     except ValueError as error:
-        log.error("contract mismatch", reason=str(error))
+        log.write("error", "contract mismatch", reason=str(error))
         return EXIT_CONTRACT_MISMATCH
-    return work(order, stop, log.bind(attempt=order.attempt_id))
+    return work(order, stop)
 
 
-def work(order: Order, stop: threading.Event, log: structlog.typing.FilteringBoundLogger) -> int:
+def work(order: Order, stop: threading.Event) -> int:
     """Begins the attempt, runs it, and writes its report."""
     ledger = AttemptLedger(order.database_url, order.attempt_id, order.token)
     try:
         assignment = patiently(lambda: ledger.begin(own_reference(), _now()), BEGIN_PATIENCE, give_up=stop.is_set)
         if assignment is None:
-            log.error("ledger unavailable", outcome=Outcome.TRANSIENT_FAULT)
+            log.write("error", "ledger unavailable", attempt=order.attempt_id)
             return EXIT_CODES[Outcome.TRANSIENT_FAULT]
-        log = log.bind(task=assignment.task_id, number=assignment.number)
-        log.info("begun")
         report = run_attempt(ledger, _node_opener(order, assignment), assignment, clock=_now, stop=stop)
-        _log_report(log, report)
+        _log_report(assignment, report)
         # Fenced, so that trying longer than the lease can do no harm.
         written = patiently(lambda: _finished(ledger, report), float(assignment.lease_seconds))
         if not written:
-            log.error("report not written")
+            log.write("error", "report not written", attempt=order.attempt_id)
             return EXIT_CODES[Outcome.TRANSIENT_FAULT]
         return EXIT_CODES[report.outcome]
     except Fenced:
-        log.warning("fenced")
+        log.write("warning", "fenced", attempt=order.attempt_id)
         return EXIT_CONTRACT_MISMATCH
     finally:
         ledger.close()
@@ -146,15 +141,18 @@ def _finished(ledger: AttemptLedger, report: Report) -> bool:
     return True
 
 
-def _log_report(log: structlog.typing.FilteringBoundLogger, report: Report) -> None:
+def _log_report(assignment: Assignment, report: Report) -> None:
     """Codes and counts only: messages may hold UIDs, which stay in the ledger."""
-    progress = report.progress
-    log.info(
+    log.write(
+        "info",
         "ended",
+        attempt=assignment.attempt_id,
+        task=assignment.task_id,
+        number=assignment.number,
         outcome=report.outcome,
         faults=[fault.code for fault in report.faults],
         warnings=[fault.code for fault in report.warnings],
-        **progress.model_dump(),
+        **report.progress.model_dump(),
     )
 
 

@@ -18,6 +18,7 @@ from adit.model.dicom_node import DicomNode
 from adit.model.instance import InstanceRecord, InstanceState
 from adit.model.outcome import FaultCode, Outcome
 from adit.transfer.attempt import run_attempt
+from adit.transfer.patience import Patience
 from tests.unit.transfer.memory_ledger import NOW, MemoryLedger, assignment
 from tests.unit.transfer.memory_node import MemoryInstance, MemoryNode, fault, send, study_of
 
@@ -48,7 +49,10 @@ class Bench:
         return self.source if node.metadata.name == "source" else self.destination
 
     def run(self, grace: float = 5, **changes: object) -> Report:
-        return run_attempt(self.ledger, self.open, assignment(**changes), clock=self.clock, stop=self.stop, grace=grace)
+        patience = Patience(grace=grace, reopen=(0, 0, 0), ask_again=(0.01,), ledger=0.01)
+        return run_attempt(
+            self.ledger, self.open, assignment(**changes), clock=self.clock, stop=self.stop, patience=patience
+        )
 
     def states(self) -> dict[str, InstanceState]:
         return {uid: row.state for uid, row in self.ledger.rows.items()}

@@ -13,6 +13,7 @@ from adit.model.outcome import Fault, FaultCode
 from adit.transfer.channel import Channel
 from adit.transfer.delivery import Delivery
 from adit.transfer.halt import Halt
+from adit.transfer.patience import Patience
 from adit.transfer.roster import Roster
 from tests.unit.transfer.memory_node import STUDY, MemoryInstance, MemoryNode, fault
 
@@ -36,10 +37,10 @@ class Road:
             self.roster,
             lambda instance: instance,
             Halt(),
+            Patience(reopen=(0, 0, 0)),
             associations=self.associations,
             sop_class_uids=(),
             retired=self.retired.append,
-            retry_delays=(0, 0, 0),
         )
 
     def send(self, *names: str) -> list[MemoryInstance]:

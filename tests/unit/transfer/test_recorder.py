@@ -11,9 +11,12 @@ from adit.ledger.attempt_ledger import Fenced, LedgerUnavailable
 from adit.model.assignment import Progress
 from adit.model.instance import InstanceRecord, InstanceState
 from adit.transfer.halt import Halt, Reason
+from adit.transfer.patience import Patience
 from adit.transfer.recorder import Recorder
 from tests.peers.server_process import wait_until
 from tests.unit.transfer.memory_ledger import NOW, MemoryLedger, assignment
+
+HASTY = Patience(ledger=0.01)
 
 
 def clock() -> datetime:
@@ -36,7 +39,7 @@ def halt() -> Halt:
 
 @pytest.fixture
 def recorder(ledger: MemoryLedger, halt: Halt) -> Iterator[Recorder]:
-    recorder = Recorder(ledger, assignment(lease_seconds=4), halt, clock=clock)
+    recorder = Recorder(ledger, assignment(lease_seconds=4), halt, clock=clock, patience=HASTY)
     recorder.start(Progress)
     yield recorder
     recorder.close()
@@ -97,7 +100,7 @@ def test_the_ledgers_order_to_stop_is_graceful(ledger: MemoryLedger, halt: Halt,
 
 def test_a_lease_counts_from_the_beginning_of_the_last_write_that_succeeded(ledger: MemoryLedger, halt: Halt) -> None:
     now = 100.0
-    recorder = Recorder(ledger, assignment(), halt, clock=clock, monotonic=lambda: now)
+    recorder = Recorder(ledger, assignment(), halt, clock=clock, patience=HASTY, monotonic=lambda: now)
 
     def slow(number: int) -> None:
         nonlocal now
@@ -113,7 +116,7 @@ def test_a_bug_of_the_recorders_own_ends_the_attempt_and_is_told(ledger: MemoryL
         raise ZeroDivisionError
 
     ledger.before_write = bug
-    recorder = Recorder(ledger, assignment(), halt, clock=clock)
+    recorder = Recorder(ledger, assignment(), halt, clock=clock, patience=HASTY)
     recorder.start(Progress)
     recorder.record(row("1.1", InstanceState.STORED))
     wait_until(lambda: halt.reason is not None, "the attempt is told to end", 10)
