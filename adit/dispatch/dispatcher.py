@@ -22,14 +22,15 @@ from adit.dispatch.settle import settle
 from adit.dispatch.sweep import NOT_STARTED, Patience, Sweep
 from adit.ledger.connection import LedgerUnavailable
 from adit.ledger.ledger import Ledger
-from adit.ledger.records import Claim, JobRecord, NodeKey, RunningAttempt, TaskSeed
+from adit.ledger.records import Claim, JobRecord, NodeKey, TaskSeed
 from adit.model.dicom_node import DicomNode
 from adit.model.outcome import Fault, FaultCode
 
 _log = structlog.get_logger(__name__)
 
 _BATCH: Final = 1000
-_MAX_LEDGER_BACKOFF: Final = 10.0
+_MAX_LEDGER_BACKOFF: Final = 10.0  # seconds
+_SHUTDOWN_POLL: Final = 0.1  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,21 +109,24 @@ class Dispatcher:
     def shutdown(self, grace_seconds: float, wake: threading.Event) -> None:
         """Stops the workers that this dispatcher started and settles them; the rest stays resumable.
 
-        They are asked to stop, after `grace_seconds` killed; their tasks go back to pending.
+        They are asked to stop, and killed after `grace_seconds`; their tasks go back to pending, without
+        losing an attempt. On return they are gone. Call it when `run` has returned. Raises LedgerUnavailable.
         """
-        asked_at = self._monotonic()
-        for attempt in self._own_running():
+        workers = [attempt for attempt in self._ledger.running() if attempt.attempt_id in self._launched]
+        for attempt in workers:
             self._launcher.stop(attempt)
-        while (running := self._own_running()) and self._monotonic() - asked_at < 2 * grace_seconds:
-            if self._monotonic() - asked_at >= grace_seconds:
-                for attempt in running:
+        asked_at = self._monotonic()
+        while workers and (waited := self._monotonic() - asked_at) < 2 * grace_seconds:
+            if waited >= grace_seconds:
+                for attempt in workers:
                     self._launcher.kill(attempt)
-            wake.wait(0.1)
+            wake.wait(_SHUTDOWN_POLL)
             wake.clear()
-            self._sweep.run(self._clock())
-            self._settle(self._clock())
-        self._settle(self._clock())
-        self._ledger.close_jobs(self._clock())
+            workers = [attempt for attempt in workers if self._launcher.alive(attempt) is not False]
+        now = self._clock()
+        self._sweep.run(now)
+        self._settle(now)
+        self._ledger.close_jobs(now)
 
     def _settle(self, now: datetime) -> bool:
         settled = False
@@ -193,11 +197,6 @@ class Dispatcher:
         due = self._ledger.next_due(self._clock())
         until_due = (due - self._clock()).total_seconds() if due else self._settings.poll_seconds
         return max(0.0, min(self._settings.poll_seconds, until_due))
-
-    def _own_running(self) -> list[RunningAttempt]:
-        running = [attempt for attempt in self._ledger.running() if attempt.attempt_id in self._launched]
-        self._launched = {attempt.attempt_id for attempt in running}
-        return running
 
 
 def _end_of_waiting(record: JobRecord, fault: Fault, now: datetime) -> Fault | None:
