@@ -20,7 +20,7 @@ from adit.dicom.dimse.peer import Peer
 from adit.model.outcome import FaultCode, TransferFault
 
 _BUFFER: Final = 256 * 1024
-_QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)  # Linux only
+QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux only
 
 
 class Interruption:
@@ -157,9 +157,9 @@ class Connection:
         self._acknowledge_at_once()
 
     def _acknowledge_at_once(self) -> None:
-        if _QUICKACK is not None:
+        if QUICKACK is not None:
             with contextlib.suppress(OSError):
-                self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+                self._socket.setsockopt(socket.IPPROTO_TCP, QUICKACK, 1)
 
     def _fault(self, error: OSError) -> TransferFault:
         if self._interruption.is_set():

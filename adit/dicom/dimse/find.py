@@ -102,7 +102,7 @@ def find(association: Association, peer: Peer, query: Query, model: str, level: 
         ),
         identifier.encode(asked, context.transfer_syntax),
     )
-    seen: set[str] = set()
+    seen: set[tuple[str, str]] = set()
     with closing(_answers(association, peer)) as answers:
         for answer in answers:
             if not keep(answer, query):
@@ -114,9 +114,11 @@ def find(association: Association, peer: Peer, query: Query, model: str, level: 
                     f"An answer at {query.level} level has no {UNIQUE_KEY[query.level]}",
                     "The peer breaks PS3.4 C.4.1; report it to its vendor.",
                 )
-            if own in seen:
+            # One study UID under two patients is two answers: the transfer must be able to see it.
+            key = own, str(answer.get("PatientID") or "") if query.level is Level.STUDY else ""
+            if key in seen:
                 continue
-            seen.add(own)
+            seen.add(key)
             yield answer
             if query.limit is not None and len(seen) >= query.limit:
                 break

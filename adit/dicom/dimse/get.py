@@ -6,6 +6,7 @@ read, and TCP makes the source wait. The final response is read and believed.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,7 +93,7 @@ class Fetch:
         return combined([self._request(context, keys) for keys in requests(wanted, model)], self.refused)
 
     def _request(self, context: Context, keys: dict[str, str]) -> FetchReport:
-        delivered_before = self.delivered
+        delivered_before, announced = self.delivered, 0
         self.association.send(
             context,
             Command(
@@ -110,8 +111,10 @@ class Fetch:
                 self._take(at, command)
             elif command.field == CommandField.C_GET_RSP and command.status is not None:
                 encoded = self.association.receive_identifier() if command.has_data_set else b""
+                announced = max(announced, _total(command))
                 if command.status not in PENDING:
-                    return self._report(command, _failed_uids(encoded, at), self.delivered - delivered_before)
+                    delivered = self.delivered - delivered_before
+                    return self._report(command, _failed_uids(encoded, at), delivered, announced)
             else:
                 raise self.peer.fault(
                     FaultCode.FETCH_FAILED,
@@ -146,7 +149,7 @@ class Fetch:
         except OSError as error:
             writer.discard()
             raise self.peer.fault(
-                FaultCode.DISK_FULL if error.errno in (28, 122) else FaultCode.IO_FAILED,
+                FaultCode.DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else FaultCode.IO_FAILED,
                 f"An instance of {writer.size} bytes or more cannot be kept in the spool folder ({error.strerror})",
                 "Make room in the worker's spool folder (ADIT_SPOOL).",
             ) from error
@@ -186,7 +189,7 @@ class Fetch:
         )
         return status
 
-    def _report(self, command: Command, failed_uids: tuple[str, ...], delivered: int) -> FetchReport:
+    def _report(self, command: Command, failed_uids: tuple[str, ...], delivered: int, announced: int) -> FetchReport:
         warning, failed = command.warning or 0, max(command.failed or 0, len(failed_uids))
         completed = delivered - warning if command.completed is None else command.completed
         counted = FetchReport(ROAD, max(0, completed), failed, warning, failed_uids)
@@ -197,7 +200,7 @@ class Fetch:
             failed,
             warning,
             failed_uids,
-            fetch_faults(self.peer, status, counted, delivered),
+            fetch_faults(self.peer, status, counted, delivered, announced),
         )
 
 
@@ -211,6 +214,11 @@ def combined(reports: Sequence[FetchReport], refused: Sequence[Fault]) -> FetchR
         tuple(uid for each in reports for uid in each.failed_sop_instance_uids),
         (*(fault for each in reports for fault in each.faults), *refused),
     )
+
+
+def _total(command: Command) -> int:
+    """Of the sub-operations that a response counts, however far they are."""
+    return sum(count or 0 for count in (command.remaining, command.completed, command.failed, command.warning))
 
 
 def _failed_uids(encoded: bytes, context: Context) -> tuple[str, ...]:

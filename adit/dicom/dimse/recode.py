@@ -118,14 +118,14 @@ def _encoded(dataset: Dataset, source: str, target: str, root: Dataset) -> bytes
     buffer.is_implicit_VR = target == IMPLICIT_LE
     buffer.is_little_endian = True
     # All raw elements are taken first: to look one up by `dataset[tag]` converts it for good.
-    for tag, element in [(tag, dataset.get_item(tag)) for tag in sorted(dataset.keys())]:
+    for tag, element in [(tag, dataset.get_item(tag, keep_deferred=True)) for tag in sorted(dataset.keys())]:
         if element is None or tag.element == 0:  # group lengths are retired and would be wrong now
             continue
         vr = element.VR or _vr(tag, dataset, root)
         if vr == "SQ":
             _write_sequence(buffer, tag, dataset[tag].value, source, target, root)
             continue
-        value = element.value or b""  # pydicom's empty values are of various types
+        value = element.value or b""  # pydicom reads an empty implicit value as None
         if not isinstance(element, RawDataElement) or not isinstance(value, bytes):
             raise UnreadableError(f"{tag} is not what its VR {vr} says")
         if source == EXPLICIT_BE and vr in _UNIT:

@@ -50,11 +50,12 @@ def find_fault(peer: Peer, status: int) -> Fault:
     return peer.describe(FaultCode.QUERY_FAILED, "The query failed", f"It is tried again. {_LOG}", status=status)
 
 
-def fetch_faults(peer: Peer, status: int, report: FetchReport, delivered: int) -> tuple[Fault, ...]:
+def fetch_faults(peer: Peer, status: int, report: FetchReport, delivered: int, announced: int = 0) -> tuple[Fault, ...]:
     """What a final C-GET response means; empty only when it is a success in every respect.
 
-    `delivered` counts the instances that really came. Some peers answer Success although each
-    sub-operation failed (GE, Synapse), or although there was none (IMPAX, when busy).
+    `delivered` counts the instances that really came, `announced` what the pending responses promised.
+    Some peers answer Success although each sub-operation failed (GE, Synapse), or although there was none
+    (IMPAX, when busy).
     """
 
     def fault(code: FaultCode, message: str, cure: str) -> tuple[Fault, ...]:
@@ -80,10 +81,10 @@ def fetch_faults(peer: Peer, status: int, report: FetchReport, delivered: int) -
             f"The node could not send {report.failed} of {report.failed + report.completed + report.warning} instances",
             f"What is missing is asked for again. {_LOG}",
         )
-    if report.completed + report.warning > delivered:
+    if (said := max(announced, report.completed + report.warning)) > delivered:
         return fault(
             FaultCode.INCOMPLETE,
-            f"The node says that it sent {report.completed + report.warning} instances, {delivered} came",
+            f"The node spoke of {said} instances, {delivered} came",
             f"What is missing is asked for again. {_LOG}",
         )
     if not delivered:

@@ -88,6 +88,15 @@ def test_an_answer_given_twice_counts_once() -> None:
         assert len(list(node(peer).find(Query(Level.STUDY)))) == 1
 
 
+def test_one_study_uid_under_two_patients_is_two_answers() -> None:
+    first, second = Dataset(), Dataset()
+    first.PatientID, second.PatientID = "1", "2"
+    first.StudyInstanceUID = second.StudyInstanceUID = "1.2.3"
+    with ScriptedSCP(behaviour=Behaviour(find_answers=[first, second, first])) as peer:
+        found = list(node(peer).find(Query(Level.STUDY, {"StudyInstanceUID": "1.2.3"}, ("PatientID",))))
+    assert [each.PatientID for each in found] == ["1", "2"]
+
+
 def test_an_answer_without_its_own_uid_is_a_fault_and_not_skipped() -> None:
     answer = Dataset()
     answer.PatientID, answer.StudyInstanceUID = "1", None
