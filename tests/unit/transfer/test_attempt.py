@@ -225,6 +225,18 @@ def test_one_uid_with_two_contents_is_a_conflict_and_never_green() -> None:
     assert bench.states() == {"1.1": S, "1.2": V}
 
 
+def test_what_an_earlier_attempt_stored_is_not_sent_again_when_the_whole_must_be_fetched_again() -> None:
+    bench = Bench("1.1", "1.2", "1.3")
+    bench.source.unlisted = {"1.3"}
+    bench.source.announced = 3
+    bench.destination.holds = study_of("1.1", "1.2")
+    bench.ledger.rows = {"1.1": row("1.1", S), "1.2": row("1.2", V)}
+    report = bench.run(number=2)
+    assert [one.sop_instance_uids for one in bench.source.wanted] == [None]
+    assert bench.destination.log == ["1.3"]
+    assert (report.outcome, bench.states()) == (Outcome.SUCCESS, dict.fromkeys(("1.1", "1.2", "1.3"), V))
+
+
 def test_a_conflict_is_still_one_in_the_next_attempt() -> None:
     bench = Bench("1.1")
     bench.destination.holds = study_of("1.1")
