@@ -10,9 +10,10 @@ import typer
 from adit.cli.console import ExitCode, Output, fail, out, say
 
 if TYPE_CHECKING:
-    from collections import Counter
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from adit.cli.patients import Loaded
     from adit.cli.sandbox import SandboxPacs
     from adit.cli.session import Session
     from adit.cli.settings import Settings
@@ -76,7 +77,8 @@ def _demonstrate(settings: Settings, keep: bool, wanted: Pacs | None) -> ExitCod
             say.print(f"  {pacs.name}: {pacs.product}, AE title {pacs.ae_title}, port {pacs.dicom_port}")
         copy_patients(folder / "patients")
         loaded = load(folder / "patients", hospital.node)
-        say.print(f"  {loaded.total()} instances of {len(loaded)} studies, pydicom's test files, sent to hospital")
+        instances = sum(study.instances for study in loaded)
+        say.print(f"  {instances} instances of {len(loaded)} studies, pydicom's test files, sent to hospital")
         with open_session(settings) as session:
             code = _transfer(session, hospital, research, loaded)
         if keep and code is ExitCode.GREEN:
@@ -85,7 +87,7 @@ def _demonstrate(settings: Settings, keep: bool, wanted: Pacs | None) -> ExitCod
     return code
 
 
-def _transfer(session: Session, hospital: SandboxPacs, research: SandboxPacs, loaded: Counter[str]) -> ExitCode:
+def _transfer(session: Session, hospital: SandboxPacs, research: SandboxPacs, loaded: Sequence[Loaded]) -> ExitCode:
     from adit.cli.demo_folder import write_manifest
     from adit.cli.dispatching import utc_now
     from adit.cli.manifest_input import apply_all, read_files
@@ -95,7 +97,7 @@ def _transfer(session: Session, hospital: SandboxPacs, research: SandboxPacs, lo
 
     folder = session.settings.data
     chosen = choose(loaded, hospital.node, STUDIES)
-    manifest = write_manifest(folder, [hospital.node, research.node], chosen)
+    manifest = write_manifest(folder, [hospital.node, research.node], [study.study_instance_uid for study in chosen])
     say.rule("[bold]2[/bold] Two TransferJobs", align="left")
     say.print(f"  {manifest}", markup=False)
     resources = read_files([str(manifest)])
@@ -108,21 +110,21 @@ def _transfer(session: Session, hospital: SandboxPacs, research: SandboxPacs, lo
     records = [record for job in jobs if (record := session.ledger.job(job.key))]
     code = show(session, records, None, Output.TABLE)
     say.rule("[bold]4[/bold] What the destinations say themselves", align="left")
-    return code if _compare(session, research, folder / "received", loaded, chosen) else ExitCode.NOT_GREEN
+    return code if _compare(session, research, folder / "received", chosen) else ExitCode.NOT_GREEN
 
 
-def _compare(session: Session, research: SandboxPacs, received: Path, loaded: Counter[str], chosen: list[str]) -> bool:
+def _compare(session: Session, research: SandboxPacs, received: Path, chosen: Sequence[Loaded]) -> bool:
     """The ledger's counts against the PACS's own index and the files in the folder."""
-    by_rest = {study: len(research.instances_of(study)) for study in chosen}
-    expected = sum(loaded[study] for study in chosen)
+    indexed = sum(len(research.instances_of(study.study_instance_uid)) for study in chosen)
+    expected = sum(study.instances for study in chosen)
     proven = {
         job.job.metadata.name: sum(task.verified for task in session.ledger.tasks(job.id))
         for job in session.ledger.jobs()
     }
     files = sum(1 for path in received.rglob("*") if path.is_file())
     rows = [
-        (f"research, by {research.product}'s own index", expected, proven["demo-archive"], sum(by_rest.values())),
-        ("received, files in the folder", loaded[chosen[0]], proven["demo-folder"], files),
+        (f"research, by {research.product}'s own index", expected, proven["demo-archive"], indexed),
+        ("received, files in the folder", chosen[0].instances, proven["demo-folder"], files),
     ]
     same = True
     for name, sent, verified, there in rows:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -38,51 +39,59 @@ def copy_patients(folder: Path) -> None:
             shutil.copyfile(path, target)
 
 
-def load(folder: Path, pacs: DicomNode) -> Counter[str]:
-    """Sends the folder's studies to the PACS; how many instances of each study it took.
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A study in the first PACS."""
 
-    What it refuses is left out.
-    """
+    study_instance_uid: str
+    sop_class_uids: frozenset[str]
+    instances: int
+
+
+def load(folder: Path, pacs: DicomNode) -> list[Loaded]:
+    """Sends the folder's studies to the PACS. What it refuses is left out; the biggest study comes first."""
     spec = DicomNodeSpec(folder=Folder(path=str(folder)))
     patients = open_node(DicomNode(metadata=ObjectMeta(name="patients"), spec=spec), Share())
     target = open_node(pacs, Share())
-    taken: Counter[str] = Counter()
-    for study in list(patients.find(Query(Level.STUDY))):
-        _load_study(patients, target, str(study.StudyInstanceUID), taken)
-    return taken
+    studies = [str(study.StudyInstanceUID) for study in patients.find(Query(Level.STUDY))]
+    return sorted((_load_study(patients, target, study) for study in studies), key=lambda loaded: -loaded.instances)
 
 
-def _load_study(patients: Node, target: Node, study: str, taken: Counter[str]) -> None:
-    wanted = Wanted(study)
-    images = list(patients.find(Query(Level.IMAGE, {"StudyInstanceUID": study}, ("SOPClassUID",))))
-    channel = target.open_store({str(each.SOPClassUID) for each in images})
+def _load_study(patients: Node, target: Node, study: str) -> Loaded:
+    images = patients.find(Query(Level.IMAGE, {"StudyInstanceUID": study}, ("SOPClassUID",)))
+    classes = frozenset(str(each.SOPClassUID) for each in images)
+    channel = target.open_store(classes)
+    taken = 0
 
     def deliver(instance: Instance) -> None:
+        nonlocal taken
         try:
             channel.store(instance)
         except TransferFault as refusal:
             if refusal.fault.sop_instance_uid is None:
                 raise
         else:
-            taken[study] += 1
+            taken += 1
         finally:
             instance.close()
 
     try:
-        patients.fetch(wanted, deliver)
+        patients.fetch(Wanted(study), deliver)
     finally:
         channel.close()
+    return Loaded(study, classes, taken)
 
 
-def choose(loaded: Counter[str], pacs: DicomNode, count: int) -> list[str]:
+def choose(loaded: Sequence[Loaded], pacs: DicomNode, count: int) -> list[Loaded]:
     """The `count` biggest studies that the PACS can also give back: qrscp takes some that it can't send."""
     source = open_node(pacs, Share())
-    return list(islice((study for study, size in loaded.most_common() if _gives_back(source, study, size)), count))
+    return list(islice((study for study in loaded if _gives_back(source, study)), count))
 
 
-def _gives_back(source: Node, study: str, size: int) -> bool:
+def _gives_back(source: Node, study: Loaded) -> bool:
+    wanted = Wanted(study.study_instance_uid, sop_class_uids=study.sop_class_uids)
     try:
-        report = source.fetch(Wanted(study), lambda instance: instance.close())
+        report = source.fetch(wanted, lambda instance: instance.close())
     except TransferFault:
         return False
-    return report.completed == size and not report.faults
+    return report.completed == study.instances and not report.faults
