@@ -20,7 +20,15 @@ from adit.dicom.node import Instance, Stored
 from adit.model.outcome import FaultCode
 
 PIECE: Final = 2**20
-_WORDS: Final = ("PatientID", "StudyDate", "StudyTime", "Modality", "SeriesNumber", "SeriesDescription")
+_WORDS: Final = (
+    "SOPInstanceUID",
+    "PatientID",
+    "StudyDate",
+    "StudyTime",
+    "Modality",
+    "SeriesNumber",
+    "SeriesDescription",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +64,7 @@ class FolderChannel:
     def store(self, instance: Instance) -> Stored:
         """Durable when it returns. Raises TransferFault naming the instance."""
         uid = instance.sop_instance_uid
-        if not self._faults.root.is_dir():
-            raise self._faults.missing(uid)
+        self._interrupted()
         placing = self._placing(instance)
         temporary = self._placement.temporary()
         try:
@@ -101,7 +108,9 @@ class FolderChannel:
     def _header(self, instance: Instance) -> Header:
         try:
             with instance.open() as reader:
-                return read_header(reader, instance.transfer_syntax_uid, _WORDS)
+                header = read_header(reader, instance.transfer_syntax_uid, _WORDS)
+            if header.text("SOPInstanceUID") != instance.sop_instance_uid:
+                raise UnreadableError("its data set is that of another instance, or of none")
         except UnreadableError as error:
             raise self._faults.fault(
                 FaultCode.INSTANCE_UNREADABLE,
@@ -109,6 +118,7 @@ class FolderChannel:
                 "Have it repaired at the source.",
                 instance.sop_instance_uid,
             ) from error
+        return header
 
     def _write(self, instance: Instance, temporary: Path) -> Content:
         digest, size = hashlib.sha256(), 0

@@ -41,11 +41,11 @@ class Header:
 def read_header(file: BinaryIO, transfer_syntax_uid: str, keywords: Iterable[str]) -> Header:
     """Reads from the file's position, which must be the data set's first byte. Raises UnreadableError."""
     tags = [tag for tag in map(tag_for_keyword, keywords) if tag is not None]
-    lengths: list[int] = []
+    pixels: list[tuple[int, int]] = []  # bytes before the value, and of it
 
     def at_pixels(tag: int, vr: str | None, length: int) -> bool:
         if tag >= _PIXELS:
-            lengths.append(length)
+            pixels.append((8 if vr is None else 12, length))
         return tag >= _PIXELS
 
     deflated = transfer_syntax_uid == DeflatedExplicitVRLittleEndian
@@ -63,27 +63,27 @@ def read_header(file: BinaryIO, transfer_syntax_uid: str, keywords: Iterable[str
         raise
     except Exception as error:  # pydicom raises whatever the bytes make it raise
         raise UnreadableError(f"its data set cannot be read ({type(error).__name__})") from error
-    return Header(dataset, not deflated and _truncated(file, lengths[0] if lengths else None))
+    return Header(dataset, not deflated and _truncated(file, *(pixels[0] if pixels else (0, None))))
 
 
-def _truncated(file: BinaryIO, pixels: int | None) -> bool:
-    """Whether the file ends too early: it stands at the pixel data element of that length, or at its own end."""
+def _truncated(file: BinaryIO, before: int, length: int | None) -> bool:
+    """Whether the file ends too early: it stands at a pixel data element of that length, or at the data set's end."""
     here = file.tell()
     size = file.seek(0, os.SEEK_END)
-    if pixels is None:
+    if length is None:
         return here > size
-    if pixels != _UNDEFINED:
-        return here + 8 + pixels > size
-    at = here + 12
+    if length != _UNDEFINED:
+        return here + before + length > size
+    at = here + before
     while True:  # item by item, to the sequence delimiter (PS3.5 A.4)
         file.seek(at)
         head = file.read(8)
         if len(head) < 8:
             return True
-        tag, length = struct.unpack("<II", head)
+        tag, fragment = struct.unpack("<II", head)
         if tag != _ITEM:
             return False
-        at += 8 + length
+        at += 8 + fragment
 
 
 def text_of(dataset: Dataset, keyword: str) -> str:

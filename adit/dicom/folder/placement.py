@@ -10,11 +10,13 @@ always tells its owner, and of two processes that want one name one is refused. 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -58,7 +60,8 @@ class Placement:
             for _ in range(_TRIES):
                 folder = self._folder(placing)
                 if folder is None:
-                    target = self._found(temporary, placing)
+                    with _alone(self.folder):
+                        target = self._found(temporary, placing)
                     if target is None:
                         continue  # another process was faster: now the name is taken, perhaps by the same series
                     return target
@@ -125,9 +128,11 @@ class Placement:
             missing.pop(0)
         if not missing:
             return None
-        _, identity, wished = missing[0]
+        keyword, identity, wished = missing[0]
         names = [wished, *(name for _, _, name in missing[1:])]
         if _taken(parent / wished):
+            if self._owner(parent / wished, keyword) == identity:
+                return None  # it appeared since we looked
             names[0] = distinct(wished, identity)
         staging = inner = self.folder / f"{_PREFIX}{uuid4().hex}"
         staging.mkdir()
@@ -155,6 +160,22 @@ def sync(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """No other process of this machine founds folders here meanwhile.
+
+    Where the file system knows no locks it goes without: then two attempts at one study, begun in the same
+    moment with instances of different modalities, could make a folder each.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
     finally:
         os.close(descriptor)
 

@@ -21,7 +21,7 @@ def prove(stored: Stored, faults: FolderFaults) -> Proof:
         return _absent(uid, "It is not known where the instance was written", faults)
     try:
         there = held_by(faults.root / place)
-    except (FileNotFoundError, NotADirectoryError) as error:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         if not faults.root.is_dir():
             raise faults.missing() from error
         return _absent(uid, "The file of an instance that was written is not there any more", faults)
