@@ -11,14 +11,14 @@ from tests import samples
 from tests.integration.folder.conftest import JOB
 from tests.integration.folder.given_instance import given
 
-INSTANCES = 200
+PACE = Share(bytes_per_second=80_000)  # about ten instances a second, so that there is a midst to be killed in
 
 
 def study() -> samples.Study:
-    return samples.ct_study(INSTANCES, series=1, size=256)
+    return samples.ct_study(60, size=64)
 
 
 if __name__ == "__main__":
-    channel = FolderNode("archive", Path(sys.argv[1]), Share(), JOB).open_store(())
+    channel = FolderNode("archive", Path(sys.argv[1]), PACE, JOB).open_store(())
     for item in study().instances:
         print(channel.store(given(item)).sop_instance_uid, flush=True)
