@@ -95,7 +95,8 @@ def work(bench: Bench, transfer: TransferJob) -> Worked:
     now = datetime.now(UTC)
     bench.ledger.apply_job(transfer, now)
     record = bench.ledger.job(transfer.key)
-    assert record is not None and transfer.spec.selection.studies is not None
+    assert record is not None
+    assert transfer.spec.selection.studies is not None
     seeds = [TaskSeed(study.study_instance_uid) for study in transfer.spec.selection.studies]
     bench.ledger.expand(record.id, seeds, now)
     with bench.ledger.admission(now) as admission:
