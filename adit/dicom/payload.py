@@ -110,13 +110,6 @@ class PayloadWriter:
             self._memory = io.BytesIO()
         (self._file or self._memory).write(piece)
 
-    def head(self, length: int) -> BinaryIO:
-        """The first `length` bytes, for a look at the header before the payload is handed over."""
-        if self._file is None:
-            return io.BytesIO(self._memory.getvalue())
-        self._file.flush()
-        return io.BytesIO(os.pread(self._file.fileno(), length, 0))
-
     def finish(self) -> Payload:
         if self._file is None:
             return MemoryPayload(self._memory.getvalue())

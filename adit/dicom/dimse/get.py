@@ -35,7 +35,6 @@ ROAD: Final = "C-GET"
 STUDY_ROOT: Final = "1.2.840.10008.5.1.4.1.2.2.3"
 PATIENT_ROOT: Final = "1.2.840.10008.5.1.4.1.2.1.3"
 _UIDS_AT_ONCE: Final = 100  # an identifier of at most 6.5 KiB
-_HEADER: Final = 256 * 1024  # bytes in which an instance's UIDs must stand
 
 
 def plan(peer: Peer, wanted: Wanted) -> str:
@@ -141,11 +140,7 @@ class Fetch:
         try:
             if command.has_data_set:
                 self.association.receive_data_set(writer.write)
-            identified = identity(writer.head(_HEADER), context.transfer_syntax)
             payload = writer.finish()
-        except UnreadableError as error:
-            writer.discard()
-            return self._refuse(command, CANNOT_UNDERSTAND, str(error))
         except OSError as error:
             writer.discard()
             raise self.peer.fault(
@@ -156,6 +151,12 @@ class Fetch:
         except BaseException:
             writer.discard()
             raise
+        try:
+            with payload.open() as reader:
+                identified = identity(reader, context.transfer_syntax)
+        except UnreadableError as error:
+            payload.close()
+            return self._refuse(command, CANNOT_UNDERSTAND, str(error))
         if identified.sop_instance_uid != command.sop_instance_uid:
             payload.close()
             return self._refuse(command, DATA_SET_MISMATCH, "its data set bears another SOP Instance UID")

@@ -15,6 +15,7 @@ from pydicom.filereader import read_dataset
 from adit.dicom.dimse.contexts import DEFLATED_LE, EXPLICIT_BE, IMPLICIT_LE
 
 _SOP_INSTANCE, _STUDY, _SERIES = 0x00080018, 0x0020000D, 0x0020000E
+_DEFLATED_HEADER: Final = 4 * 2**20  # bytes of a deflated data set that are inflated to find the UIDs
 _KEYWORDS: Final = {_SOP_INSTANCE: "SOPInstanceUID", _STUDY: "StudyInstanceUID", _SERIES: "SeriesInstanceUID"}
 
 
@@ -29,13 +30,14 @@ class Identity:
     sop_instance_uid: str
 
 
-def identity(head: BinaryIO, transfer_syntax: str) -> Identity:
-    """Reads the three UIDs from the first part of a data set. Raises UnreadableError."""
+def identity(reader: BinaryIO, transfer_syntax: str) -> Identity:
+    """Reads the three UIDs from the beginning of a data set. Raises UnreadableError."""
     try:
         if transfer_syntax == DEFLATED_LE:
-            head = BytesIO(zlib.decompressobj(-zlib.MAX_WBITS).decompress(head.read()))
+            inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+            reader = BytesIO(inflater.decompress(reader.read(_DEFLATED_HEADER), _DEFLATED_HEADER))
         header = read_dataset(
-            head,
+            reader,
             transfer_syntax == IMPLICIT_LE,
             transfer_syntax != EXPLICIT_BE,
             stop_when=lambda tag, vr, length: tag > _SERIES,

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from pydicom.uid import UID
-from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION
 from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
 from pynetdicom.pdu_primitives import (
     A_ASSOCIATE,
@@ -22,6 +21,7 @@ from pynetdicom.pdu_primitives import (
 from pynetdicom.presentation import PresentationContext, negotiate_as_requestor
 
 from adit.dicom.dimse.peer import Peer
+from adit.dicom.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 APPLICATION_CONTEXT: Final = "1.2.840.10008.3.1.1.1"
 MAX_CONTEXTS: Final = 128  # presentation context ids are the odd numbers of one byte
@@ -67,9 +67,9 @@ def request(peer: Peer, proposals: Sequence[Proposal]) -> bytes:
     maximum_length = MaximumLengthNotification()
     maximum_length.maximum_length_received = 0
     implementation = ImplementationClassUIDNotification()
-    implementation.implementation_class_uid = PYNETDICOM_IMPLEMENTATION_UID
+    implementation.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
     version = ImplementationVersionNameNotification()
-    version.implementation_version_name = PYNETDICOM_IMPLEMENTATION_VERSION
+    version.implementation_version_name = IMPLEMENTATION_VERSION_NAME
     roles = sorted({proposal.abstract_syntax for proposal in proposals if proposal.as_scp})
     primitive.user_information = [maximum_length, implementation, version, *map(_scp_role, roles)]
     pdu = A_ASSOCIATE_RQ()

@@ -19,7 +19,6 @@ def written(spool: Path, spool_above: int) -> PayloadWriter:
 @pytest.mark.parametrize("spool_above", [0, 5000, len(CONTENT), 10**9])
 def test_what_was_written_is_read_by_several_readers_at_once(tmp_path: Path, spool_above: int) -> None:
     writer = written(tmp_path, spool_above)
-    assert writer.head(300).read()[:300] == CONTENT[:300]
     payload = writer.finish()
     assert isinstance(payload, SpooledPayload if spool_above < len(CONTENT) else MemoryPayload)
     assert payload.size == len(CONTENT)
