@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+from pydicom import Dataset
 
 from adit.model.instance import InstanceState
 from adit.model.outcome import FaultCode, Outcome
@@ -145,3 +146,19 @@ def test_only_patient_root(scene: Scene, source: ScriptedSCP, destination: Scrip
     )
     assert task.run().outcome is Outcome.SUCCESS
     assert destination.stores() == ONCE
+
+
+def test_one_study_uid_under_two_patients_is_never_guessed(
+    scene: Scene, source: ScriptedSCP, destination: ScriptedSCP
+) -> None:
+    answers = []
+    for patient_id in ("A-1", "B-1"):
+        answer = Dataset()
+        answer.QueryRetrieveLevel = "STUDY"
+        answer.StudyInstanceUID, answer.PatientID = STUDY.study_instance_uid, patient_id
+        answers.append(answer)
+    source.behaviour = Behaviour(find_answers=answers)
+    task = scene.task(dimse("source", source), dimse("destination", destination), STUDY.study_instance_uid)
+    report = task.run()
+    assert (report.outcome, report.faults[0].code) == (Outcome.PERMANENT_DATA_FAULT, FaultCode.STUDY_AMBIGUOUS)
+    assert source.requests["C-GET"] == 0
