@@ -6,6 +6,8 @@ The fixtures are exposed by tests/conftest.py.
 from __future__ import annotations
 
 import itertools
+import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +23,13 @@ from adit.ledger.ledger import Ledger
 from adit.ledger.migration import migrate
 
 TEMPLATE = "migrated"
+MEMORY = Path("/dev/shm")
+ROOM = 512 * 2**20  # containers often have only 64 MB there
+
+
+def _fast_place() -> Path | None:
+    """Making a database copies a thousand files: 20 ms in memory, 300 ms on a disk."""
+    return MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM else None
 
 
 @dataclass
@@ -51,10 +60,12 @@ class DatabaseServer:
 
 
 @pytest.fixture(scope="session")
-def database_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseServer]:
-    """One Postgres for the session, without fsync."""
-    folder: Path = tmp_path_factory.mktemp("postgres")
-    with EmbeddedPostgres(folder / "data", fsync=False) as server:
+def database_server() -> Iterator[DatabaseServer]:
+    """One Postgres for the session, without fsync and where there is room for it in memory."""
+    with (
+        tempfile.TemporaryDirectory(dir=_fast_place(), prefix="adit-tests-") as folder,
+        EmbeddedPostgres(Path(folder) / "data", fsync=False) as server,
+    ):
         made = DatabaseServer(server)
         made.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
         migrate(made.url(TEMPLATE))

@@ -70,12 +70,13 @@ def transaction(source: Engine, *, token: UUID | None = None) -> Iterator[Connec
     except PoolTimeout as error:
         raise LedgerUnavailable("no database connection became free within 30 s") from error
     except DBAPIError as error:
-        if not _lost(error):
+        if not is_lost(error):
             raise
         raise LedgerUnavailable(f"the database is unavailable: {_first_line(error)}") from error
 
 
-def _lost(error: DBAPIError) -> bool:
+def is_lost(error: DBAPIError) -> bool:
+    """Whether the same statement may well succeed later: the connection, the server or its resources failed."""
     state = getattr(error.orig, "sqlstate", None)
     if error.connection_invalidated:
         return True

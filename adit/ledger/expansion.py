@@ -14,13 +14,11 @@ from hashlib import sha256
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, cast, select, text, update
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy import Connection, Engine, select, text, update
 
 from adit.ledger.connection import transaction
 from adit.ledger.records import TaskSeed
-from adit.ledger.tables import job, task
-from adit.model.state import TaskState
+from adit.ledger.tables import job
 
 BATCH: Final = 1000
 
@@ -34,6 +32,17 @@ _INSERT: Final = text(
     FROM jsonb_to_recordset(CAST(:seeds AS jsonb)) AS seed (
         key text, study_instance_uid text, patient_id text, series_instance_uids text[], pseudonym text
     )
+    ON CONFLICT DO NOTHING
+    """
+)
+_COPY_FAILED: Final = text(
+    """
+    INSERT INTO task (job_id, job_created_on, state, not_before,
+                      key, study_instance_uid, patient_id, series_instance_uids, pseudonym)
+    SELECT :job_id, :created_on, 'Pending', :now,
+           key, study_instance_uid, patient_id, series_instance_uids, pseudonym
+    FROM task WHERE job_id = :failed_job_id AND state = 'Failure'
+    ORDER BY id
     ON CONFLICT DO NOTHING
     """
 )
@@ -85,20 +94,10 @@ def expand_failed_of(source: Engine, job_id: UUID, failed_job_id: UUID, now: dat
             raise LookupError(f"no job {failed_job_id}")
         if ended_at[0] is None:
             raise ValueError(f"job {failed_job_id} has not ended")
-        copied = ("key", "study_instance_uid", "patient_id", "series_instance_uids", "pseudonym")
-        failed = (
-            select(
-                *(task.c[name] for name in copied),
-                cast(job_id, task.c.job_id.type),
-                cast(created_on, task.c.job_created_on.type),
-                cast(TaskState.PENDING, task.c.state.type),
-                cast(now, task.c.not_before.type),
-            )
-            .where(task.c.job_id == failed_job_id, task.c.state == TaskState.FAILURE)
-            .order_by(task.c.id)
-        )
-        statement = upsert(task).from_select([*copied, "job_id", "job_created_on", "state", "not_before"], failed)
-        made = connection.execute(statement.on_conflict_do_nothing()).rowcount
+        made = connection.execute(
+            _COPY_FAILED,
+            {"job_id": job_id, "failed_job_id": failed_job_id, "created_on": created_on, "now": now},
+        ).rowcount
         connection.execute(update(job).where(job.c.id == job_id).values(expanded_at=now))
         return made
 

@@ -7,6 +7,7 @@ fault code. That is how an attempt says that what was called stored or verified 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from typing import Any, Final
@@ -18,7 +19,6 @@ from adit.ledger.tables import instance
 from adit.model.instance import InstanceRecord, InstanceState
 
 _PAGE: Final = 2000
-_RANK: Final = {state: rank for rank, state in enumerate(InstanceState)}
 
 _UPSERT: Final = text(
     """
@@ -74,28 +74,27 @@ _FIELDS: Final = (
 )
 
 
-def merged(known: InstanceRecord | None, record: InstanceRecord) -> InstanceRecord:
-    """What the row says after `record` was written over `known`: the upsert's rule, for one batch in memory."""
-    if known is None:
-        return record
-    if _RANK[record.state] < _RANK[known.state] and record.fault_code is None:
-        return known
-    kept = ("sop_class_uid", "transfer_syntax_uid", "size", "sha256", "location")
-    return record.model_copy(update={name: getattr(known, name) for name in kept if getattr(record, name) is None})
-
-
 def upsert(
     connection: Connection, task_id: int, created_on: date, records: Sequence[InstanceRecord], now: datetime
 ) -> None:
-    """Write a batch in one statement; the same instance may come several times, the later one counts."""
-    batch: dict[str, InstanceRecord] = {}
-    for record in records:
-        batch[record.sop_instance_uid] = merged(batch.get(record.sop_instance_uid), record)
-    if batch:
-        # Sorted, so that two writers of the same rows cannot deadlock.
-        rows = [batch[uid] for uid in sorted(batch)]
+    """Write a batch in one statement, or in as many as the same instance comes again, in the given order."""
+    for rows in _rounds(records):
         columns = {name: [getattr(record, name) for record in rows] for name in _FIELDS}
         connection.execute(_UPSERT, {"task_id": task_id, "created_on": created_on, "now": now, **columns})
+
+
+def _rounds(records: Sequence[InstanceRecord]) -> list[list[InstanceRecord]]:
+    """Each instance at most once a round, because a statement can write a row only once."""
+    rounds: list[dict[str, InstanceRecord]] = []
+    seen: Counter[str] = Counter()
+    for record in records:
+        times = seen[record.sop_instance_uid]
+        if times == len(rounds):
+            rounds.append({})
+        rounds[times][record.sop_instance_uid] = record
+        seen[record.sop_instance_uid] += 1
+    # Sorted, so that two writers of the same rows cannot deadlock.
+    return [[batch[uid] for uid in sorted(batch)] for batch in rounds]
 
 
 def read(connection: Connection, task_id: int, created_on: date) -> list[InstanceRecord]:

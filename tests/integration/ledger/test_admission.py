@@ -1,0 +1,158 @@
+"""Admission: what is seen, what is claimed, and that two dispatchers never take the same twice."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from adit.ledger.admission import DUE_COUNTED
+from adit.ledger.connection import engine, transaction
+from adit.ledger.ledger import Ledger
+from adit.ledger.records import Grant, Settlement, TaskSeed
+from adit.model.assignment import Share
+from adit.model.outcome import Outcome
+from adit.model.state import TaskState
+from tests.integration.ledger.scene import LEASE, NOW, Scene, after, node, report, seeds, transfer_job
+
+STUDIES = [f"1.2.{number}" for number in range(20)]
+
+
+def test_the_snapshot_shows_what_is_due_and_what_is_held(scene: Scene) -> None:
+    job = scene.apply(transfer_job(studies=STUDIES, owner="ann"))
+    scene.claim(job.id, 2, associations=2, queries_per_second=2.5, bytes_per_second=1000)
+    scene.claim(job.id, 1)
+    with scene.ledger.admission(NOW) as admission:
+        snapshot = admission.snapshot
+    (candidate,) = snapshot.candidates
+    assert (candidate.record.id, candidate.due, candidate.running) == (job.id, 17, 3)
+    assert (candidate.source, candidate.destination) == (("default", "pacs"), ("default", "research"))
+    assert (snapshot.total_running, snapshot.owner_running) == (3, {"ann": 3})
+    for key in (candidate.source, candidate.destination):
+        load = snapshot.nodes[key]
+        assert (load.tasks, load.associations, load.queries_per_second, load.bytes_per_second) == (3, 5, 5.0, 2000)
+
+
+def test_a_settled_attempt_holds_nothing(scene: Scene) -> None:
+    job = scene.apply(transfer_job(studies=STUDIES[:1]))
+    assignment = scene.claim(job.id)[0]
+    scene.attempt(assignment, [], report(Outcome.TRANSIENT_FAULT))
+    with scene.ledger.admission(NOW) as admission:
+        assert admission.snapshot.total_running == 1
+        assert admission.snapshot.candidates == ()
+    scene.ledger.settle(assignment.attempt_id, Settlement(TaskState.PENDING, not_before=after(10)), NOW)
+    for now, due in ((after(9), 0), (after(10), 1)):
+        with scene.ledger.admission(now) as admission:
+            assert admission.snapshot.total_running == 0
+            assert sum(candidate.due for candidate in admission.snapshot.candidates) == due
+
+
+@pytest.mark.parametrize("spec", [{"suspend": True}, {"cancel": "Drain"}, {"deadlineSeconds": 1}])
+def test_a_job_that_may_not_start_is_no_candidate(scene: Scene, spec: dict[str, Any]) -> None:
+    scene.apply(transfer_job(**spec))
+    with scene.ledger.admission(after(1)) as admission:
+        assert admission.snapshot.candidates == ()
+
+
+@pytest.mark.parametrize("spec", [{"suspend": True}, {"cancel": "Drain"}])
+def test_a_change_between_look_and_claim_is_heeded(scene: Scene, spec: dict[str, Any]) -> None:
+    job = scene.apply()
+    with scene.ledger.admission(NOW) as admission:
+        scene.ledger.apply_job(transfer_job(**spec), NOW)
+        assert admission.claim([Grant(job.id, Share(), Share())], LEASE) == []
+
+
+def test_an_assignment_is_frozen_whole(scene: Scene) -> None:
+    job = scene.apply(transfer_job(trial={"protocolID": "STROKE"}, deadlineSeconds=60))
+    assignment = scene.claim(job.id, associations=3)[0]
+    assert (assignment.number, assignment.job_id, assignment.job_name) == (1, job.id, "ct")
+    assert assignment.source.spec.dimse == node("pacs").spec.dimse
+    assert (assignment.destination_share.associations, assignment.deadline) == (3, after(60))
+    assert assignment.trial is not None
+    assert (assignment.job_created_on, assignment.lease_seconds) == (NOW.date(), LEASE)
+    scene.ledger.apply_node(node("pacs", tasks=1), NOW)
+    worker = scene.worker(assignment)
+    assert worker.begin("w", NOW) == assignment
+    worker.close()
+
+
+def test_the_longest_due_goes_first_and_a_retry_gets_the_next_number(scene: Scene) -> None:
+    job = scene.apply(transfer_job(studies=STUDIES[:3]))
+    first = scene.claim(job.id)[0]
+    assert first.study_instance_uid == STUDIES[0]
+    scene.attempt(first, [], report(Outcome.TRANSIENT_FAULT))
+    scene.ledger.settle(first.attempt_id, Settlement(TaskState.PENDING, not_before=after(5)), NOW)
+    rest = scene.claim(job.id, 5, now=after(10))
+    assert [claim.study_instance_uid for claim in rest] == [STUDIES[1], STUDIES[2], STUDIES[0]]
+    assert [claim.number for claim in rest] == [1, 1, 2]
+    assert len({claim.token for claim in [first, *rest]}) == 4
+
+
+def test_a_missing_node_yields_no_claim(scene: Scene) -> None:
+    scene.ledger.apply_job(transfer_job(), NOW)
+    job = scene.record()
+
+    scene.ledger.expand(job.id, seeds(job.job), NOW)
+    assert scene.claim(job.id) == []
+
+
+def test_what_raises_inside_an_admission_claims_nothing(scene: Scene) -> None:
+    job = scene.apply()
+    with pytest.raises(KeyboardInterrupt), scene.ledger.admission(NOW) as admission:  # noqa: PT012 - the claim is the point
+        assert len(admission.claim([Grant(job.id, Share(), Share())], LEASE)) == 1
+        raise KeyboardInterrupt
+    assert scene.ledger.running() == []
+    assert next(scene.ledger.tasks(job.id)).attempts == 0
+
+
+def test_a_task_that_someone_holds_is_skipped_not_waited_for(scene: Scene, ledger_url: str) -> None:
+    job = scene.apply(transfer_job(studies=STUDIES[:2]))
+    other = engine(ledger_url, connections=1)
+    try:
+        with transaction(other) as connection:
+            held = connection.execute(text("SELECT id FROM task ORDER BY id LIMIT 1 FOR UPDATE")).scalar_one()
+            claims = scene.claim(job.id, 2)
+    finally:
+        other.dispose()
+    assert len(claims) == 1
+    assert claims[0].task_id != held
+
+
+def test_two_dispatchers_at_once_never_exceed_the_budget(scene: Scene, ledger_url: str) -> None:
+    """Each of four dispatchers fills a node's budget of five as often as it can; it is never overbooked."""
+    job = scene.apply(transfer_job(studies=STUDIES))
+    most: list[int] = []
+    claimed: list[int] = []
+
+    def dispatch() -> None:
+        source = engine(ledger_url)
+        ledger = Ledger(source)
+        for _ in range(5):
+            with ledger.admission(NOW) as admission:
+                room = 5 - admission.snapshot.total_running
+                claims = admission.claim([Grant(job.id, Share(), Share())] * room, LEASE)
+            claimed.extend(claim.assignment.task_id for claim in claims)
+            most.append(len(ledger.running()))
+            for claim in claims[:2]:
+                scene.attempt(claim.assignment, [], report(Outcome.TRANSIENT_FAULT))
+                ledger.settle(claim.assignment.attempt_id, Settlement(TaskState.FAILURE), NOW)
+        source.dispose()
+
+    threads = [threading.Thread(target=dispatch) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert max(most) <= 5
+    assert len(claimed) > 5
+    assert len(claimed) == len(set(claimed))
+
+
+def test_due_tasks_are_counted_only_up_to_a_bound(scene: Scene) -> None:
+
+    scene.ledger.apply_job(transfer_job(), NOW)
+    scene.ledger.expand(scene.record().id, [TaskSeed(f"1.{n}") for n in range(DUE_COUNTED + 100)], NOW)
+    with scene.ledger.admission(NOW) as admission:
+        assert [candidate.due for candidate in admission.snapshot.candidates] == [DUE_COUNTED]
