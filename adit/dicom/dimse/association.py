@@ -96,6 +96,8 @@ class Association:
 
         Raises EOFError when the reader has fewer bytes: the peer waits for the rest then, so abort.
         """
+        if not size:
+            raise EOFError("the data set is empty")
         digest = hashlib.sha256()
         parts = self._fragments(context, memoryview(command_set.encode(command)), is_command=True, is_last=True)
         self._connection.set_timeout(self._peer.dimse.timeouts.network_seconds)

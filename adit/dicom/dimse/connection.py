@@ -196,9 +196,9 @@ def _connect(peer: Peer, interruption: Interruption) -> socket.socket:
     cure = "Check the node's host and port, that the peer runs, and that no firewall stands between."
     try:
         addresses = socket.getaddrinfo(peer.dimse.host, peer.dimse.port, type=socket.SOCK_STREAM)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise peer.fault(
-            FaultCode.NODE_UNREACHABLE, f"The host name {peer.dimse.host} cannot be resolved ({_words(error)})", cure
+            FaultCode.NODE_UNREACHABLE, f"The host name {peer.dimse.host} cannot be resolved", cure
         ) from error
     last: OSError = OSError("no address")
     for family, kind, protocol, _, address in addresses:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from adit.dicom.dimse.command import Command, CommandField
+from adit.dicom.dimse.command import Command, CommandField, encode
 from adit.dicom.node import Level, Query
 from adit.model.dicom_node import Timeouts
 from adit.model.outcome import FaultCode, TransferFault
@@ -95,13 +95,14 @@ def test_nobody_there_is_unreachable() -> None:
     assert str(Nobody.dicom_port) in fault.message
 
 
-def test_a_host_name_that_nobody_knows_is_unreachable() -> None:
+@pytest.mark.parametrize("name", ["no-such-host.invalid", "no..such..host"])
+def test_a_host_name_that_nobody_knows_is_unreachable(name: str) -> None:
     class Unknown:
-        aet, host, dicom_port = "NOBODY", "no-such-host.invalid", 104
+        aet, host, dicom_port = "NOBODY", name, 104
 
     fault = fault_of(Unknown()).fault  # type: ignore[arg-type]
     assert fault.code is FaultCode.NODE_UNREACHABLE
-    assert "no-such-host.invalid" in fault.message
+    assert name in fault.message
 
 
 def test_a_port_that_never_accepts_is_unreachable_after_the_connect_time_out() -> None:
@@ -145,6 +146,23 @@ def test_a_peer_that_stops_in_the_middle_of_a_message_is_a_time_out() -> None:
 
     with RawPeer(stop) as peer:
         assert fault_of(peer).fault.code is FaultCode.NODE_TIMEOUT
+
+
+def test_a_message_in_the_smallest_pieces_is_still_one_message() -> None:
+    def dribble(talk: Conversation) -> None:
+        talk.accept()
+        talk.read_pdu()
+        body = encode(Command(field=CommandField.C_FIND_RSP, responded_message_id=1, status=0))
+        fragments = [struct.pack(">IBB", 3, 1, 1) + body[i : i + 1] for i in range(len(body))]
+        fragments.append(struct.pack(">IBB", 2, 1, 3))  # the last one is empty
+        for start in range(0, len(fragments), 7):  # several in one PDU
+            pdu = b"".join(fragments[start : start + 7])
+            for byte in struct.pack(">BBI", 4, 0, len(pdu)) + pdu:
+                talk.socket.sendall(bytes([byte]))
+        talk.read_pdu()  # the release
+
+    with RawPeer(dribble) as peer:
+        assert list(node(peer, timeouts=FAST).find(Query(Level.STUDY))) == []
 
 
 def garbage(talk: Conversation) -> None:
