@@ -85,7 +85,7 @@ class Dispatcher:
             except LedgerUnavailable as error:
                 failures += 1
                 _log.warning("ledger unavailable", failures=failures, error=str(error))
-                wake.wait(min(_MAX_LEDGER_BACKOFF, 0.25 * 2**failures) * (0.5 + self._random() / 2))
+                wake.wait(min(_MAX_LEDGER_BACKOFF, 0.25 * 2 ** min(failures, 10)) * (0.5 + self._random() / 2))
 
     def step(self) -> bool:
         """Does whatever can be done now, once. True if anything changed.
@@ -135,7 +135,7 @@ class Dispatcher:
             self._launched.discard(ended.attempt_id)
             if self._ledger.settle(ended.attempt_id, settlement, now):
                 settled = True
-                _log.info("settled", task=ended.task_id, attempt=ended.number, state=str(settlement.state))
+                _log.info("settled", task=ended.task_id, attempt=ended.attempt_id, state=str(settlement.state))
         return settled
 
     def _expand(self, now: datetime) -> bool:

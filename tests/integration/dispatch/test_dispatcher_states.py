@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
-    invariant,
     precondition,
     rule,
     run_state_machine_as_test,
@@ -109,7 +108,7 @@ class World(RuleBasedStateMachine):
         for name in NODES[:2]:
             self.apply_node(folder_node(name, limits))
         self.a_job_is_applied(studies, list(NODES), "anna", Priority.NORMAL, 3, attempts, None, False)
-        self.a_dispatcher_steps(0)
+        self.a_dispatcher_steps(0, 0)
 
     def apply_node(self, applied: DicomNode) -> None:
         self.nodes[applied.metadata.name] = applied
@@ -187,9 +186,8 @@ class World(RuleBasedStateMachine):
         windows = (Window.model_validate({"from": "20:00", "to": "06:00", "timeZone": "Etc/UTC"}),)
         self.apply_node(folder_node(name, limits, windows if night else ()))
 
-    # --- what time does ---
+    # --- what time and dispatchers do ---
 
-    @rule(seconds=st.sampled_from((1, 5, 15, LEASE + 1)))
     def time_passes(self, seconds: int) -> None:
         self.now += timedelta(seconds=seconds)
         self.seconds += seconds
@@ -199,51 +197,60 @@ class World(RuleBasedStateMachine):
         self.latest = max(self.latest, self.now)
         self.now += timedelta(hours=hours)
 
-    # --- what dispatchers do ---
-
-    @rule(chosen=st.integers(0, 1))
-    def a_dispatcher_steps(self, chosen: int) -> None:
+    @rule(chosen=st.integers(0, 1), later=st.sampled_from((0, 1, 11, 21, LEASE)))
+    def a_dispatcher_steps(self, chosen: int, later: int) -> None:
+        self.time_passes(later)
         self.dispatchers[chosen].step()
+        self.promises_hold()
 
-    @rule(chosen=st.integers(0, 1), calls=st.integers(1, 16), after=st.booleans())
-    def a_dispatcher_is_killed_and_replaced(self, chosen: int, calls: int, after: bool) -> None:
+    @rule(chosen=st.integers(0, 1), calls=st.integers(1, 16), after=st.booleans(), refusals=st.integers(0, 2))
+    def a_dispatcher_is_killed_and_replaced(self, chosen: int, calls: int, after: bool, refusals: int) -> None:
+        """At one of its calls, if it makes as many; some of its launches may fail before."""
+        self.launcher.refusals = refusals
         with self.fuse.lit(calls, after=after):
             self.dispatchers[chosen].step()
+        self.launcher.refusals = 0
         self.dispatchers[chosen] = self.new_dispatcher()
-
-    @rule(launches=st.integers(1, 2))
-    def launches_fail(self, launches: int) -> None:
-        self.launcher.refusals = launches
+        self.promises_hold()
 
     # --- what workers do ---
 
-    def workers(self, wanted: Callable[[Worker], bool]) -> list[Worker]:
-        return [worker for worker in self.launcher.running() if wanted(worker)]
-
-    @precondition(lambda self: self.workers(lambda worker: not worker.begun))
-    @rule(chosen=which)
-    def a_worker_begins(self, chosen: int) -> None:
-        waiting = self.workers(lambda worker: not worker.begun)
-        waiting[chosen % len(waiting)].begin(self.now)
-
-    @precondition(lambda self: self.workers(lambda worker: worker.begun))
+    @precondition(lambda self: self.launcher.running())
     @rule(chosen=which, stored=st.integers(0, INSTANCES))
-    def a_worker_writes(self, chosen: int, stored: int) -> None:
-        begun = self.workers(lambda worker: worker.begun)
-        begun[chosen % len(begun)].work(stored, self.now)
+    def a_worker_works(self, chosen: int, stored: int) -> None:
+        self.begun_worker(chosen).work(stored, self.now)
 
-    @precondition(lambda self: self.workers(lambda worker: worker.begun))
+    @precondition(lambda self: self.launcher.running())
     @rule(chosen=which, ending=st.sampled_from(ENDINGS), stored=st.integers(0, INSTANCES))
     def a_worker_reports(self, chosen: int, ending: tuple[Outcome, FaultCode | None], stored: int) -> None:
         """Also a lie: success while not all is stored."""
-        begun = self.workers(lambda worker: worker.begun)
-        self.finish(begun[chosen % len(begun)], ending, stored)
+        self.finish(self.begun_worker(chosen), ending, stored)
 
-    @precondition(lambda self: self.workers(lambda worker: worker.begun))
+    @precondition(lambda self: self.launcher.running())
+    @rule(chosen=which, warning=st.sampled_from((None, None, FaultCode.PATIENT_ID_MISMATCH)))
+    def a_worker_succeeds(self, chosen: int, warning: FaultCode | None) -> None:
+        self.finish(self.begun_worker(chosen), (Outcome.SUCCESS, warning), INSTANCES)
+
+    @precondition(lambda self: self.launcher.running())
     @rule(chosen=which)
-    def a_worker_succeeds(self, chosen: int) -> None:
-        begun = self.workers(lambda worker: worker.begun)
-        self.finish(begun[chosen % len(begun)], (Outcome.SUCCESS, None), INSTANCES)
+    def a_worker_vanishes(self, chosen: int) -> None:
+        self.worker(chosen).end()
+
+    @precondition(lambda self: self.launcher.running())
+    @rule(chosen=which)
+    def a_worker_goes_out_of_sight(self, chosen: int) -> None:
+        """Its machine is cut off from the launcher; it may write again much later, when it was given up."""
+        self.worker(chosen).seen = False
+
+    def worker(self, chosen: int) -> Worker:
+        running = self.launcher.running()
+        return running[chosen % len(running)]
+
+    def begun_worker(self, chosen: int) -> Worker:
+        worker = self.worker(chosen)
+        if not worker.begun:
+            worker.begin(self.now)
+        return worker
 
     def finish(self, worker: Worker, ending: tuple[Outcome, FaultCode | None], stored: int) -> None:
         outcome, code = ending
@@ -254,22 +261,8 @@ class World(RuleBasedStateMachine):
         else:
             worker.report(outcome, told, (), self.now)
 
-    @precondition(lambda self: self.launcher.running())
-    @rule(chosen=which)
-    def a_worker_vanishes(self, chosen: int) -> None:
-        running = self.launcher.running()
-        running[chosen % len(running)].end()
+    # --- what must hold whenever a dispatcher has done something, and in the end ---
 
-    @precondition(lambda self: self.launcher.running())
-    @rule(chosen=which)
-    def a_worker_goes_out_of_sight(self, chosen: int) -> None:
-        """Its machine is cut off from the launcher; it may write again much later, when it was given up."""
-        running = self.launcher.running()
-        running[chosen % len(running)].seen = False
-
-    # --- what must hold after each ---
-
-    @invariant()
     def promises_hold(self) -> None:
         self.no_budget_was_exceeded_by_a_claim()
         self.what_has_ended_stays_as_it_is_and_what_is_green_has_arrived()
@@ -324,7 +317,6 @@ class World(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """People let everything run, workers do their work: then every task ends, and no worker is left over."""
-        self.launcher.refusals = 0
         self.now = max(self.now, self.latest)
         for name in NODES:
             self.apply_node(folder_node(name, Limits(tasks=4, associations=8)))
@@ -334,14 +326,12 @@ class World(RuleBasedStateMachine):
         for _ in range(200):
             if self.all_ended():
                 break
-            self.dispatchers[0].step()
+            self.a_dispatcher_steps(0, 10)
             for worker in self.launcher.running():
                 if not worker.begun:
                     worker.begin(self.now)
                 elif worker.seen:
                     self.finish(worker, (Outcome.SUCCESS, None), INSTANCES)
-            self.time_passes(10)
-            self.promises_hold()
         assert self.all_ended(), "some task never ended"
         self.no_worker_is_left_over()
 
@@ -365,6 +355,7 @@ class World(RuleBasedStateMachine):
             assert connection.execute(unsettled).scalar_one() == 0
 
 
+@pytest.mark.timeout(300)
 def test_whatever_happens_every_task_ends_and_no_promise_breaks(ledger_url: str, worker_url: str) -> None:
     source = engine(ledger_url)
 
@@ -377,7 +368,7 @@ def test_whatever_happens_every_task_ends_and_no_promise_breaks(ledger_url: str,
         run_state_machine_as_test(
             Here,
             settings=settings(
-                max_examples=15,
+                max_examples=12,
                 stateful_step_count=40,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),

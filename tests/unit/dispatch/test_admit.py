@@ -264,7 +264,7 @@ def startable(candidate: Candidate, taken: AdmissionSnapshot, grants: list[Grant
     return True
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(taken=snapshots(), cap=caps)
 def test_no_budget_is_ever_exceeded(taken: AdmissionSnapshot, cap: AdmissionSettings) -> None:
     grants = admit(taken, cap)
@@ -283,7 +283,7 @@ def test_no_budget_is_ever_exceeded(taken: AdmissionSnapshot, cap: AdmissionSett
         assert mine == 0 or each.running + mine <= each.record.job.spec.parallelism
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(taken=snapshots())
 def test_every_share_lets_its_task_work(taken: AdmissionSnapshot) -> None:
     for grant in admit(taken):
@@ -293,7 +293,7 @@ def test_every_share_lets_its_task_work(taken: AdmissionSnapshot) -> None:
             assert share.bytes_per_second is None or share.bytes_per_second > 0
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(taken=snapshots(), cap=caps)
 def test_nothing_that_could_start_is_left_waiting(taken: AdmissionSnapshot, cap: AdmissionSettings) -> None:
     grants = admit(taken, cap)
@@ -301,7 +301,7 @@ def test_nothing_that_could_start_is_left_waiting(taken: AdmissionSnapshot, cap:
         assert [each.record.id for each in taken.candidates if startable(each, taken, grants)] == []
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(taken=snapshots(), cap=caps)
 def test_a_lower_priority_never_takes_what_a_higher_one_could_have_used(
     taken: AdmissionSnapshot, cap: AdmissionSettings
@@ -320,7 +320,7 @@ def test_a_lower_priority_never_takes_what_a_higher_one_could_have_used(
         assert [each.record.id for each in waiting if startable(each, taken, higher)] == []
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     running=st.dictionaries(st.sampled_from(("anna", "ben", "cleo")), st.integers(0, 10)),
     starts=st.integers(1, 30),

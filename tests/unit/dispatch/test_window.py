@@ -139,7 +139,7 @@ around_jumps = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(windows=st.lists(any_window, min_size=1, max_size=3), at=around_jumps)
 def test_the_next_opening_is_the_first_open_minute(windows: list[Window], at: datetime) -> None:
     """Every boundary is a whole minute, so looking at each minute one by one finds the same."""
@@ -151,7 +151,7 @@ def test_the_next_opening_is_the_first_open_minute(windows: list[Window], at: da
     assert found == minute or (found > minute and not is_open(windows, minute))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(windows=st.lists(any_window, min_size=1, max_size=3), at=around_jumps)
 def test_the_next_closing_is_the_first_closed_minute(windows: list[Window], at: datetime) -> None:
     minute = at
