@@ -1,0 +1,224 @@
+"""The sweep on the real ledger: escalation, deadlines, and the races between a last word and a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from adit.dispatch.dispatcher import Dispatcher, DispatchSettings
+from adit.dispatch.sweep import Patience
+from adit.ledger.ledger import Ledger
+from adit.ledger.records import RunningAttempt, TaskRecord
+from adit.model.outcome import Fault, FaultCode, Outcome
+from adit.model.state import TaskState
+from adit.model.transfer_job import Cancel, TransferJob
+from tests.integration.dispatch.scripted import INSTANCES, Destination, ScriptedLauncher, Worker
+from tests.unit.dispatch.nouns import folder_node, transfer_job
+
+LEASE, STOP, DEADLINE = 30, 10, 20
+INTERRUPTED = Fault(code=FaultCode.INTERRUPTED, message="Stopped.")
+
+
+class MeddlingLauncher(ScriptedLauncher):
+    """Lets something happen at the very moment at which the dispatcher looks at a worker."""
+
+    meanwhile: Callable[[], None] | None = None
+
+    def alive(self, attempt: RunningAttempt) -> bool | None:
+        if self.meanwhile is not None:
+            self.meanwhile()
+            self.meanwhile = None
+        return super().alive(attempt)
+
+
+class Stage:
+    """One job with one task, one dispatcher, and a clock that the test moves."""
+
+    def __init__(self, ledger: Ledger, worker_url: str) -> None:
+        self.ledger = ledger
+        self.now = datetime(2026, 3, 2, 12, tzinfo=UTC)
+        self.seconds = 0.0
+        self.launcher = MeddlingLauncher(worker_url, Destination())
+        self.dispatcher = self.new_dispatcher()
+
+    def new_dispatcher(self) -> Dispatcher:
+        return Dispatcher(
+            self.ledger,
+            self.launcher,
+            clock=lambda: self.now,
+            random=lambda: 0.0,
+            monotonic=lambda: self.seconds,
+            settings=DispatchSettings(patience=Patience(lease=LEASE, stop=STOP, deadline=DEADLINE)),
+        )
+
+    def start(self, job: TransferJob) -> Worker:
+        """The job's only worker, begun."""
+        for name in ("pacs", "research"):
+            self.ledger.apply_node(folder_node(name), self.now)
+        self.ledger.apply_job(job, self.now)
+        self.step()
+        [worker] = self.launcher.running()
+        worker.begin(self.now)
+        return worker
+
+    def step(self, later: float = 0) -> None:
+        self.now += timedelta(seconds=later)
+        self.seconds += later
+        self.dispatcher.step()
+
+    def cancel(self, job: TransferJob, cancel: Cancel) -> None:
+        spec = job.spec.model_copy(update={"cancel": cancel})
+        self.ledger.apply_job(job.model_copy(update={"spec": spec}), self.now)
+
+    @property
+    def task(self) -> TaskRecord:
+        record = self.ledger.job(("default", "job"))
+        assert record is not None
+        [task] = self.ledger.tasks(record.id)
+        return task
+
+    def ended(self) -> bool:
+        record = self.ledger.job(("default", "job"))
+        return record is not None and record.ended_at is not None
+
+
+@pytest.fixture
+def stage(ledger: Ledger, worker_url: str) -> Iterator[Stage]:
+    stage = Stage(ledger, worker_url)
+    yield stage
+    for worker in stage.launcher.running():
+        worker.end()
+
+
+def test_terminate_asks_signals_and_then_kills(stage: Stage) -> None:
+    job = transfer_job()
+    worker = stage.start(job)
+    stage.cancel(job, Cancel.TERMINATE)
+    stage.step()  # asked through the ledger
+    assert not worker.stop_asked
+    stage.step()
+    assert worker.stop_asked
+    worker.work(1, stage.now)
+    stage.step(STOP - 1)
+    assert worker.runs
+    stage.step(1)
+    assert not worker.runs
+    stage.step()
+    assert stage.task.state is TaskState.CANCELED
+    assert stage.ended()
+
+
+def test_a_worker_that_stops_when_asked_is_not_killed(stage: Stage) -> None:
+    job = transfer_job()
+    worker = stage.start(job)
+    stage.cancel(job, Cancel.TERMINATE)
+    stage.step()
+    worker.report(Outcome.CANCELLED, (Fault(code=FaultCode.CANCELLED, message="Cancelled."),), (), stage.now)
+    stage.step()
+    assert stage.task.state is TaskState.CANCELED
+    assert stage.ended()
+
+
+def test_drain_lets_the_running_task_finish(stage: Stage) -> None:
+    job = transfer_job()
+    worker = stage.start(job)
+    stage.cancel(job, Cancel.DRAIN)
+    for _ in range(3):
+        stage.step(5)
+    assert not worker.stop_asked
+    worker.work(INSTANCES, stage.now)
+    worker.report(Outcome.SUCCESS, (), (), stage.now)
+    stage.step()
+    assert stage.task.state is TaskState.SUCCESS
+
+
+def test_a_worker_out_of_reach_that_ignores_the_stop_is_fenced(stage: Stage) -> None:
+    job = transfer_job()
+    worker = stage.start(job)
+    worker.seen = False
+    stage.cancel(job, Cancel.TERMINATE)
+    stage.step()
+    stage.step()
+    for _ in range(2 * STOP):
+        worker.work(1, stage.now)
+        stage.step(1)
+    assert stage.task.state is TaskState.CANCELED
+    worker.work(INSTANCES, stage.now)
+    assert not worker.runs, "it was not told that it is fenced"
+    assert stage.task.stored == 1
+
+
+def test_a_worker_that_overruns_its_deadline_is_stopped(stage: Stage) -> None:
+    worker = stage.start(transfer_job(deadline_seconds=100))
+    for _ in range(12):
+        worker.work(1, stage.now)
+        stage.step(10)  # in the end it is DEADLINE seconds too late
+    stage.step()
+    assert worker.stop_asked
+    worker.report(Outcome.CANCELLED, (INTERRUPTED,), (), stage.now)
+    stage.step()
+    assert stage.task.state is TaskState.FAILURE
+    assert stage.task.fault is not None
+    assert stage.task.fault.code is FaultCode.DEADLINE_EXCEEDED
+
+
+def test_a_report_written_just_before_the_exit_stands(stage: Stage) -> None:
+    """The dispatcher read the ledger, then the worker reported and exited, then the dispatcher looked at it."""
+    worker = stage.start(transfer_job())
+    worker.work(INSTANCES, stage.now)
+    stage.launcher.meanwhile = lambda: worker.report(Outcome.SUCCESS, (), (), stage.now)
+    stage.step(1)
+    assert stage.task.state is TaskState.SUCCESS
+    assert stage.task.attempts == 1
+
+
+def test_a_heartbeat_at_the_last_moment_counts(stage: Stage) -> None:
+    worker = stage.start(transfer_job())
+    stage.step()
+    stage.launcher.meanwhile = lambda: worker.work(1, stage.now)
+    stage.step(LEASE)
+    assert worker.runs
+    assert stage.task.state is TaskState.IN_PROGRESS
+    stage.step(LEASE - 1)
+    assert worker.runs
+    stage.step(1)
+    stage.step(LEASE)
+    assert not worker.runs
+    assert stage.task.attempts == 2
+
+
+def test_a_silent_worker_is_fenced_and_killed_and_its_task_goes_on(stage: Stage) -> None:
+    worker = stage.start(transfer_job())
+    worker.work(1, stage.now)
+    stage.step()
+    stage.step(LEASE)
+    assert not worker.runs
+    stage.step(1)
+    [second] = stage.launcher.running()
+    assert second.attempt_id != worker.attempt_id
+    assert stage.task.attempts == 2
+
+
+def test_a_claim_that_was_never_launched_comes_back_after_a_lease(stage: Stage) -> None:
+    """The dispatcher died between its claim and the launch."""
+    stage.start(transfer_job()).end()
+    del stage.launcher.workers[1]
+    stage.dispatcher = stage.new_dispatcher()
+    stage.step()
+    stage.step(LEASE - 1)
+    assert stage.launcher.running() == []
+    stage.step(1)
+    stage.step(1)
+    assert len(stage.launcher.running()) == 1
+
+
+def test_a_clock_that_jumps_declares_nobody_lost(stage: Stage) -> None:
+    worker = stage.start(transfer_job())
+    stage.step()
+    for hours in (9, -20, 400):
+        stage.now += timedelta(hours=hours)
+        stage.step()
+    assert worker.runs
+    assert stage.task.attempts == 1
