@@ -27,6 +27,9 @@ from adit.model.outcome import Fault, FaultCode
 from adit.model.state import TaskState
 from adit.model.transfer_job import TransferJob
 from adit.transfer.attempt import run_attempt
+from adit.transfer.patience import Patience
+
+HASTY = Patience(reopen=(0.1, 0.2), ask_again=(0.1,))
 
 
 class Peer(Protocol):
@@ -125,7 +128,9 @@ class Task:
 
         try:
             ledger.begin("test", now())
-            report = run_attempt(ledger, open_here, assignment, clock=now, stop=stop or threading.Event())
+            report = run_attempt(
+                ledger, open_here, assignment, clock=now, stop=stop or threading.Event(), patience=HASTY
+            )
             ledger.finish(report, now())
         finally:
             ledger.close()
