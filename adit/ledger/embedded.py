@@ -63,7 +63,7 @@ def exclusively(data: Path) -> Iterator[None]:
 class EmbeddedPostgres:
     """The server of one data folder, held up while at least one such object is entered.
 
-    `fsync=False` risks the data at a power cut and is for tests. Raises EmbeddedPostgresError, with
+    `fsync=False` risks the data at a power cut (not at kill -9) and is for tests. Raises EmbeddedPostgresError, with
     the cure, when it cannot run here.
     """
 
@@ -243,7 +243,6 @@ class EmbeddedPostgres:
             "wal_level": "minimal",
             "max_parallel_workers_per_gather": "0",  # containers give little shared memory
             "fsync": "on" if self._fsync else "off",
-            "synchronous_commit": "on" if self._fsync else "off",
             "full_page_writes": "on" if self._fsync else "off",
         }
         options = " ".join(f"-c {name}={shlex.quote(value)}" for name, value in settings.items())
@@ -251,7 +250,9 @@ class EmbeddedPostgres:
         self._write("server.log", "")
         done = self._pg_ctl("start", "-w", "-s", "-t", str(_START_SECONDS), "-l", "server.log", "-o", options)
         if done.returncode != 0:
-            reason = _last_line(self._log.read_text(errors="replace")) or _last_line(done.stderr)
+            log = self._log.read_text(errors="replace")
+            fatal = "\n".join(line for line in log.splitlines() if " FATAL: " in line or " PANIC: " in line)
+            reason = _last_line(fatal) or _last_line(log) or _last_line(done.stderr)
             raise EmbeddedPostgresError(f"the Postgres in {self.data} did not start: {reason}")
 
     def _stop(self) -> None:

@@ -65,7 +65,7 @@ def binaries(user: ServerUser) -> Path:
     installed = Path(spec.origin).parent / "pginstall"
     if not user.foreign or _runs(installed / "bin", user):
         return installed / "bin"
-    reachable = _within_reach(installed)
+    reachable = within_reach(installed)
     if not _runs(reachable / "bin", user):
         raise EmbeddedPostgresError(
             f"the user {user.name} can run the Postgres programs neither in {installed} nor in {reachable}; "
@@ -81,7 +81,8 @@ def _runs(folder: Path, user: ServerUser) -> bool:
         return False
 
 
-def _within_reach(installed: Path) -> Path:
+def within_reach(installed: Path) -> Path:
+    """A copy of the programs, by hard links where that works, in a folder that all may enter; made once."""
     stamp = f"{installed}:{(installed / 'bin' / 'postgres').stat().st_mtime_ns}"
     target = CACHE / f"postgres-{hashlib.sha256(stamp.encode()).hexdigest()[:16]}"
     if target.exists():
