@@ -53,9 +53,13 @@ def demo(
     """
     from adit.cli.demo_folder import demo_folder
     from adit.cli.settings import settings_of
+    from adit.model.outcome import TransferFault
 
     with demo_folder(settings_of(context)) as settings:
-        code = _demonstrate(settings, keep, pacs)
+        try:
+            code = _demonstrate(settings, keep, pacs)
+        except TransferFault as error:
+            fail(f"The sandbox doesn't work: {error.fault}", ExitCode.NOT_GREEN)
     raise typer.Exit(code)
 
 

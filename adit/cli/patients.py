@@ -44,7 +44,6 @@ class Loaded:
     """A study in the first PACS."""
 
     study_instance_uid: str
-    sop_class_uids: frozenset[str]
     instances: int
 
 
@@ -59,8 +58,7 @@ def load(folder: Path, pacs: DicomNode) -> list[Loaded]:
 
 def _load_study(patients: Node, target: Node, study: str) -> Loaded:
     images = patients.find(Query(Level.IMAGE, {"StudyInstanceUID": study}, ("SOPClassUID",)))
-    classes = frozenset(str(each.SOPClassUID) for each in images)
-    channel = target.open_store(classes)
+    channel = target.open_store({str(each.SOPClassUID) for each in images})
     taken = 0
 
     def deliver(instance: Instance) -> None:
@@ -79,7 +77,7 @@ def _load_study(patients: Node, target: Node, study: str) -> Loaded:
         patients.fetch(Wanted(study), deliver)
     finally:
         channel.close()
-    return Loaded(study, classes, taken)
+    return Loaded(study, taken)
 
 
 def choose(loaded: Sequence[Loaded], pacs: DicomNode, count: int) -> list[Loaded]:
@@ -89,9 +87,22 @@ def choose(loaded: Sequence[Loaded], pacs: DicomNode, count: int) -> list[Loaded
 
 
 def _gives_back(source: Node, study: Loaded) -> bool:
-    wanted = Wanted(study.study_instance_uid, sop_class_uids=study.sop_class_uids)
+    """Whether a transfer of the study could succeed: it asks for what the source says that it has."""
+    wanted = Wanted(study.study_instance_uid, sop_class_uids=_told_classes(source, study.study_instance_uid))
     try:
         report = source.fetch(wanted, lambda instance: instance.close())
     except TransferFault:
         return False
     return report.completed == study.instances and not report.faults
+
+
+def _told_classes(source: Node, study: str) -> frozenset[str]:
+    """The study's SOP classes as the source tells them; empty, which means unknown, if it doesn't (qrscp)."""
+    keys = {"StudyInstanceUID": study}
+    told: set[str] = set()
+    for series in list(source.find(Query(Level.SERIES, keys))):
+        inside = {**keys, "SeriesInstanceUID": str(series.SeriesInstanceUID)}
+        told |= {
+            str(image.get("SOPClassUID") or "") for image in source.find(Query(Level.IMAGE, inside, ("SOPClassUID",)))
+        }
+    return frozenset() if "" in told else frozenset(told)

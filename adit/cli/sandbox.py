@@ -86,13 +86,24 @@ def sandbox_pacs(name: str, ae_title: str, folder: Path, product: Product) -> It
     with (folder / "log").open("ab") as log:
         # in a session of its own: a Ctrl-C is for us, and the PACS must answer until we have stopped
         process = subprocess.Popen(
-            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            [*_ends_with_us(), *command],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     try:
         _wait_for(process, pacs)
         yield pacs
     finally:
         _end(process)
+
+
+def _ends_with_us() -> list[str]:
+    """Where there is setpriv (util-linux), a PACS ends even if we are killed."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
 
 
 def _orthanc_command(pacs: SandboxPacs) -> list[str]:

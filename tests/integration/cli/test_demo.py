@@ -1,0 +1,58 @@
+"""`adit demo` as a newcomer sees it, on both kinds of PACS; and nothing of it is left running."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.integration.cli.command import ADIT, Adit
+from tests.peers.server_process import wait_until
+
+
+@pytest.fixture
+def newcomer(tmp_path: Path) -> Adit:
+    return Adit(tmp_path, {"XDG_DATA_HOME": str(tmp_path / "share")})
+
+
+@pytest.mark.parametrize("pacs", ["orthanc", "qrscp"])
+def test_demo_is_green_and_its_next_commands_work(newcomer: Adit, pacs: str) -> None:
+    ended = newcomer("demo", "--pacs", pacs)
+    assert ended.code == 0, ended.err
+    assert ended.out.count("the same") == 2
+    assert "demo-archive: Success. All tasks succeeded." in ended.out
+    assert "demo-folder: Success. All tasks succeeded." in ended.out
+    assert not (newcomer.folder / "share/adit/postgres").exists()  # the user's own ledger
+    lines = re.findall(rf"^  ({re.escape(str(ADIT))} .*?)   # ", ended.err, re.MULTILINE)
+    assert len(lines) == 3
+    for line in lines if pacs == "orthanc" else []:
+        shown = subprocess.run(shlex.split(line), capture_output=True, text=True, timeout=60, check=False)
+        assert shown.returncode == 0, shown.stderr
+        assert shown.stdout
+    wait_until(lambda: not _left_over(newcomer), "all that it started has ended")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_demo_ends_all_that_it_started(newcomer: Adit, number: signal.Signals) -> None:
+    running = newcomer.start("demo", "--pacs", "orthanc")
+    assert running.stderr is not None
+    while "sent to hospital" not in running.stderr.readline():
+        assert running.poll() is None
+    ended = newcomer.end(running, number)
+    assert ended.code == 130, ended.err
+    wait_until(lambda: not _left_over(newcomer), "all that it started has ended")
+
+
+def _left_over(adit: Adit) -> list[str]:
+    """Command lines of processes that work in the test's folder."""
+    lines = []
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            lines.append(process.read_text(errors="replace").replace("\0", " "))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return [line for line in lines if str(adit.folder) in line]

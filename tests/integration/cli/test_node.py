@@ -1,0 +1,64 @@
+"""`adit node probe` and `find` on real peers, taken from a file or from the ledger."""
+
+from __future__ import annotations
+
+import json
+
+from tests.integration.cli.command import Adit
+from tests.integration.cli.manifests import Hospital, document, documents
+from tests.peers.server_process import free_port
+from tests.samples import ct_study
+
+
+def test_probe_says_what_answers_and_what_is_offered(adit: Adit, orthancs: Hospital) -> None:
+    gone = {"dimse": {"aeTitle": "GONE", "host": "127.0.0.1", "port": free_port()}}
+    folder = document("DicomNode", "exports", {"folder": {"path": str(adit.folder)}})
+    adit.write("nodes.yaml", orthancs.nodes() + documents(folder, document("DicomNode", "gone", gone)))
+
+    every = adit("node", "probe", "nodes.yaml", "-o", "json")
+    assert every.code == 1
+    by_name = {each["node"]: each for each in every.json}
+    assert by_name["hospital"]["reachable"]
+    assert {"Verification", "StudyRootGet", "Storage"} <= set(by_name["hospital"]["services"])
+    assert by_name["exports"]["services"] == ["Read", "Write"]
+    assert by_name["gone"]["fault"]["code"] == "NodeUnreachable"
+
+    one = adit("node", "probe", "exports", "-f", "nodes.yaml")
+    assert one.code == 0, one.err
+    assert f"exports ({adit.folder}) answers" in one.out
+
+    unknown = adit("node", "probe", "moon")
+    assert unknown.code == 2
+    assert "There is no DicomNode moon in the ledger (there are: none)" in unknown.err
+
+
+def test_find_shows_what_orthanc_holds(adit: Adit, orthancs: Hospital) -> None:
+    study = ct_study(2, seed="find", series=2, patient_id="FIND-1", patient_name="Müller^Jörg", charset="ISO_IR 100")
+    orthancs.source.upload(*study.files())
+    assert adit("apply", adit.write("nodes.yaml", orthancs.nodes())).code == 0
+
+    studies = adit("node", "find", "hospital", "-k", "PatientID=FIND-*", "-k", "StudyDate=20240101-", "-o", "json")
+    assert studies.code == 0, studies.err
+    (found,) = studies.json
+    assert found["StudyInstanceUID"] == study.study_instance_uid
+    assert found["PatientName"] == "Müller^Jörg"
+
+    key = f"StudyInstanceUID={study.study_instance_uid}"
+    series = adit("node", "find", "hospital", "--level", "series", "-k", key, "-r", "BodyPartExamined")
+    assert series.code == 0, series.err
+    assert all(uid in series.out for uid in study.series_instance_uids)
+    assert "2 found" in series.err
+
+    assert json.loads(adit("node", "find", "hospital", "-k", "PatientID=NOBODY", "-o", "json").out) == []
+    for key in ("PatientID", "Patient=1"):
+        refused = adit("node", "find", "hospital", "-k", key)
+        assert refused.code == 2
+        assert refused.out == ""
+
+
+def test_find_on_a_node_that_is_away_names_it_and_the_cure(adit: Adit) -> None:
+    gone = {"dimse": {"aeTitle": "GONE", "host": "127.0.0.1", "port": free_port()}}
+    ended = adit("node", "find", "gone", "-f", adit.write("n.yaml", documents(document("DicomNode", "gone", gone))))
+    assert ended.code == 1
+    assert "NodeUnreachable" in ended.err
+    assert "[node gone]" in ended.err

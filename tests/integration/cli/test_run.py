@@ -1,0 +1,178 @@
+"""`adit run` against two real Orthancs: its counts are theirs, its exit codes and its JSON can be relied on."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+import pytest
+
+from adit.ledger.ledger import Ledger
+from tests.integration.cli.command import Adit
+from tests.integration.cli.manifests import Hospital, document, documents, job
+from tests.peers.server_process import wait_until
+from tests.samples import ct_study
+
+SLOW = {"bytesPerSecond": 150_000}
+"""One image of `big_study` a third of a second."""
+
+
+def test_green_run_shows_what_orthanc_shows(adit: Adit, orthancs: Hospital) -> None:
+    studies = [ct_study(3, seed="run-a", series=2), ct_study(2, seed="run-b")]
+    orthancs.source.upload(*(file for study in studies for file in study.files()))
+    adit.write("nodes.yaml", orthancs.nodes())
+    adit.write("job.yaml", job("green", *studies))
+
+    ended = adit("run", "nodes.yaml", "job.yaml", "--manifest", "proof.json")
+
+    assert ended.code == 0, ended.err
+    assert "transferjob.adit.dev/green created" in ended.err
+    assert "green: Success. All tasks succeeded. 8 of 8 instances verified" in ended.err
+    proof = ended.json  # standard output is nothing but the proof
+    assert json.loads((adit.folder / "proof.json").read_text()) == proof
+    proven = {
+        task["studyInstanceUID"]: {each["sopInstanceUID"] for each in task["instances"] if each["state"] == "Verified"}
+        for task in proof["tasks"]
+    }
+    by_orthanc = {
+        study.study_instance_uid: orthancs.destination.instances_of(study.study_instance_uid) for study in studies
+    }
+    assert proven == by_orthanc == {study.study_instance_uid: study.sop_instance_uids for study in studies}
+
+
+def test_a_finished_job_is_frozen_and_shown_again(adit: Adit, orthancs: Hospital) -> None:
+    study = ct_study(2, seed="frozen")
+    orthancs.source.upload(*study.files())
+    manifest = orthancs.nodes() + job("frozen", study)
+    first = adit("run", "-", stdin=manifest)
+    for instance in study.sop_instance_uids:
+        orthancs.destination.delete_instance(instance)
+
+    again = adit("run", adit.write("job.yaml", manifest), "-o", "table")
+
+    assert (first.code, again.code) == (0, 0), again.err
+    assert "frozen had finished before and is frozen; nothing was sent now" in again.err
+    assert f"{study.study_instance_uid}  Success" in again.out
+    kept = json.loads((adit.folder / "data/manifests/default.frozen.json").read_text())
+    assert kept == first.json
+    assert study.patient_id not in json.dumps(kept)
+    assert orthancs.destination.instances_of(study.study_instance_uid) == set()
+
+
+@pytest.mark.parametrize("command", ["run", "apply"])
+def test_nothing_is_created_when_anything_is_wrong(
+    adit: Adit, orthancs: Hospital, ledger: Ledger, command: str
+) -> None:
+    adit.write("good.yaml", orthancs.nodes() + job("good", "1.2.3"))
+    adit.write("bad.yaml", job("bad", "1.2.x", parallelism=0) + documents(document("Job", "x", {})))
+    ended = adit(command, "good.yaml", "bad.yaml", "missing.yaml")
+    assert ended.code == 2
+    assert ended.out == ""
+    for told in (
+        "missing.yaml: cannot be read: No such file or directory",
+        "bad.yaml:2 (document 1): spec.selection.studies[0].studyInstanceUID: must be a DICOM UID",
+        "bad.yaml:2 (document 1): spec.parallelism: must be at least 1, not 0",
+        "bad.yaml:4 (document 2): kind: must be TransferJob or DicomNode",
+        "Nothing was created.",
+    ):
+        assert told in ended.err
+    assert (ledger.nodes(), ledger.jobs()) == ([], [])
+
+
+def test_what_cannot_run_is_refused_before_anything_is_created(adit: Adit, orthancs: Hospital, ledger: Ledger) -> None:
+    pseudonym = {"studies": [{"studyInstanceUID": "1.2.3", "patientID": "SECRET-7", "pseudonym": "P-1"}]}
+    text = orthancs.nodes() + job("copy", selection=pseudonym) + job("nowhere", "1.2.3", destination="moon")
+    ended = adit("run", adit.write("job.yaml", text))
+    assert ended.code == 2
+    assert "transferjob.adit.dev/copy: DeidentificationUnavailable" in ended.err
+    assert "transferjob.adit.dev/nowhere: NodeNotFound" in ended.err
+    assert "SECRET-7" not in ended.err
+    assert (ledger.nodes(), ledger.jobs()) == ([], [])
+
+
+def test_a_change_that_is_not_allowed_changes_nothing_else(adit: Adit, orthancs: Hospital, ledger: Ledger) -> None:
+    assert adit("apply", adit.write("job.yaml", orthancs.nodes() + job("fixed", "1.2.3"))).code == 0
+    ended = adit("apply", adit.write("job.yaml", job("new", "1.2.3") + job("fixed", "1.2.4")))
+    assert ended.code == 2
+    assert "spec.selection: selection cannot be changed" in ended.err
+    assert ledger.job(("default", "new")) is None
+
+
+def test_a_missing_study_fails_and_can_be_retried_alone(adit: Adit, orthancs: Hospital) -> None:
+    there, late = ct_study(2, seed="there"), ct_study(3, seed="late")
+    orthancs.source.upload(*there.files())
+    failed = adit("run", adit.write("job.yaml", orthancs.nodes() + job("first", there, late)), "-o", "table")
+    assert failed.code == 1
+    assert "StudyNotFound" in failed.out
+    assert "first: Failure. Some tasks failed." in failed.out
+
+    orthancs.source.upload(*late.files())
+    again = adit("run", adit.write("again.yaml", job("second", selection={"failedOf": {"name": "first"}})))
+
+    assert again.code == 0, again.err
+    assert [task["studyInstanceUID"] for task in again.json["tasks"]] == [late.study_instance_uid]
+    assert orthancs.destination.instances_of(late.study_instance_uid) == late.sop_instance_uids
+
+
+def test_what_cannot_be_proven_is_a_warning(adit: Adit, orthancs: Hospital) -> None:
+    study = ct_study(1, seed="unprovable")
+    orthancs.source.upload(*study.files())
+    text = orthancs.nodes(services=["Verification", "Storage"]) + job("unprovable", study)
+    ended = adit("run", adit.write("job.yaml", text))
+    assert ended.code == 3
+    assert "ArrivalNotProvable" in ended.err
+    assert ended.json["job"]["state"] == "Warning"
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_an_interrupted_run_goes_on_and_sends_nothing_twice(
+    adit: Adit, orthancs: Hospital, ledger: Ledger, signals: int
+) -> None:
+    study = ct_study(20, seed=f"interrupted-{signals}", size=160)
+    orthancs.source.upload(*study.files())
+    adit.write("job.yaml", job("interrupted", study))
+    adit.write("nodes.yaml", orthancs.nodes(limits=SLOW))
+    running = adit.start("run", "nodes.yaml", "job.yaml")
+    wait_until(lambda: _stored(ledger) > 0, "an instance has been stored", 60)
+    running.send_signal(signal.SIGINT)
+    if signals == 2:
+        wait_until(lambda: "Stopping" in (running.stderr.readline() if running.stderr else ""), "it stops", 30)
+        running.send_signal(signal.SIGINT)
+    ended = adit.end(running)
+
+    assert ended.code == 130, ended.err
+    assert "To go on: adit run nodes.yaml job.yaml" in ended.err
+    assert not ledger.running()
+    before = {each.sop_instance_uid for task in _tasks(ledger) for each in ledger.instances(task) if each.sha256}
+    assert 0 < len(before) < 20
+
+    adit.write("nodes.yaml", orthancs.nodes())
+    again = adit("run", "nodes.yaml", "job.yaml")
+
+    assert again.code == 0, again.err
+    assert orthancs.destination.instances_of(study.study_instance_uid) == study.sop_instance_uids
+    (task,) = again.json["tasks"]
+    assert {each["state"] for each in task["instances"]} == {"Verified"}
+    assert len(task["attempts"]) >= 2
+
+
+def test_a_killed_run_goes_on(adit: Adit, orthancs: Hospital, ledger: Ledger) -> None:
+    study = ct_study(12, seed="killed", size=160)
+    orthancs.source.upload(*study.files())
+    adit.write("job.yaml", orthancs.nodes(limits=SLOW) + job("killed", study))
+    running = adit.start("run", "job.yaml")
+    wait_until(lambda: _stored(ledger) > 0, "an instance has been stored", 60)
+    assert adit.end(running, signal.SIGKILL).code == -signal.SIGKILL
+
+    again = adit("run", "job.yaml")
+
+    assert again.code == 0, again.err
+    assert orthancs.destination.instances_of(study.study_instance_uid) == study.sop_instance_uids
+
+
+def _stored(ledger: Ledger) -> int:
+    return sum(ledger.summary(record.id).stored for record in ledger.jobs())
+
+
+def _tasks(ledger: Ledger) -> list[int]:
+    return [task.id for record in ledger.jobs() for task in ledger.tasks(record.id)]
