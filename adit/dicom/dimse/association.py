@@ -26,6 +26,7 @@ from adit.model.outcome import FaultCode, TransferFault
 
 _ACCEPT, _REJECT, _DATA, _RELEASE_RQ, _RELEASE_RP, _ABORT = 0x02, 0x03, 0x04, 0x05, 0x06, 0x07
 _RELEASE_SECONDS: Final = 5.0  # for the peer to agree to a release
+_LATE_PDUS: Final = 1000  # that a peer may still send after we asked for a release
 _ABORT_SECONDS: Final = 1.0  # for the peer to take note of an A-ABORT
 _BLOCK: Final = 256 * 1024  # bytes of a data set read and sent at once
 _UNLIMITED_PDV: Final = 128 * 1024  # what we put into one PDV when the peer sets no limit
@@ -172,7 +173,7 @@ class Association:
             with contextlib.suppress(TransferFault):
                 self._connection.set_timeout(_RELEASE_SECONDS)
                 self._connection.send([struct.pack(">BBII", _RELEASE_RQ, 0, 4, 0)])
-                while True:
+                for _ in range(_LATE_PDUS):
                     kind, length = self._next_header()
                     self._connection.pour(length, len)
                     if kind in (_RELEASE_RP, _ABORT):

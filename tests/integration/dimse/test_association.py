@@ -11,7 +11,7 @@ from adit.dicom.dimse.command import Command, CommandField, encode
 from adit.dicom.node import Level, Query
 from adit.model.dicom_node import Timeouts
 from adit.model.outcome import FaultCode, TransferFault
-from tests.integration.dimse.nodes import as_instance, node
+from tests.integration.dimse.nodes import as_instance, ct_scp, node
 from tests.integration.dimse.raw_peer import Conversation, RawPeer
 from tests.peers import ScriptedSCP
 from tests.peers.server_process import free_port
@@ -37,13 +37,13 @@ def code_of(script: Callable[[Conversation], None]) -> FaultCode:
 @pytest.mark.parametrize("titles", [("PACS_1_OF_2", "ADIT_WORKER_0016"), ("A B  C", "X Y")])
 def test_ae_titles_with_underscores_blanks_and_16_characters_arrive_as_they_are(titles: tuple[str, str]) -> None:
     called, calling = titles
-    with ScriptedSCP(STUDY.instances, aet=called, required_called=True, required_calling=[calling]) as peer:
+    with ct_scp(STUDY.instances, aet=called, required_called=True, required_calling=[calling]) as peer:
         assert len(list(node(peer, calling_ae_title=calling).find(Query(Level.STUDY)))) == 1
         assert peer.calling_ae_titles == [calling]
 
 
 def test_a_caller_that_the_peer_does_not_know_is_told_both_titles() -> None:
-    with ScriptedSCP(required_calling=["SOMEONE"]) as peer:
+    with ct_scp(required_calling=["SOMEONE"]) as peer:
         fault = fault_of(peer, calling_ae_title="STRANGER").fault
     assert fault.code is FaultCode.ASSOCIATION_REJECTED
     assert "calling AE title not recognized" in fault.message
@@ -52,7 +52,7 @@ def test_a_caller_that_the_peer_does_not_know_is_told_both_titles() -> None:
 
 
 def test_a_called_title_that_is_not_the_peers_is_permanent() -> None:
-    with ScriptedSCP(required_called=True) as peer:
+    with ct_scp(required_called=True) as peer:
         fault = fault_of(peer, ae_title="WRONG").fault
     assert fault.code is FaultCode.ASSOCIATION_REJECTED
     assert "'WRONG'" in fault.cure
@@ -60,7 +60,7 @@ def test_a_called_title_that_is_not_the_peers_is_permanent() -> None:
 
 def test_a_peer_with_no_association_left_is_transient() -> None:
     instance = as_instance(STUDY.instances[0])
-    with ScriptedSCP(STUDY.instances, maximum_associations=1) as peer:
+    with ct_scp(STUDY.instances, maximum_associations=1) as peer:
         channel = node(peer).open_store({instance.sop_class_uid})
         channel.store(instance)
         assert fault_of(peer).fault.code is FaultCode.ASSOCIATION_REJECTED_TRANSIENT

@@ -8,8 +8,8 @@ from pydicom import Dataset
 from adit.dicom.node import Level, Query
 from adit.model.dicom_node import Service
 from adit.model.outcome import FaultCode, TransferFault
-from tests.integration.dimse.nodes import node
-from tests.peers import Behaviour, Orthanc, ScriptedSCP
+from tests.integration.dimse.nodes import ct_scp, node
+from tests.peers import Behaviour, Orthanc
 from tests.peers.scripted import EVERY_KEY
 from tests.samples import ct_study, mixed_study, names_of_the_world
 
@@ -67,7 +67,7 @@ def test_a_name_in_any_character_set_comes_whole_and_is_found_by_itself(orthanc:
 
 def test_a_limit_counts_what_passed_the_filters_and_ends_the_query() -> None:
     instances = [*ct_study(3, seed="a", patient_id="1", series=9).instances, *MIXED.instances]
-    with ScriptedSCP(instances, behaviour=Behaviour(ignored_keys=EVERY_KEY)) as peer:
+    with ct_scp(instances, behaviour=Behaviour(ignored_keys=EVERY_KEY)) as peer:
         asked = Query(Level.STUDY, {"PatientID": MIXED.patient_id}, limit=1)
         found = list(node(peer).find(asked))
         assert [str(each.StudyInstanceUID) for each in found] == [MIXED.study_instance_uid]
@@ -76,7 +76,7 @@ def test_a_limit_counts_what_passed_the_filters_and_ends_the_query() -> None:
 
 def test_a_peer_that_filters_nothing_is_filtered_by_us() -> None:
     instances = [*ct_study(1, seed="other", patient_id="1").instances, *MIXED.instances]
-    with ScriptedSCP(instances, behaviour=Behaviour(ignored_keys=EVERY_KEY)) as peer:
+    with ct_scp(instances, behaviour=Behaviour(ignored_keys=EVERY_KEY)) as peer:
         found = list(node(peer).find(Query(Level.STUDY, {"StudyInstanceUID": MIXED.study_instance_uid})))
     assert [str(each.StudyInstanceUID) for each in found] == [MIXED.study_instance_uid]
 
@@ -84,7 +84,7 @@ def test_a_peer_that_filters_nothing_is_filtered_by_us() -> None:
 def test_an_answer_given_twice_counts_once() -> None:
     answer = Dataset()
     answer.PatientID, answer.StudyInstanceUID = "1", "1.2.3"
-    with ScriptedSCP(behaviour=Behaviour(find_answers=[answer, answer])) as peer:
+    with ct_scp(behaviour=Behaviour(find_answers=[answer, answer])) as peer:
         assert len(list(node(peer).find(Query(Level.STUDY)))) == 1
 
 
@@ -92,7 +92,7 @@ def test_one_study_uid_under_two_patients_is_two_answers() -> None:
     first, second = Dataset(), Dataset()
     first.PatientID, second.PatientID = "1", "2"
     first.StudyInstanceUID = second.StudyInstanceUID = "1.2.3"
-    with ScriptedSCP(behaviour=Behaviour(find_answers=[first, second, first])) as peer:
+    with ct_scp(behaviour=Behaviour(find_answers=[first, second, first])) as peer:
         found = list(node(peer).find(Query(Level.STUDY, {"StudyInstanceUID": "1.2.3"}, ("PatientID",))))
     assert [each.PatientID for each in found] == ["1", "2"]
 
@@ -100,7 +100,7 @@ def test_one_study_uid_under_two_patients_is_two_answers() -> None:
 def test_an_answer_without_its_own_uid_is_a_fault_and_not_skipped() -> None:
     answer = Dataset()
     answer.PatientID, answer.StudyInstanceUID = "1", None
-    with ScriptedSCP(behaviour=Behaviour(find_answers=[answer])) as peer:
+    with ct_scp(behaviour=Behaviour(find_answers=[answer])) as peer:
         assert fault_of(node(peer).find(Query(Level.STUDY))) is FaultCode.QUERY_FAILED
 
 
@@ -109,17 +109,17 @@ def test_an_answer_without_its_own_uid_is_a_fault_and_not_skipped() -> None:
     [(0xA700, FaultCode.OUT_OF_RESOURCES), (0xA900, FaultCode.QUERY_FAILED), (0xC001, FaultCode.QUERY_FAILED)],
 )
 def test_a_query_that_ends_badly_is_a_fault_even_after_answers(status: int, code: FaultCode) -> None:
-    with ScriptedSCP(MIXED.instances, behaviour=Behaviour(find_status=status)) as peer:
+    with ct_scp(MIXED.instances, behaviour=Behaviour(find_status=status)) as peer:
         assert fault_of(node(peer).find(Query(Level.STUDY))) is code
 
 
 def test_a_query_aborted_half_way_is_a_fault() -> None:
-    with ScriptedSCP([*MIXED.instances, *NAMES[0].instances], behaviour=Behaviour(find_abort_after=1)) as peer:
+    with ct_scp([*MIXED.instances, *NAMES[0].instances], behaviour=Behaviour(find_abort_after=1)) as peer:
         assert fault_of(node(peer).find(Query(Level.STUDY))) is FaultCode.ASSOCIATION_ABORTED
 
 
 def test_a_caller_who_leaves_early_frees_the_association() -> None:
-    with ScriptedSCP([*MIXED.instances, *NAMES[0].instances]) as peer:
+    with ct_scp([*MIXED.instances, *NAMES[0].instances]) as peer:
         ours = node(peer)
         for _ in range(10):  # more than its share of eight
             answers = ours.find(Query(Level.STUDY))
@@ -137,21 +137,21 @@ def test_a_caller_who_leaves_early_frees_the_association() -> None:
     ids=["no study", "a wildcard for a study", "no series"],
 )
 def test_a_query_without_the_keys_of_the_levels_above_is_refused_before_it_is_sent(query: Query) -> None:
-    with ScriptedSCP() as peer:
+    with ct_scp() as peer:
         assert fault_of(node(peer).find(query)) is FaultCode.SERVICE_NOT_OFFERED
         assert not peer.queries
 
 
 @pytest.mark.parametrize("patient_id", ["", "10*"])
 def test_patient_root_alone_needs_a_patient_id(patient_id: str) -> None:
-    with ScriptedSCP() as peer:
+    with ct_scp() as peer:
         ours = node(peer, services=PATIENT_ROOT_ONLY)
         assert fault_of(ours.find(Query(Level.STUDY, {"PatientID": patient_id}))) is FaultCode.SERVICE_NOT_OFFERED
 
 
 def test_a_peer_without_the_query_service_is_a_configuration_fault() -> None:
-    with ScriptedSCP(offers_query=False) as peer:
+    with ct_scp(offers_query=False) as peer:
         assert fault_of(node(peer).find(Query(Level.STUDY))) is FaultCode.SERVICE_NOT_OFFERED
-    with ScriptedSCP() as peer:
+    with ct_scp() as peer:
         ours = node(peer, services=(Service.STORAGE,))
         assert fault_of(ours.find(Query(Level.STUDY))) is FaultCode.SERVICE_NOT_OFFERED

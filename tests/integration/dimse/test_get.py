@@ -16,7 +16,7 @@ from adit.dicom.node import FetchReport, Instance, Wanted
 from adit.dicom.payload import SpooledPayload
 from adit.model.dicom_node import Service
 from adit.model.outcome import Fault, FaultCode, TransferFault
-from tests.integration.dimse.nodes import Basket, contents, node
+from tests.integration.dimse.nodes import Basket, contents, ct_scp, node
 from tests.peers import Behaviour, Orthanc, ScriptedSCP
 from tests.samples import (
     compressed_files,
@@ -124,7 +124,7 @@ def test_a_compressed_object_comes_as_it_is_stored(orthanc: Orthanc, path: Path)
 
 def test_many_named_instances_are_asked_for_in_portions() -> None:
     study = ct_study(105, size=2)
-    with ScriptedSCP(study.instances) as peer:
+    with ct_scp(study.instances) as peer:
         names = tuple(sorted(study.sop_instance_uids))
         report, basket = fetch(
             peer, wanted(study, series_instance_uid=study.series_instance_uids[0], sop_instance_uids=names)
@@ -220,13 +220,13 @@ def test_a_full_disk_stops_the_fetch_as_a_full_disk(tmp_path: Path) -> None:
 def test_what_the_source_says_in_the_end_is_believed(
     behaviour: Behaviour, expected: list[FaultCode], came: int
 ) -> None:
-    with ScriptedSCP(STUDY.instances, behaviour=behaviour) as peer:
+    with ct_scp(STUDY.instances, behaviour=behaviour) as peer:
         report, basket = fetch(peer)
     assert (codes(report), len(basket.content)) == (expected, came)
 
 
 def test_a_source_that_aborts_half_way_is_an_aborted_association() -> None:
-    with ScriptedSCP(STUDY.instances, behaviour=Behaviour(get_abort_after=2)) as peer:
+    with ct_scp(STUDY.instances, behaviour=Behaviour(get_abort_after=2)) as peer:
         basket = Basket()
         with pytest.raises(TransferFault) as raised:
             node(peer).fetch(wanted(), basket)
@@ -241,7 +241,7 @@ def test_a_source_that_falls_silent_is_a_time_out() -> None:
         if service == "C-GET sub-operation" and number == 3:
             silence.wait(20)
 
-    with ScriptedSCP(STUDY.instances, behaviour=Behaviour(before=fall_silent)) as peer:
+    with ct_scp(STUDY.instances, behaviour=Behaviour(before=fall_silent)) as peer:
         basket = Basket()
         ours = node(peer, timeouts={"connect_seconds": 1, "acse_seconds": 2, "dimse_seconds": 1, "network_seconds": 1})
         with pytest.raises(TransferFault) as raised:
@@ -253,7 +253,7 @@ def test_a_source_that_falls_silent_is_a_time_out() -> None:
 
 def test_a_source_that_sends_twice_and_what_nobody_asked_for_is_passed_on_as_it_is() -> None:
     stranger = instance("stranger")
-    with ScriptedSCP(STUDY.instances, behaviour=Behaviour(get_twice=True, get_stranger=stranger)) as peer:
+    with ct_scp(STUDY.instances, behaviour=Behaviour(get_twice=True, get_stranger=stranger)) as peer:
         _, basket = fetch(peer)
     assert set(basket.content) == STUDY.sop_instance_uids | {str(stranger.SOPInstanceUID)}
     assert len(basket.instances) > len(basket.content)
@@ -261,7 +261,7 @@ def test_a_source_that_sends_twice_and_what_nobody_asked_for_is_passed_on_as_it_
 
 def test_a_data_set_that_bears_another_uid_than_its_command_is_refused_and_told() -> None:
     liar = instance("liar")
-    with ScriptedSCP([liar]) as peer:
+    with ct_scp([liar]) as peer:
         # The SCP sends what the data set's file meta or elements say; the command is made from the latter.
         del liar.SeriesInstanceUID
         report, basket = fetch(peer, Wanted(str(liar.StudyInstanceUID), sop_class_uids=CT))
@@ -277,7 +277,7 @@ def test_a_data_set_that_bears_another_uid_than_its_command_is_refused_and_told(
 def test_an_instance_that_is_refused_is_told_to_the_source_and_the_others_come() -> None:
     first = str(STUDY.instances[0].SOPInstanceUID)
     refusal = Fault(code=FaultCode.INSTANCE_CONFLICT, message="not this one", sop_instance_uid=first)
-    with ScriptedSCP(STUDY.instances) as peer:
+    with ct_scp(STUDY.instances) as peer:
         basket = Basket({first: refusal})
         report = node(peer).fetch(wanted(), basket)
     assert set(basket.content) == STUDY.sop_instance_uids - {first}
@@ -288,7 +288,7 @@ def test_an_instance_that_is_refused_is_told_to_the_source_and_the_others_come()
 def test_a_receiver_that_wants_to_stop_gets_its_own_fault_back() -> None:
     third = str(STUDY.instances[2].SOPInstanceUID)
     full = Fault(code=FaultCode.DISK_FULL, message="the folder is full", node="destination")
-    with ScriptedSCP(STUDY.instances) as peer:
+    with ct_scp(STUDY.instances) as peer:
         basket = Basket({third: full})
         with pytest.raises(TransferFault) as raised:
             node(peer).fetch(wanted(), basket)
@@ -299,11 +299,11 @@ def test_a_receiver_that_wants_to_stop_gets_its_own_fault_back() -> None:
 def test_a_study_that_is_not_there_is_never_a_success(orthanc: Orthanc) -> None:
     nobody = Wanted(uid("nobody"), sop_class_uids=CT)
     assert codes(node(orthanc).fetch(nobody, Basket())) == [FaultCode.FETCH_FAILED]  # Orthanc answers a failure
-    with ScriptedSCP(STUDY.instances) as peer:
+    with ct_scp(STUDY.instances) as peer:
         assert codes(fetch(peer, nobody)[0]) == [FaultCode.NOTHING_RECEIVED]
 
 
 def test_a_peer_without_c_get_is_a_configuration_fault() -> None:
-    with ScriptedSCP(offers_get=False) as peer, pytest.raises(TransferFault) as raised:
+    with ct_scp(offers_get=False) as peer, pytest.raises(TransferFault) as raised:
         fetch(peer)
     assert raised.value.fault.code is FaultCode.SERVICE_NOT_OFFERED

@@ -12,9 +12,8 @@ from adit.dicom.node import Level, Query, Wanted
 from adit.model.assignment import Share
 from adit.model.dicom_node import Timeouts
 from adit.model.outcome import FaultCode, TransferFault
-from tests.integration.dimse.nodes import Basket, as_instance, node
+from tests.integration.dimse.nodes import Basket, as_instance, ct_scp, node
 from tests.integration.dimse.raw_peer import Conversation, RawPeer
-from tests.peers import ScriptedSCP
 from tests.peers.server_process import wait_until
 from tests.samples import ct_study
 
@@ -25,7 +24,7 @@ FETCH = Wanted(STUDY.study_instance_uid, sop_class_uids=frozenset({CT}))
 
 
 def test_queries_are_asked_at_their_rate() -> None:
-    with ScriptedSCP(STUDY.instances) as peer:
+    with ct_scp(STUDY.instances) as peer:
         ours = node(peer, share=Share(associations=1, queries_per_second=4))
         began = time.monotonic()
         for _ in range(7):
@@ -34,7 +33,7 @@ def test_queries_are_asked_at_their_rate() -> None:
 
 
 def test_bytes_are_fetched_and_stored_at_their_rate() -> None:
-    with ScriptedSCP(STUDY.instances) as peer:
+    with ct_scp(STUDY.instances) as peer:
         share = Share(associations=2, bytes_per_second=400_000)
         basket = Basket()
         began = time.monotonic()
@@ -62,7 +61,7 @@ def test_no_more_associations_are_open_than_the_share_has() -> None:
         with lock:
             running -= 1
 
-    with ScriptedSCP(STUDY.instances) as peer:
+    with ct_scp(STUDY.instances) as peer:
         peer.behaviour.before = count
         ours = node(peer, share=Share(associations=2))
         threads = [threading.Thread(target=lambda: list(ours.find(Query(Level.STUDY)))) for _ in range(8)]
@@ -75,7 +74,7 @@ def test_no_more_associations_are_open_than_the_share_has() -> None:
 
 
 def test_who_holds_the_whole_share_is_told_instead_of_waiting_for_ever() -> None:
-    with ScriptedSCP(STUDY.instances) as peer:
+    with ct_scp(STUDY.instances) as peer:
         ours = node(peer, share=Share(associations=1), timeouts=Timeouts(acse_seconds=1))
         with closing(ours.open_store({CT})) as channel:
             channel.store(as_instance(STUDY.instances[0]))
@@ -129,7 +128,7 @@ def test_an_interruption_ends_a_call_that_waits(call: Callable[[DimseNode], None
 
 
 def test_an_interruption_ends_a_wait_for_the_rate_and_forbids_what_comes_after() -> None:
-    with ScriptedSCP(STUDY.instances) as peer:
+    with ct_scp(STUDY.instances) as peer:
         ours = node(peer, share=Share(associations=1, bytes_per_second=1))
         faults: list[FaultCode] = []
 

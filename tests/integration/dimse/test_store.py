@@ -15,7 +15,7 @@ from adit.dicom.node import Instance, Stored
 from adit.dicom.payload import PayloadWriter, ReceivedInstance
 from adit.model.dicom_node import Service
 from adit.model.outcome import FaultCode, TransferFault
-from tests.integration.dimse.nodes import as_instance, contents, digest, node
+from tests.integration.dimse.nodes import as_instance, contents, ct_scp, digest, node
 from tests.peers import Behaviour, Orthanc, ScriptedSCP, Storescp
 from tests.samples import compressed_files, ct_study, encoded, instance, mixed_study, multiframe, private_study, uid
 
@@ -187,7 +187,7 @@ def test_a_sop_class_that_the_peer_does_not_know_is_refused_by_name() -> None:
     ],
 )
 def test_a_refusal_is_the_instances_own_and_the_others_go_on(status: int, code: FaultCode) -> None:
-    with ScriptedSCP(behaviour=Behaviour(store_status={UID: status})) as peer:
+    with ct_scp(behaviour=Behaviour(store_status={UID: status})) as peer:
         with closing(node(peer).open_store({CT})) as channel:
             with pytest.raises(TransferFault) as raised:
                 channel.store(as_instance(ONE))
@@ -199,7 +199,7 @@ def test_a_refusal_is_the_instances_own_and_the_others_go_on(status: int, code: 
 
 @pytest.mark.parametrize("status", [0xB000, 0xB006, 0xB007, 0x0111])
 def test_a_warning_is_kept_with_the_receipt(status: int) -> None:
-    with ScriptedSCP(behaviour=Behaviour(store_status={UID: status})) as peer:
+    with ct_scp(behaviour=Behaviour(store_status={UID: status})) as peer:
         warning = store(peer, ONE)[0].warning
     assert warning is not None
     assert (warning.code, warning.status) == (FaultCode.STORED_WITH_WARNING, status)
@@ -224,7 +224,7 @@ def test_a_peer_that_answers_in_two_small_writes_does_not_stall_us(
 
 
 def test_an_association_aborted_half_way_kills_the_channel_and_what_was_acknowledged_stays() -> None:
-    with ScriptedSCP(behaviour=Behaviour(store_abort_after=1)) as peer:
+    with ct_scp(behaviour=Behaviour(store_abort_after=1)) as peer:
         with closing(node(peer).open_store({CT})) as channel:
             channel.store(as_instance(ONE))
             with pytest.raises(TransferFault) as raised:
@@ -249,7 +249,7 @@ def test_an_instance_that_ends_early_is_not_sent_as_if_it_were_whole(tmp_path: P
 
     whole = as_instance(ONE, content)
     cut = Cut(uid("s"), uid("t"), CT, UID, EXPLICIT_LE, whole.payload)
-    with ScriptedSCP() as peer:
+    with ct_scp() as peer:
         with closing(node(peer).open_store({CT})) as channel:
             with pytest.raises(TransferFault) as raised:
                 channel.store(cut)
@@ -259,6 +259,6 @@ def test_an_instance_that_ends_early_is_not_sent_as_if_it_were_whole(tmp_path: P
 
 
 def test_a_node_that_is_no_storage_is_refused_before_anything_is_sent() -> None:
-    with ScriptedSCP() as peer, pytest.raises(TransferFault) as raised:
+    with ct_scp() as peer, pytest.raises(TransferFault) as raised:
         node(peer, services=(Service.STUDY_ROOT_FIND,)).open_store({CT})
     assert raised.value.fault.code is FaultCode.SERVICE_NOT_OFFERED

@@ -10,7 +10,7 @@ import pytest
 
 from adit.dicom.node import Level, Query
 from adit.model.outcome import FaultCode, TransferFault
-from tests.integration.dimse.nodes import node
+from tests.integration.dimse.nodes import ct_scp, node
 from tests.peers import Certificates, Orthanc, ScriptedSCP
 from tests.samples import ct_study
 
@@ -71,7 +71,7 @@ def test_a_peer_of_another_authority_is_not_trusted(orthanc: Orthanc, tmp_path: 
 
 
 def test_a_peer_without_tls_is_not_spoken_to(secrets: Path, tmp_path: Path) -> None:
-    with ScriptedSCP() as peer:
+    with ct_scp() as peer:
         timeouts = {"connect_seconds": 1, "acse_seconds": 1, "dimse_seconds": 1, "network_seconds": 1}
         assert code_of(peer, secrets, timeouts=timeouts) in (FaultCode.TLS_FAILED, FaultCode.NODE_UNREACHABLE)
 

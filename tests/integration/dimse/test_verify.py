@@ -8,12 +8,12 @@ import pytest
 from adit.dicom.node import Proof, Stored
 from adit.model.dicom_node import Service
 from adit.model.outcome import FaultCode, TransferFault
-from tests.integration.dimse.nodes import as_instance, node
+from tests.integration.dimse.nodes import as_instance, ct_scp, node
 from tests.integration.dimse.raw_peer import RawPeer
 from tests.peers import Behaviour, Orthanc, ScriptedSCP, Storescp
-from tests.samples import mixed_study
+from tests.samples import ct_study
 
-STUDY = mixed_study()
+STUDY = ct_study(2, series=3)
 FIRST = str(STUDY.instances[0].SOPInstanceUID)
 
 
@@ -43,7 +43,7 @@ def test_what_a_real_pacs_has_is_proven(orthanc: Orthanc) -> None:
 
 
 def test_what_was_acknowledged_and_lost_is_not_proven_and_says_so() -> None:
-    with ScriptedSCP(behaviour=Behaviour(lost=frozenset({FIRST}))) as peer:
+    with ct_scp(behaviour=Behaviour(lost=frozenset({FIRST}))) as peer:
         found = proofs(peer, store(peer), waits=(0.01,))
         assert peer.requests["C-FIND"] == len(STUDY.series_instance_uids) + 1  # only the incomplete series again
     missing = [proof for proof in found.values() if not proof.present]
@@ -54,7 +54,7 @@ def test_what_was_acknowledged_and_lost_is_not_proven_and_says_so() -> None:
 
 
 def test_a_pacs_that_indexes_late_is_asked_again() -> None:
-    with ScriptedSCP(behaviour=Behaviour(find_answers=[])) as peer:
+    with ct_scp(behaviour=Behaviour(find_answers=[])) as peer:
         stored = store(peer)
 
         def index(service: str, number: int) -> None:
@@ -66,7 +66,7 @@ def test_a_pacs_that_indexes_late_is_asked_again() -> None:
 
 
 def test_a_query_that_fails_proves_nothing_and_is_no_denial() -> None:
-    with ScriptedSCP(behaviour=Behaviour(find_status=0xC001)) as peer:
+    with ct_scp(behaviour=Behaviour(find_status=0xC001)) as peer:
         stored = store(peer)
         with pytest.raises(TransferFault) as raised:
             list(node(peer).verify(STUDY.study_instance_uid, stored))
@@ -82,7 +82,7 @@ def test_a_query_that_fails_proves_nothing_and_is_no_denial() -> None:
     ],
 )
 def test_only_a_node_with_study_root_find_can_be_asked(services: tuple[Service, ...], *, can: bool) -> None:
-    with ScriptedSCP() as peer:
+    with ct_scp() as peer:
         assert node(peer, services=services).can_verify is can
 
 
