@@ -167,8 +167,9 @@ def test_a_worker_that_overruns_its_deadline_is_stopped(stage: Stage) -> None:
 def test_a_report_written_just_before_the_exit_stands(stage: Stage) -> None:
     """The dispatcher read the ledger, then the worker reported and exited, then the dispatcher looked at it."""
     worker = stage.start(transfer_job())
-    worker.work(INSTANCES, stage.now)
-    stage.launcher.meanwhile = lambda: worker.report(Outcome.SUCCESS, (), (), stage.now)
+    at = stage.now  # the worker's clock stands still: its last heartbeat and its report have the same time
+    worker.work(INSTANCES, at)
+    stage.launcher.meanwhile = lambda: worker.report(Outcome.SUCCESS, (), (), at)
     stage.step(1)
     assert stage.task.state is TaskState.SUCCESS
     assert stage.task.attempts == 1

@@ -161,6 +161,17 @@ def test_a_lowered_limit_is_waited_for() -> None:
     assert admit(snapshot(candidate(1, transfer_job()), loads=(held, two_loads()[1]))) == []
 
 
+def test_fetching_from_a_node_and_storing_to_it_share_its_associations() -> None:
+    middle = load(folder_node("middle", Limits(tasks=2, associations=6)))
+    candidates = [
+        candidate(1, transfer_job("in", destination="middle"), age_seconds=9),
+        candidate(2, transfer_job("out", source="middle")),
+    ]
+    into, out = admit(snapshot(*candidates, loads=(middle, *two_loads())))
+    assert into.destination_share.associations == 5
+    assert out.source_share.associations == 1
+
+
 # --- properties ---
 
 NAMES = ("north", "east", "south")

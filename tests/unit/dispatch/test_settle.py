@@ -152,6 +152,19 @@ def test_a_bug_is_tried_twice_at_most() -> None:
     assert "2 unexpected errors" in second.message
 
 
+def test_however_the_faults_are_mixed_a_task_is_not_tried_for_ever() -> None:
+    budgets = 5 + MAX_INFRASTRUCTURE_FAULTS + MAX_BUGS
+    for number, state in ((budgets - 1, TaskState.PENDING), (budgets, TaskState.FAILURE)):
+        attempt = ended_attempt(
+            Outcome.CANCELLED,
+            fault(FaultCode.CANCELLED),
+            job=transfer_job(retry=Retry(max_attempts=5)),
+            number=number,
+            counted_attempts=1,
+        )
+        assert decide(attempt).state is state
+
+
 # --- never again ---
 
 

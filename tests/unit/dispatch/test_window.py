@@ -101,6 +101,14 @@ def test_half_of_a_repeated_hour_is_open_both_times(at: str, expected: bool) -> 
     assert is_open((window("02:30", "03:00"),), utc(at)) is expected
 
 
+def test_a_window_in_a_repeated_hour_opens_and_closes_twice() -> None:
+    windows = (window("02:30", "02:45"),)
+    assert next_open(windows, utc("2026-10-24T12:00")) == utc("2026-10-25T00:30")
+    assert next_close(windows, utc("2026-10-25T00:30")) == utc("2026-10-25T00:45")
+    assert next_open(windows, utc("2026-10-25T00:45")) == utc("2026-10-25T01:30")
+    assert next_close(windows, utc("2026-10-25T01:30")) == utc("2026-10-25T01:45")
+
+
 def test_a_weekly_window_that_falls_into_the_skipped_hour_opens_a_week_later() -> None:
     windows = (window("02:15", "02:45", days=("Sun",)),)
     assert next_open(windows, utc("2026-03-28T12:00")) == utc("2026-04-05T00:15")
