@@ -165,6 +165,11 @@ class Association:
         self.receive_data_set(take)
         return bytes(collected)
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the peer said something while nothing was asked: that can only be the end."""
+        return self._connection.is_closed or self._connection.has_input
+
     def release(self) -> None:
         """Ends the association in good order, whatever the peer makes of it. Harmless on a closed one."""
         if self._connection.is_closed:

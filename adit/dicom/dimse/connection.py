@@ -9,6 +9,7 @@ receive: the kernel clears it by itself (notes/performance.md section 2).
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import ssl
 import threading
@@ -137,6 +138,15 @@ class Connection:
         with contextlib.suppress(OSError):
             while time.monotonic() < give_up and self._socket.recv_into(self._buffer):
                 pass
+
+    @property
+    def has_input(self) -> bool:
+        """Whether a receive would not have to wait: there are bytes, or the peer has closed."""
+        if self._start < self._end:
+            return True
+        waiting = select.poll()
+        waiting.register(self._socket, select.POLLIN)
+        return bool(waiting.poll(0))
 
     @property
     def is_closed(self) -> bool:

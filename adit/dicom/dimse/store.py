@@ -82,6 +82,8 @@ class Channel:
 
     def _ready_for(self, instance: Instance) -> Association:
         """An association on which the instance's pair, and its uncompressed substitutes, were proposed."""
+        if self._association is not None and self._association.has_ended:
+            self._drop()  # some peers close an association that was idle for a while: that is no fault
         needed = [(instance.sop_class_uid, syntax) for syntax in (*UNCOMPRESSED, instance.transfer_syntax_uid)]
         if self._association is not None and all(pair in self._contexts for pair in needed):
             return self._association

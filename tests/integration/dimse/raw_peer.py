@@ -48,6 +48,11 @@ class Conversation:
         primitive.presentation_context_definition_results_list = contexts
         self.socket.sendall(A_ASSOCIATE_AC(primitive).encode())
 
+    def read_message(self) -> None:
+        """Reads on until a data set's last fragment."""
+        while self.read_pdu()[11] != 2:
+            pass
+
     def send(self, command: Command, context_id: int = 1) -> None:
         body = encode(command)
         self.socket.sendall(struct.pack(">BBIIBB", 4, 0, len(body) + 6, len(body) + 2, context_id, 3) + body)

@@ -2,6 +2,7 @@
 
 import socket
 import struct
+import threading
 import time
 from collections.abc import Callable
 
@@ -241,6 +242,26 @@ def test_an_answer_of_another_kind_is_no_answer_to_the_query() -> None:
     assert code_of(echo) is FaultCode.QUERY_FAILED
 
 
+def test_a_peer_that_closes_an_idle_association_is_asked_for_another() -> None:
+    closed = threading.Event()
+
+    def take_one(talk: Conversation) -> None:
+        talk.accept()
+        talk.read_message()
+        talk.send(Command(field=CommandField.C_STORE_RSP, responded_message_id=1, status=0))
+        talk.socket.close()
+        closed.set()
+
+    instance = as_instance(STUDY.instances[0])
+    with RawPeer(take_one) as peer:
+        channel = node(peer).open_store({instance.sop_class_uid})
+        for _ in range(3):
+            assert channel.store(instance).sop_instance_uid == instance.sop_instance_uid
+            assert closed.wait(5)
+            closed.clear()
+        channel.close()
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -254,9 +275,9 @@ def test_an_answer_of_another_kind_is_no_answer_to_the_query() -> None:
 def test_an_acknowledgement_of_something_else_is_not_believed(answer: Command) -> None:
     def lie(talk: Conversation) -> None:
         talk.accept()
-        while talk.read_pdu()[0] == 4:
-            talk.send(answer)
-            talk.read(1)
+        talk.read_message()
+        talk.send(answer)
+        talk.read(1)
 
     instance = as_instance(STUDY.instances[0])
     with RawPeer(lie) as peer, pytest.raises(TransferFault) as raised:
