@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from adit.dicom.node import Instance, Node, Wanted
-from adit.ledger.attempt_ledger import LedgerUnavailable
+from adit.ledger.attempt_ledger import Fenced, LedgerUnavailable
 from adit.model.assignment import Assignment, Report, Share
 from adit.model.dicom_node import DicomNode
 from adit.model.instance import InstanceRecord
@@ -146,6 +146,8 @@ class _Attempt:
                 return self._ledger.instances()
             except LedgerUnavailable:
                 self._halt.wait(self._patience.ledger)
+            except Fenced:
+                self._halt.order(Reason.FENCED)
         raise TransferFault(FAULTS[reason])
 
     def _take_over(self, plan: Plan) -> None:

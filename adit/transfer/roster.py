@@ -69,19 +69,20 @@ class Roster:
     # --- the plan ---
 
     def restore(self, known: Iterable[InstanceRecord]) -> None:
-        """Takes over what earlier attempts left; a fault of what is at the destination stands."""
+        """Takes over what earlier attempts left; faults and warnings of what is at the destination stand."""
         with self._lock:
             self._rows = {row.sop_instance_uid: row for row in known}
+            arrived = [row for row in self._rows.values() if row.state in AT_DESTINATION]
             self._faults = {
-                row.sop_instance_uid: Fault(
-                    code=row.fault_code,
-                    message=row.fault_message or "An earlier attempt found this fault.",
-                    sop_instance_uid=row.sop_instance_uid,
-                    status=row.dimse_status,
-                )
-                for row in self._rows.values()
-                if row.fault_code is not None and row.state in AT_DESTINATION
+                row.sop_instance_uid: _remembered(row, row.fault_code, row.fault_message or "An earlier fault.")
+                for row in arrived
+                if row.fault_code is not None
             }
+            self._warnings = [
+                _remembered(row, FaultCode.STORED_WITH_WARNING, "The destination stored it with a warning.")
+                for row in arrived
+                if row.fault_code is None and row.dimse_status is not None
+            ]
 
     def expect(self, listed: Iterable[InstanceRecord]) -> None:
         """Takes over what the source lists; what an earlier attempt did not bring to the destination starts afresh.
@@ -245,6 +246,10 @@ def _afresh(row: InstanceRecord) -> InstanceRecord:
         sop_class_uid=row.sop_class_uid,
         state=InstanceState.EXPECTED,
     )
+
+
+def _remembered(row: InstanceRecord, code: FaultCode, message: str) -> Fault:
+    return Fault(code=code, message=message, sop_instance_uid=row.sop_instance_uid, status=row.dimse_status)
 
 
 def _marked(row: InstanceRecord, fault: Fault) -> InstanceRecord:

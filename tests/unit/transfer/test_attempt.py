@@ -113,6 +113,15 @@ def test_what_an_earlier_attempt_stored_and_the_destination_lost_goes_back_to_th
     assert bench.destination.log == ["1.1"]
 
 
+def test_a_destinations_warning_is_not_forgotten_by_the_next_attempt() -> None:
+    bench = Bench("1.1", "1.2")
+    bench.destination.holds = study_of("1.1")
+    bench.ledger.rows = {"1.1": row("1.1", S).model_copy(update={"dimse_status": 0xB000})}
+    report = bench.run(number=2)
+    assert report.outcome is Outcome.SUCCESS
+    assert [(one.code, one.sop_instance_uid) for one in report.warnings] == [(FaultCode.STORED_WITH_WARNING, "1.1")]
+
+
 def test_a_failed_instances_fault_is_forgotten_when_it_is_tried_again() -> None:
     bench = Bench("1.1")
     bench.ledger.rows = {"1.1": row("1.1", E).model_copy(update={"fault_code": FaultCode.OUT_OF_RESOURCES})}
