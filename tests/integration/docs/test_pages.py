@@ -1,0 +1,43 @@
+"""Every command of docs/ and every example does what the page says, on real PACSs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.integration.docs.conftest import FIRST
+from tests.integration.docs.reader import ROOT, Reader
+from tests.peers.orthanc import Orthanc
+
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
+def test_page_can_be_followed(reader: Callable[[], Reader], page: Path) -> None:
+    follower = reader()
+    follower.follow(page)
+    assert follower.commands or page.name in ("README.md", "cli.md", "faults.md")
+
+
+def test_examples_run(reader: Callable[[], Reader], pacss: tuple[Orthanc, Orthanc], tmp_path: Path) -> None:
+    follower = reader()
+    for example in (ROOT / "examples").glob("*.yaml"):
+        text = example.read_text(encoding="utf-8")
+        for shown, real in follower.replacements.items():
+            text = text.replace(shown, real)
+        (tmp_path / example.name).write_text(text, encoding="utf-8")
+    page = tmp_path / "page.md"
+    page.write_text(
+        "```console\n"
+        "$ adit apply nodes.yaml night-pacs.yaml\n"
+        "$ adit run study.yaml series-for-trial.yaml to-folder.yaml\n"
+        "$ adit run retry-failed.yaml\n"
+        "```\n",
+        encoding="utf-8",
+    )
+    follower.follow(page)
+    assert len(list((tmp_path / "exports").rglob("*.dcm"))) == 4
+    source, destination = pacss
+    assert destination.instances_of(FIRST) == source.instances_of(FIRST)

@@ -1,0 +1,78 @@
+"""What docs/ and examples/ say is what the code is."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from adit.model.manifest_file import read
+from adit.model.outcome import OUTCOME_OF_FAULT, WARNINGS, FaultCode, Outcome
+
+ROOT = Path(__file__).parents[3]
+DOCS = ROOT / "docs"
+
+
+def test_made_pages_are_up_to_date(tmp_path: Path) -> None:
+    copy = shutil.copytree(DOCS, tmp_path / "docs")
+    subprocess.run([sys.executable, "-m", "adit.cli.reference", str(copy)], check=True)
+    for page in DOCS.glob("*.md"):
+        assert (copy / page.name).read_text() == page.read_text(), "run: python -m adit.cli.reference"
+
+
+def _faults() -> dict[str, tuple[str, str, str]]:
+    """Section, meaning and cure by code."""
+    found: dict[str, tuple[str, str, str]] = {}
+    section = ""
+    for line in (DOCS / "faults.md").read_text(encoding="utf-8").splitlines():
+        if line.startswith("## "):
+            section = line.removeprefix("## ")
+        elif line.startswith("| ") and not line.startswith("| code"):
+            code, meaning, cure = (cell.strip() for cell in line.strip("|").split(" | "))
+            assert code not in found
+            found[code] = (section, meaning, cure)
+    return found
+
+
+def test_every_fault_has_a_meaning_and_a_cure() -> None:
+    documented = _faults()
+    assert set(documented) == {str(code) for code in FaultCode}
+    assert all(meaning and cure for _, meaning, cure in documented.values())
+
+
+SECTIONS = {
+    Outcome.TRANSIENT_FAULT: "Retried: a later attempt may well succeed",
+    Outcome.PARTIAL: "Retried, and never a success: the source gave less than it announced",
+    Outcome.EMPTY: "Retried, and never a success: the source gave less than it announced",
+    Outcome.PERMANENT_DATA_FAULT: "Failed at once: the data",
+    Outcome.PERMANENT_CONFIGURATION_FAULT: "Failed at once: the configuration",
+    Outcome.DEADLINE: "Ended",
+    Outcome.CANCELLED: "Ended",
+    Outcome.BUG: "Ended",
+}
+
+
+@pytest.mark.parametrize("code", FaultCode)
+def test_a_fault_stands_where_its_outcome_belongs(code: FaultCode) -> None:
+    section, _, _ = _faults()[code]
+    if code in WARNINGS:
+        assert section == "Warnings: complete, but someone should look"
+    else:
+        assert section == SECTIONS[OUTCOME_OF_FAULT[code]]
+
+
+@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.name)
+def test_examples_are_valid_and_say_what_they_are(example: Path) -> None:
+    text = example.read_text(encoding="utf-8")
+    assert read(text, example.name)
+    assert text.startswith("# ")
+
+
+def test_links_lead_somewhere() -> None:
+    for page in DOCS.glob("*.md"):
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert (DOCS / target).exists(), f"{page.name}: {target}"
