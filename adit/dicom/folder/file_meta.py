@@ -11,8 +11,7 @@ from typing import BinaryIO, Final
 
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-IMPLEMENTATION_CLASS_UID: Final = "2.25.314074290978753660764886002036218312103"
-IMPLEMENTATION_VERSION_NAME: Final = "ADIT"
+from adit.dicom.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 _LONG_VRS: Final = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"UC", b"UN", b"UR", b"UT"})
 _SOP_CLASS, _SOP_INSTANCE, _TRANSFER_SYNTAX = 0x0002, 0x0003, 0x0010
