@@ -24,9 +24,10 @@ _STYLES = {
 }
 
 
-def job_table(summaries: Iterable[JobSummary]) -> Table:
+def job_table(summaries: Iterable[tuple[JobSummary, str]]) -> Table:
+    """One line a job, with why nothing of it runs if that is so."""
     table = _table("JOB", "STATE", "TASKS", "INSTANCES", "SIZE", "CREATED", "MESSAGE")
-    for summary in summaries:
+    for summary, waiting in summaries:
         ended = sum(count for state, count in summary.tasks.items() if state.ended)
         table.add_row(
             _job_name(summary),
@@ -35,7 +36,7 @@ def job_table(summaries: Iterable[JobSummary]) -> Table:
             f"{summary.verified}/{summary.expected}",
             size(summary.bytes_stored),
             _time(summary.record.created_at),
-            Text(str(summary.record.refusal) if summary.record.refusal else summary.message),
+            Text(str(summary.record.refusal or "") or (f"Waiting: {waiting}." if waiting else summary.message)),
         )
     return table
 
@@ -97,6 +98,5 @@ def _time(at: datetime) -> str:
 
 
 def _message(task: TaskRecord) -> str:
-    if task.fault is None:
-        return task.message
-    return f"{task.fault.code}: {task.fault.message} {task.fault.cure}".strip()
+    """With a fault: its node, its instance and its cure, whatever else there is to see."""
+    return task.message if task.fault is None else str(task.fault)

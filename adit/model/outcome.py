@@ -183,7 +183,7 @@ class Fault(BaseModel):
         what = f" [instance {self.sop_instance_uid}]" if self.sop_instance_uid else ""
         status = f" [status 0x{self.status:04X}]" if self.status is not None else ""
         cure = f" {self.cure}" if self.cure else ""
-        return f"{self.code}: {self.message}{where}{what}{status}{cure}"
+        return f"{self.code}: {self.message.removesuffix('.')}{where}{what}{status}.{cure}"
 
 
 class TransferFault(Exception):  # noqa: N818 - it carries a Fault

@@ -53,7 +53,7 @@ def verdict(facts: Facts, progress: Progress) -> Report:
         if not facts.provable:
             warnings.append(_not_provable(facts.destination))
         return Report(outcome=Outcome.SUCCESS, warnings=_distinct(warnings), progress=progress)
-    faults = sorted(_open_faults(facts), key=lambda fault: _PRECEDENCE.index(fault.outcome))
+    faults = sorted(_open_faults(facts), key=_rank)
     if facts.reason is not None:
         decisive = FAULTS[facts.reason]
         outcome = Outcome.CANCELLED if facts.reason is Reason.INTERRUPTED else decisive.outcome
@@ -83,6 +83,12 @@ def _open_faults(facts: Facts) -> list[Fault]:
     return faults or [
         _not_proven(facts.destination, sum(row.state is not InstanceState.VERIFIED for row in facts.rows))
     ]
+
+
+def _rank(fault: Fault) -> tuple[int, bool]:
+    """What decides comes first; of what is missing, the instance that is missing before the count that told of it."""
+    counted = fault.code is FaultCode.INCOMPLETE and fault.sop_instance_uid is None
+    return _PRECEDENCE.index(fault.outcome), counted
 
 
 def _nothing_came(facts: Facts, faults: Iterable[Fault]) -> bool:
