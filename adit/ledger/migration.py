@@ -5,6 +5,7 @@ Workers and dispatchers only need the result; this module alone imports alembic.
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Final
 
@@ -19,11 +20,15 @@ from adit.ledger.connection import engine, transaction
 _LOCK: Final = 0x41444954_4D494752  # "ADITMIGR"
 
 
+class SchemaTooNew(Exception):  # noqa: N818 - what the schema is
+    """The database was migrated by a newer version; this one must not touch it."""
+
+
 def migrate(url: str) -> tuple[str, ...]:
     """Apply what is missing, in one transaction, and return the revisions that were applied.
 
     Two at once are safe: the second waits and finds nothing to do. Makes the group role `adit_worker`
-    where the role of `url` may do so; else it must exist. Raises LedgerUnavailable.
+    where the role of `url` may do so; else it must exist. Raises LedgerUnavailable and SchemaTooNew.
     """
     source = engine(url, connections=1)
     try:
@@ -40,7 +45,7 @@ def migrate(url: str) -> tuple[str, ...]:
 
 
 def pending(url: str) -> tuple[str, ...]:
-    """The revisions that `migrate` would apply. Raises LedgerUnavailable."""
+    """The revisions that `migrate` would apply. Raises LedgerUnavailable and SchemaTooNew."""
     source = engine(url, connections=1)
     try:
         with transaction(source) as connection:
@@ -59,9 +64,11 @@ def _config() -> Config:
 def _missing(connection: Connection) -> tuple[str, ...]:
     """Oldest first."""
     applied = set(MigrationContext.configure(connection).get_current_heads())
-    missing: list[str] = []
-    for script in ScriptDirectory.from_config(_config()).walk_revisions():  # newest first
-        if script.revision in applied:
-            break
-        missing.insert(0, script.revision)
-    return tuple(missing)
+    known = [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()]  # newest first
+    if not applied <= set(known):
+        raise SchemaTooNew(
+            f"the database has revision {', '.join(sorted(applied))}, this version knows up to {known[0]}; "
+            f"use the version of adit that migrated it, or a newer one"
+        )
+    newer = itertools.takewhile(lambda revision: revision not in applied, known)
+    return tuple(reversed(list(newer)))

@@ -10,7 +10,7 @@ from psycopg import sql
 from sqlalchemy import text
 
 from adit.ledger.connection import LedgerUnavailable, engine, transaction
-from adit.ledger.migration import migrate, pending
+from adit.ledger.migration import SchemaTooNew, migrate, pending
 from adit.ledger.tables import metadata
 from tests.postgres import DatabaseServer
 
@@ -92,6 +92,16 @@ def test_an_owner_without_superuser_rights_can_migrate(database_server: Database
         owners = set(connection.execute(text("SELECT tableowner FROM pg_tables WHERE schemaname = 'public'")).scalars())
     source.dispose()
     assert owners == {"modest"}
+
+
+def test_a_newer_schema_is_left_alone(ledger_url: str) -> None:
+    source = engine(ledger_url, connections=1)
+    with transaction(source) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    source.dispose()
+    for use in (migrate, pending):
+        with pytest.raises(SchemaTooNew, match="9999"):
+            use(ledger_url)
 
 
 def test_a_database_that_is_not_there_is_told_as_such() -> None:
