@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from adit.cli.pace import Pace, Sight, duration, size
+from adit.cli.waiting import why_waiting
 from adit.ledger.connection import LedgerUnavailable
 from adit.ledger.ledger import Ledger
 
@@ -49,8 +51,9 @@ def _live(ledger: Ledger, jobs: Mapping[UUID, str], console: Console, ended: thr
         paces = {job: Pace() for job in jobs}
         while True:
             last = ended.wait(_LIVE_SECONDS)
-            for job, sight in _sights(ledger, paces):
-                progress.update(bars[job], total=sight.expected or None, completed=sight.instances, told=told(sight))
+            for job, sight, waiting in _sights(ledger, paces):
+                text = told(sight, waiting)
+                progress.update(bars[job], total=sight.expected or None, completed=sight.instances, told=text)
             if last:
                 return
 
@@ -58,19 +61,19 @@ def _live(ledger: Ledger, jobs: Mapping[UUID, str], console: Console, ended: thr
 def _plain(ledger: Ledger, jobs: Mapping[UUID, str], console: Console, ended: threading.Event) -> None:
     paces = {job: Pace() for job in jobs}
     while not ended.wait(_PLAIN_SECONDS):
-        for job, sight in _sights(ledger, paces):
-            console.print(f"{jobs[job]}: {told(sight)}", markup=False)
+        for job, sight, waiting in _sights(ledger, paces):
+            console.print(f"{jobs[job]}: {told(sight, waiting)}", markup=False)
 
 
-def _sights(ledger: Ledger, paces: Mapping[UUID, Pace]) -> Sequence[tuple[UUID, Sight]]:
-    """Empty while the ledger is away; the dispatcher says so."""
-    try:
-        return [(job, pace.see(ledger.summary(job), time.monotonic())) for job, pace in paces.items()]
-    except LedgerUnavailable:
-        return []
+def _sights(ledger: Ledger, paces: Mapping[UUID, Pace]) -> Iterator[tuple[UUID, Sight, str]]:
+    """Each job, how far it is, and why nothing of it runs. Nothing while the ledger is away; the log says so."""
+    with suppress(LedgerUnavailable):
+        for job, pace in paces.items():
+            summary = ledger.summary(job)
+            yield job, pace.see(summary, time.monotonic()), why_waiting(ledger, summary, datetime.now(UTC))
 
 
-def told(sight: Sight) -> str:
+def told(sight: Sight, waiting: str = "") -> str:
     """A sight in one line."""
     parts = [
         f"{sight.ended}/{sight.tasks} tasks",
@@ -81,4 +84,6 @@ def told(sight: Sight) -> str:
         parts.append(f"{size(sight.bytes_per_second)}/s")
     if sight.seconds_left is not None and sight.ended < sight.tasks:
         parts.append(f"about {duration(sight.seconds_left)} left")
+    if waiting:
+        parts.append(waiting)
     return " · ".join(parts)

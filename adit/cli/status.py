@@ -81,7 +81,7 @@ def _picture(session: Session, job: str | None, limit: int, events: bool) -> lis
     records = session.ledger.jobs(limit=limit)
     if not records:
         return ["There are no jobs yet: `adit run FILE` or `adit apply FILE`."]
-    return [job_table(session.ledger.summary(record.id) for record in records)]
+    return [job_table(_told(session, session.ledger.summary(record.id)) for record in records)]
 
 
 def _one(session: Session, record: JobRecord, events: bool) -> list[Table | str]:
@@ -90,7 +90,7 @@ def _one(session: Session, record: JobRecord, events: bool) -> list[Table | str]
 
     summary = session.ledger.summary(record.id)
     tasks = list(session.ledger.tasks(record.id))
-    parts: list[Table | str] = [job_table([summary]), "", task_table(tasks)]
+    parts: list[Table | str] = [job_table([_told(session, summary)]), "", task_table(tasks)]
     if summary.failures:
         parts += ["", fault_table(summary.failures)]
     telling = tasks if events else [task for task in tasks if task.state is TaskState.FAILURE][:_EVENTS_OF]
@@ -98,6 +98,13 @@ def _one(session: Session, record: JobRecord, events: bool) -> list[Table | str]
     if log:
         parts += ["", event_table(log)]
     return parts
+
+
+def _told(session: Session, summary: JobSummary) -> tuple[JobSummary, str]:
+    from adit.cli.dispatching import utc_now
+    from adit.cli.waiting import why_waiting
+
+    return summary, why_waiting(session.ledger, summary, utc_now())
 
 
 def _as_json(session: Session, record: JobRecord, *, with_tasks: bool) -> dict[str, Any]:

@@ -57,23 +57,28 @@ class Reader:
         if words[0] == "make":
             self._know_goal(place, words[1])
         elif words[0] == "export":
-            name, _, value = words[1].partition("=")
-            self.exported[name] = value
+            name = words[1].partition("=")[0]
+            self.exported[name] = self._shell(place, f"{command}\nprintenv {name}").strip()
         elif words[-1] == "&":
             self.background.append(subprocess.Popen(words[:-1], cwd=self.folder, env=self._environment()))
         else:
-            ended = subprocess.run(
-                ["bash", "-euo", "pipefail", "-c", command],
-                cwd=self.folder,
-                env=self._environment(),
-                capture_output=True,
-                text=True,
-                timeout=90,
-                check=False,
-            )
-            told = f"{place}: $ {command}\n{ended.stdout}{ended.stderr}"
-            assert ended.returncode == 0, told
-            assert all(line.strip() in ended.stdout for line in shown.splitlines()), f"{told}\nthe page shows:\n{shown}"
+            out = self._shell(place, command)
+            missing = [line for line in shown.splitlines() if line.strip() not in out]
+            assert not missing, f"{place}: $ {command}\n{out}\nthe page shows: {missing}"
+
+    def _shell(self, place: str, command: str) -> str:
+        """What the command writes to its standard output."""
+        ended = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", command],
+            cwd=self.folder,
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+        assert ended.returncode == 0, f"{place}: $ {command}\n{ended.stdout}{ended.stderr}"
+        return ended.stdout
 
     def _know_goal(self, place: str, goal: str) -> None:
         """Runs nothing: the goals are what CI runs."""

@@ -1,0 +1,46 @@
+"""Why nothing of a job runs just now, in a few words. Shown by `adit run` and `adit status`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from adit.dispatch.window import is_open, next_open
+from adit.ledger.ledger import Ledger
+from adit.ledger.records import JobSummary
+from adit.model.dicom_node import DicomNode
+from adit.model.state import JobState, TaskState
+
+
+def why_waiting(ledger: Ledger, summary: JobSummary, now: datetime) -> str:
+    """Empty if something of the job runs, or if it could start at any moment."""
+    if summary.state is not JobState.PENDING or summary.tasks.get(TaskState.IN_PROGRESS):
+        return ""
+    job = summary.record.job
+    names = (job.spec.source.node, job.spec.destination.node)
+    found = {name: ledger.node((job.metadata.namespace, name)) for name in names}
+    missing = [name for name, node in found.items() if node is None]
+    if missing:
+        return f"waits for DicomNode {missing[0]}"
+    if job.spec.suspend:
+        return "suspended"
+    return closed(filter(None, found.values()), now) or _between_attempts(ledger, summary, now)
+
+
+def closed(nodes: Iterable[DicomNode], now: datetime) -> str:
+    """The first node whose windows are closed, and when they open, by that window's own wall clock."""
+    for node in nodes:
+        windows = node.spec.windows
+        if not is_open(windows, now):
+            opens = next_open(windows, now).astimezone(ZoneInfo(windows[0].time_zone))
+            return f"the window of {node.metadata.name} opens {opens:%a %H:%M} {windows[0].time_zone}"
+    return ""
+
+
+def _between_attempts(ledger: Ledger, summary: JobSummary, now: datetime) -> str:
+    pending = ledger.tasks(summary.record.id, state=TaskState.PENDING)
+    due = [task.not_before for task in pending if task.not_before is not None]
+    if not due or min(due) <= now:
+        return ""
+    return f"next attempt at {min(due).astimezone():%H:%M:%S}"
