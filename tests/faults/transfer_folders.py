@@ -29,7 +29,7 @@ from adit.model.state import JobState, TaskState
 from adit.model.transfer_job import TransferJob
 from tests.samples import Study
 
-LEASE = 4
+LEASE = 4  # seconds; enough for a worker to start on a busy machine
 SCRIPT = "tests.faults.dispatcher_process"
 
 
