@@ -70,7 +70,7 @@ def _claimed_success(ended: EndedAttempt, now: datetime, random: Callable[[], fl
     if warnings:
         first = unprovable or warnings[0]
         return Settlement(TaskState.WARNING, message=str(first), fault=first)
-    return Settlement(TaskState.SUCCESS, message=f"All {ended.expected} instances have arrived.")
+    return Settlement(TaskState.SUCCESS, message=f"Proven to have arrived: {_times(ended.expected, 'instance')}.")
 
 
 def _retry(ended: EndedAttempt, fault: Fault, now: datetime, random: Callable[[], float]) -> Settlement:
