@@ -70,7 +70,8 @@ def _claimed_success(ended: EndedAttempt, now: datetime, random: Callable[[], fl
     if warnings:
         first = unprovable or warnings[0]
         return Settlement(TaskState.WARNING, message=str(first), fault=first)
-    return Settlement(TaskState.SUCCESS, message=f"Proven to have arrived: {_times(ended.expected, 'instance')}.")
+    arrived = "The only instance has" if ended.expected == 1 else f"All {ended.expected} instances have"
+    return Settlement(TaskState.SUCCESS, message=f"{arrived} arrived.")
 
 
 def _retry(ended: EndedAttempt, fault: Fault, now: datetime, random: Callable[[], float]) -> Settlement:
