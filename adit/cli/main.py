@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
@@ -58,6 +59,12 @@ app = typer.Typer(
 )
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"adit {version('adit')}")
+        raise typer.Exit
+
+
 @app.callback()
 def _root(
     context: typer.Context,
@@ -65,6 +72,9 @@ def _root(
         Path | None,
         typer.Option(help="The data folder (ADIT_DATA): ledger, logs, manifests.", show_default=False),
     ] = None,
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
 ) -> None:
     context.obj = data
 
@@ -92,6 +102,9 @@ def main() -> None:
     except CommandError as error:
         say.print(str(error), markup=False, style="red")
         sys.exit(error.code)
+    except OSError as error:  # a file or folder that we were told to use
+        say.print(f"{error.filename or 'The system'}: {error.strerror or error}", markup=False, style="red")
+        sys.exit(ExitCode.REFUSED)
     except Interrupted:
         sys.exit(ExitCode.INTERRUPTED)
 

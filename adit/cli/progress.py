@@ -45,6 +45,7 @@ def _live(ledger: Ledger, jobs: Mapping[UUID, str], console: Console, ended: thr
         BarColumn(bar_width=24),
         TextColumn("{task.fields[told]}"),
         console=console,
+        refresh_per_second=4,
         transient=True,
     ) as progress:
         bars: dict[UUID, TaskID] = {job: progress.add_task(name, total=None, told="") for job, name in jobs.items()}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adit.cli.arguments import Files
-from adit.cli.console import ExitCode, Output, out, print_json, print_table, say
+from adit.cli.console import ExitCode, Output, fail, out, print_json, print_table, say
 
 if TYPE_CHECKING:
     from adit.cli.session import Session
@@ -70,6 +70,8 @@ def run(
     from adit.cli.settings import settings_of
     from adit.model.transfer_job import TransferJob
 
+    if manifest is not None and not manifest.parent.is_dir():
+        fail(f"--manifest {manifest}: there is no folder {manifest.parent}. Nothing was started.")
     resources = read_files(files)
     jobs = [each for each in resources if isinstance(each, TransferJob)]
     with open_session(settings_of(context)) as session:

@@ -7,10 +7,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
 
 import typer
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from adit.cli.console import fail
+
+_SCHEMES: Final = ("postgres", "postgresql", "postgresql+psycopg")
 
 
 def _default_data() -> Path:
@@ -58,11 +64,15 @@ class Settings(BaseSettings):
 
 
 def normal_url(url: str) -> str:
-    """The URL with the driver that we use, however it was written (postgres://, postgresql://)."""
-    for prefix in ("postgresql://", "postgres://"):
-        if url.startswith(prefix):
-            return "postgresql+psycopg://" + url.removeprefix(prefix)
-    return url
+    """The URL with the driver that we use. Ends the command if it isn't one of Postgres; never repeats it."""
+    scheme, separator, rest = url.partition("://")
+    try:
+        port = urlsplit(f"postgresql://{rest}").port
+    except ValueError:
+        port = 0
+    if not separator or scheme not in _SCHEMES or port == 0:
+        fail("ADIT_DATABASE_URL must be such as postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+    return f"postgresql+psycopg://{rest}"
 
 
 def settings_of(context: typer.Context) -> Settings:

@@ -76,6 +76,10 @@ def test_nothing_is_created_when_anything_is_wrong(
         "Nothing was created.",
     ):
         assert told in ended.err
+    if command == "run":
+        homeless = adit("run", "good.yaml", "--manifest", "nowhere/proof.json")
+        assert (homeless.code, homeless.out) == (2, "")
+        assert "there is no folder nowhere" in homeless.err
     assert (ledger.nodes(), ledger.jobs()) == ([], [])
 
 

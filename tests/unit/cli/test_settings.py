@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from adit.cli.console import CommandError
 from adit.cli.settings import Settings, normal_url
 
 
@@ -36,6 +37,14 @@ def test_the_environment_moves_things(monkeypatch: pytest.MonkeyPatch) -> None:
         Path("/fast"),
         Path("/secrets"),
     )
+
+
+@pytest.mark.parametrize("url", ["", "db", "mysql://adit:secret@db/adit", "postgresql://adit:secret@db:x/adit"])
+def test_any_other_url_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(CommandError) as caught:
+        normal_url(url)
+    assert "ADIT_DATABASE_URL must be such as postgresql://" in str(caught.value)
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
