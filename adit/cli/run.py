@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -92,7 +94,7 @@ def run(
                     markup=False,
                 )
         if not went_through:
-            say.print(f"Interrupted. To go on: adit run {' '.join(files)}", markup=False)
+            say.print(f"Interrupted. To go on: {shlex.join(['adit', *sys.argv[1:]])}", markup=False)
             code = ExitCode.INTERRUPTED
     raise typer.Exit(code)
 
