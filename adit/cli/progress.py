@@ -23,6 +23,7 @@ from adit.ledger.ledger import Ledger
 
 _LIVE_SECONDS: Final = 0.4
 _PLAIN_SECONDS: Final = 5.0
+_REMINDER_SECONDS: Final = 300.0
 
 
 @contextmanager
@@ -61,9 +62,14 @@ def _live(ledger: Ledger, jobs: Mapping[UUID, str], console: Console, ended: thr
 
 def _plain(ledger: Ledger, jobs: Mapping[UUID, str], console: Console, ended: threading.Event) -> None:
     paces = {job: Pace() for job in jobs}
+    said: dict[UUID, tuple[str, float]] = {}  # what was last said of each job, and when
     while not ended.wait(_PLAIN_SECONDS):
         for job, sight, waiting in _sights(ledger, paces):
-            console.print(f"{jobs[job]}: {told(sight, waiting)}", markup=False)
+            text, now = told(sight, waiting), time.monotonic()
+            before, at = said.get(job, ("", now))
+            if text != before or now - at >= _REMINDER_SECONDS:  # a job may wait for a window all night
+                said[job] = text, now
+                console.print(f"{jobs[job]}: {text}", markup=False)
 
 
 def _sights(ledger: Ledger, paces: Mapping[UUID, Pace]) -> Iterator[tuple[UUID, Sight, str]]:

@@ -144,8 +144,11 @@ def exit_code(summaries: Sequence[JobSummary]) -> ExitCode:
 def _verdict(summary: JobSummary) -> str:
     from adit.cli.pace import size
 
+    name = summary.record.job.metadata.name
+    if summary.record.refusal is not None:
+        return f"{name}: refused. {summary.record.refusal}"
     counts = f"{summary.verified} of {summary.expected} instances verified, {size(summary.bytes_stored)} sent"
-    return f"{summary.record.job.metadata.name}: {summary.state}. {summary.message} {counts}."
+    return f"{name}: {summary.state}. {summary.message} {counts}."
 
 
 def _write(
