@@ -72,7 +72,14 @@ def dispatch(session: Session, done: Callable[[], bool], said: Callable[[str], N
         logs=settings.logs,
         on_exit=wake.set,
     )
-    dispatcher = Dispatcher(session.ledger, launcher, clock=utc_now, random=random.random, monotonic=time.monotonic)
+    dispatcher = Dispatcher(
+        session.ledger,
+        launcher,
+        clock=utc_now,
+        random=random.random,
+        monotonic=time.monotonic,
+        revive=session.revive,
+    )
     request = StopRequest(wake, said)
     with _signals(request):
         try:

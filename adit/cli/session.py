@@ -5,11 +5,12 @@ Opened by every command that needs the ledger, for as long as the command runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
-from adit.cli.console import ExitCode, fail
+from adit.cli.console import ExitCode, fail, say
 from adit.cli.settings import Settings, normal_url
 from adit.ledger.connection import LedgerUnavailable, engine
 from adit.ledger.embedded import EmbeddedPostgres
@@ -23,6 +24,7 @@ class Session:
     ledger: Ledger
     worker_url: str  # for workers: a role that may only write about its own attempt
     settings: Settings
+    revive: Callable[[], None]  # for whoever waits for the ledger: starts our own server again if it died
 
 
 @contextmanager
@@ -33,24 +35,31 @@ def open_session(settings: Settings) -> Iterator[Session]:
     """
     with ExitStack() as stack:
         try:
-            url, worker_url = _urls(settings, stack)
+            url, worker_url, revive = _urls(settings, stack)
         except (EmbeddedPostgresError, LedgerUnavailable) as error:
             fail(f"The ledger cannot be used: {error}")
         source = engine(url)
         stack.callback(source.dispose)
         try:
-            yield Session(Ledger(source), worker_url, settings)
+            yield Session(Ledger(source), worker_url, settings, revive)
         except LedgerUnavailable as error:
             fail(f"The ledger went away: {error}. Nothing that it had acknowledged is lost.", ExitCode.NOT_GREEN)
 
 
-def _urls(settings: Settings, stack: ExitStack) -> tuple[str, str]:
+def _urls(settings: Settings, stack: ExitStack) -> tuple[str, str, Callable[[], None]]:
     if settings.database_url is None:
         server = stack.enter_context(EmbeddedPostgres(settings.postgres))
         migrate(server.url)
-        return server.url, server.worker_url
+        return server.url, server.worker_url, partial(_revive, server)
     url = normal_url(settings.database_url)
     missing = pending(url)
     if missing:
         fail(f"The ledger lacks {len(missing)} migration(s) of this version. Run `adit migrate` first.")
-    return url, normal_url(settings.worker_database_url or settings.database_url)
+    return url, normal_url(settings.worker_database_url or settings.database_url), lambda: None  # not ours to start
+
+
+def _revive(server: EmbeddedPostgres) -> None:
+    try:
+        server.revive()
+    except EmbeddedPostgresError as error:
+        say.print(f"The ledger cannot be started again: {error}. It is tried again.", markup=False)

@@ -55,13 +55,18 @@ class Dispatcher:
         random: Callable[[], float],
         monotonic: Callable[[], float],
         settings: DispatchSettings | None = None,
+        revive: Callable[[], None] = lambda: None,
     ) -> None:
-        """`clock` gives aware UTC, `random` numbers in [0, 1), `monotonic` seconds that never go back."""
+        """`clock` gives aware UTC, `random` numbers in [0, 1), `monotonic` seconds that never go back.
+
+        `revive` is called each time the ledger cannot be reached, and may bring it back; it raises nothing.
+        """
         self._ledger = ledger
         self._launcher = launcher
         self._clock = clock
         self._random = random
         self._monotonic = monotonic
+        self._revive = revive
         self._settings = settings or DispatchSettings()
         self._sweep = Sweep(ledger, launcher, self._settings.patience, monotonic)
         self._launched: set[int] = set()  # attempts that this dispatcher started and that may still run
@@ -85,6 +90,7 @@ class Dispatcher:
             except LedgerUnavailable as error:
                 failures += 1
                 _log.warning("ledger unavailable", failures=failures, error=str(error))
+                self._revive()
                 wake.wait(min(_MAX_LEDGER_BACKOFF, 0.25 * 2 ** min(failures, 10)) * (0.5 + self._random() / 2))
 
     def step(self) -> bool:
