@@ -33,7 +33,7 @@ def test_titles_of_16_characters_and_names_of_the_world(system: System, tmp_path
     closed = {"DicomAlwaysAllowStore": False, "DicomAlwaysAllowFind": False}
     with source, Orthanc(tmp_path, aet=THEIRS, **strict, **closed) as destination, system.dispatching():
         nodes = [dimse(name, peer, callingAETitle=OURS) for name, peer in (("pacs", source), ("archive", destination))]
-        job = system.job(*nodes, *studies)
+        job = system.job(nodes[0], nodes[1], *studies)
         job.is_green(*studies)
         assert set(source.calling_ae_titles) == {OURS}
         for item in instances:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from adit.model.instance import InstanceState
+from adit.model.outcome import FaultCode
+from adit.model.state import JobState
 from tests.faults.system import Gate, Job, System, dimse, pid_of
 from tests.peers import Behaviour, ScriptedSCP
 from tests.peers.server_process import wait_until
@@ -85,3 +87,20 @@ def test_killed_while_storing(system: System) -> None:
         assert destination.holds == UIDS
         assert all(stores[uid] == 1 for uid in kept)
         assert sum(stores.values()) <= len(UIDS) + 1
+
+
+def test_the_deadline_passes_while_it_works(system: System) -> None:
+    gate = Gate("C-GET sub-operation", 5)
+    source = ScriptedSCP(STUDY.instances, aet="SOURCE", behaviour=Behaviour(before=gate))
+    with source, ScriptedSCP(aet="DESTINATION") as destination, system.dispatching():
+        job = system.job(dimse("pacs", source), dimse("archive", destination), STUDY, deadlineSeconds=5)
+        pid = pid_of(job.running())
+        assert job.wait().state is JobState.FAILURE
+        gate.opened.set()
+        fault = job.task.fault
+        assert fault is not None
+        assert fault.code is FaultCode.DEADLINE_EXCEEDED
+        assert fault.cure in job.line()
+        wait_until(lambda: not Path(f"/proc/{pid}").exists(), "the worker is gone")
+        assert stored(job) == destination.holds < UIDS
+        assert job.task.attempts == 1
