@@ -32,7 +32,7 @@ bench: $(READY) peers ## the benchmarks; one JSON object a line on standard outp
 
 .PHONY: peers
 peers: $(READY)
-	@scripts/debian-packages Orthanc=orthanc storescp=dcmtk openssl=openssl
+	@scripts/debian-packages Orthanc=orthanc storescp=dcmtk pgbouncer=pgbouncer openssl=openssl
 
 lock: ## resolve the dependencies anew into requirements.lock
 	UV_PYTHON_DOWNLOADS=never uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-header --no-annotate --upgrade -q -o requirements.lock
