@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adit.cli.console import ExitCode, Output, fail, out, say
+from adit.cli.console import ExitCode, Interrupted, Output, fail, out, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,10 +139,14 @@ def _compare(session: Session, research: SandboxPacs, received: Path, chosen: Se
 
 
 def _wait(settings: Settings) -> None:
-    import signal
+    import time
 
     say.print(f"\nBoth PACSs run until Ctrl-C. In another terminal:\n\n  {command(settings)} node find research\n")
-    signal.sigwait({signal.SIGINT, signal.SIGTERM})
+    try:
+        while True:
+            time.sleep(3600)
+    except Interrupted:
+        return
 
 
 def _next_steps(settings: Settings) -> None:
