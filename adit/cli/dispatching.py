@@ -1,7 +1,7 @@
 """A dispatcher with local workers, run until its work is done or someone asks it to stop.
 
-Used by `adit run`, `adit up` and `adit demo`. Ctrl-C (or SIGTERM) once: workers finish the instances in
-flight, everything else stays as it is and can be taken up again. Twice: workers are ended at once.
+Used by `adit run`, `adit up` and `adit demo`. Ctrl-C (or SIGTERM, or a lost terminal) once: workers finish
+the instances in flight, everything else stays as it is and can be taken up again. Twice: workers are ended at once.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from types import FrameType
 from typing import Final
+from uuid import UUID
 
 from adit.cli.session import Session
-from adit.dispatch.dispatcher import Dispatcher
+from adit.dispatch.admit import AdmissionSettings
+from adit.dispatch.dispatcher import Dispatcher, DispatchSettings
 from adit.dispatch.process_launcher import ProcessLauncher
 
 GRACE_SECONDS: Final = 20.0
@@ -40,16 +42,23 @@ class StopRequest:
     def take(self, number: int, frame: FrameType | None) -> None:
         if not self.requested:
             self.requested = True
-            self._said("Stopping: instances in flight are finished. Once more to stop at once.")
-            self._wake.set()
+            # In a thread: the interrupted main thread may hold the event's lock, or be writing to the terminal.
+            threading.Thread(target=self._pass_on, name="stop-request", daemon=True).start()
         elif not self._hurried:
             self._hurried = True
             raise _Hurry
 
+    def _pass_on(self) -> None:
+        self._wake.set()
+        with suppress(OSError):  # a terminal that hung up can't be told
+            self._said("Stopping: instances in flight are finished. Once more to stop at once.")
+
 
 @contextmanager
 def _signals(request: StopRequest) -> Iterator[None]:
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    """Ctrl-C, a service manager's SIGTERM, a terminal that hangs up (unless nohup said to ignore that)."""
+    asked = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    numbers = [number for number in asked if signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, request.take) for number in numbers}
     try:
         yield
@@ -58,8 +67,14 @@ def _signals(request: StopRequest) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def dispatch(session: Session, done: Callable[[], bool], said: Callable[[str], None]) -> bool:
-    """Dispatches everything in the ledger until `done()`; False if a signal ended it before.
+def dispatch(
+    session: Session,
+    done: Callable[[], bool],
+    said: Callable[[str], None],
+    *,
+    jobs: frozenset[UUID] | None = None,
+) -> bool:
+    """Dispatches these jobs, or all in the ledger, until `done()`; False if a signal ended it before.
 
     `said` takes sentences for people. No worker of ours runs any more on return.
     """
@@ -78,6 +93,7 @@ def dispatch(session: Session, done: Callable[[], bool], said: Callable[[str], N
         clock=utc_now,
         random=random.random,
         monotonic=time.monotonic,
+        settings=DispatchSettings(admission=AdmissionSettings(jobs=jobs)),
         revive=session.revive,
     )
     request = StopRequest(wake, said)

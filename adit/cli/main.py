@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
@@ -102,8 +103,9 @@ def main() -> None:
     except CommandError as error:
         say.print(str(error), markup=False, style="red")
         sys.exit(error.code)
-    except OSError as error:  # a file or folder that we were told to use
-        say.print(f"{error.filename or 'The system'}: {error.strerror or error}", markup=False, style="red")
+    except OSError as error:  # a file or folder that we were told to use, or a terminal that hung up
+        with suppress(OSError):
+            say.print(f"{error.filename or 'The system'}: {error.strerror or error}", markup=False, style="red")
         sys.exit(ExitCode.REFUSED)
     except Interrupted:
         sys.exit(ExitCode.INTERRUPTED)

@@ -100,7 +100,10 @@ def run(
 
 
 def transfer(session: Session, jobs: Sequence[TransferJob]) -> bool:
-    """Dispatches until the jobs have ended, with progress on standard error; False if interrupted."""
+    """Dispatches these jobs, and no others, until they have ended; False if interrupted.
+
+    Shows their progress on standard error.
+    """
     from adit.cli.dispatching import dispatch
     from adit.cli.log import log_to_file
     from adit.cli.progress import watching
@@ -109,7 +112,9 @@ def transfer(session: Session, jobs: Sequence[TransferJob]) -> bool:
         return True
     names = {_record(session, job).id: job.metadata.name for job in jobs}
     with log_to_file(session.settings.logs), watching(session.ledger, names, say):
-        return dispatch(session, done=lambda: all(_ended(session, job) for job in jobs), said=say.print)
+        return dispatch(
+            session, done=lambda: all(_ended(session, job) for job in jobs), said=say.print, jobs=frozenset(names)
+        )
 
 
 def show(session: Session, records: Sequence[JobRecord], manifest: Path | None, output: Output | None) -> ExitCode:

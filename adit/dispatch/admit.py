@@ -21,10 +21,11 @@ _ORDER = (Priority.URGENT, Priority.HIGH, Priority.NORMAL, Priority.LOW)
 
 @dataclass(frozen=True, slots=True)
 class AdmissionSettings:
-    """Limits that belong to the whole system rather than to a node or a job."""
+    """What belongs to this dispatcher rather than to a node or a job."""
 
     max_running: int = 100  # attempts at once, of all jobs
     max_starts: int = 50  # claims in one transaction, so that the lock is held shortly
+    jobs: frozenset[UUID] | None = None  # start tasks of these only (`adit run`); of all, if None
 
 
 def admit(snapshot: AdmissionSnapshot, settings: AdmissionSettings | None = None) -> list[Grant]:
@@ -74,8 +75,9 @@ def _choose(snapshot: AdmissionSnapshot, settings: AdmissionSettings) -> list[Ca
     )
     running = dict(snapshot.owner_running)
     chosen: list[Candidate] = []
+    ours = [each for each in snapshot.candidates if settings.jobs is None or each.record.id in settings.jobs]
     for priority in _ORDER:
-        same = [candidate for candidate in snapshot.candidates if candidate.record.job.spec.priority is priority]
+        same = [candidate for candidate in ours if candidate.record.job.spec.priority is priority]
         _choose_fairly(same, room, running, chosen)
     return chosen
 

@@ -105,14 +105,17 @@ def test_a_change_that_is_not_allowed_changes_nothing_else(adit: Adit, orthancs:
 def test_a_missing_study_fails_and_can_be_retried_alone(adit: Adit, orthancs: Hospital) -> None:
     there, late = ct_study(2, seed="there"), ct_study(3, seed="late")
     orthancs.source.upload(*there.files())
-    failed = adit("run", adit.write("job.yaml", orthancs.nodes() + job("first", there, late)), "-o", "table")
+    adit("apply", adit.write("other.yaml", orthancs.nodes() + job("other", there)))
+    failed = adit("run", adit.write("job.yaml", job("first", there, late)), "-o", "table")
     assert failed.code == 1
     assert "StudyNotFound" in failed.out
     assert "first: Failure. Some tasks failed." in failed.out
 
     orthancs.source.upload(*late.files())
     again = adit("run", adit.write("again.yaml", job("second", selection={"failedOf": {"name": "first"}})))
+    states = {each["name"]: each["state"] for each in adit("status", "-o", "json").json}
 
+    assert states == {"second": "Success", "first": "Failure", "other": "Pending"}  # nobody asked to run that one
     assert again.code == 0, again.err
     assert [task["studyInstanceUID"] for task in again.json["tasks"]] == [late.study_instance_uid]
     assert orthancs.destination.instances_of(late.study_instance_uid) == late.sop_instance_uids
@@ -128,20 +131,20 @@ def test_what_cannot_be_proven_is_a_warning(adit: Adit, orthancs: Hospital) -> N
     assert ended.json["job"]["state"] == "Warning"
 
 
-@pytest.mark.parametrize("signals", [1, 2])
+@pytest.mark.parametrize("signals", [[signal.SIGHUP], [signal.SIGINT, signal.SIGINT]], ids=["once", "twice"])
 def test_an_interrupted_run_goes_on_and_sends_nothing_twice(
-    adit: Adit, orthancs: Hospital, ledger: Ledger, signals: int
+    adit: Adit, orthancs: Hospital, ledger: Ledger, signals: list[signal.Signals]
 ) -> None:
-    study = ct_study(20, seed=f"interrupted-{signals}", size=160)
+    study = ct_study(20, seed=f"interrupted-{len(signals)}", size=160)
     orthancs.source.upload(*study.files())
     adit.write("job.yaml", job("interrupted", study))
     adit.write("nodes.yaml", orthancs.nodes(limits=SLOW))
     running = adit.start("run", "nodes.yaml", "job.yaml")
     wait_until(lambda: _stored(ledger) > 0, "an instance has been stored", 60)
-    running.send_signal(signal.SIGINT)
-    if signals == 2:
+    running.send_signal(signals[0])
+    for number in signals[1:]:
         wait_until(lambda: "Stopping" in (running.stderr.readline() if running.stderr else ""), "it stops", 30)
-        running.send_signal(signal.SIGINT)
+        running.send_signal(number)
     ended = adit.end(running)
 
     assert ended.code == 130, ended.err

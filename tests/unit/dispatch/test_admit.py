@@ -81,6 +81,16 @@ def test_a_job_whose_node_is_full_does_not_hold_up_others() -> None:
 # --- what keeps a task from starting ---
 
 
+def test_a_dispatcher_of_some_jobs_leaves_the_others_alone() -> None:
+    candidates = [
+        candidate(1, transfer_job("other", priority=Priority.URGENT), due=3),
+        candidate(2, transfer_job("ours"), due=2),
+    ]
+    both = snapshot(*candidates, loads=two_loads())
+    assert jobs_started(admit(both, AdmissionSettings(jobs=frozenset({candidates[1].record.id})))) == [2, 2]
+    assert admit(both, AdmissionSettings(jobs=frozenset())) == []
+
+
 def test_a_closed_window_of_either_node_keeps_a_task_from_starting() -> None:
     night = (Window.model_validate({"from": "20:00", "to": "06:00", "timeZone": "Etc/UTC"}),)
     pacs, research = folder_node("pacs", WIDE, night), folder_node("research", WIDE)
