@@ -23,11 +23,6 @@ from adit.dispatch.dispatcher import Dispatcher, DispatchSettings
 from adit.dispatch.process_launcher import ProcessLauncher
 
 GRACE_SECONDS: Final = 20.0
-_HURRIED_GRACE_SECONDS: Final = 0.5
-
-
-class _Hurry(BaseException):
-    """Raised by the second signal, inside whatever the first one started."""
 
 
 class StopRequest:
@@ -37,16 +32,16 @@ class StopRequest:
         self.requested = False
         self._wake = wake
         self._said = said
-        self._hurried = False
+        self.hurried = False
 
     def take(self, number: int, frame: FrameType | None) -> None:
-        if not self.requested:
-            self.requested = True
-            # In a thread: the interrupted main thread may hold the event's lock, or be writing to the terminal.
-            threading.Thread(target=self._pass_on, name="stop-request", daemon=True).start()
-        elif not self._hurried:
-            self._hurried = True
-            raise _Hurry
+        """The handler. It raises nothing: the interrupted code may be in the middle of a transaction."""
+        if self.requested:
+            self.hurried = True
+            return
+        self.requested = True
+        # In a thread: the interrupted main thread may hold the event's lock, or be writing to the terminal.
+        threading.Thread(target=self._pass_on, name="stop-request", daemon=True).start()
 
     def _pass_on(self) -> None:
         self._wake.set()
@@ -99,12 +94,9 @@ def dispatch(
     request = StopRequest(wake, said)
     with _signals(request):
         try:
-            try:
-                dispatcher.run(lambda: request.requested or done(), wake)
-            finally:
-                dispatcher.shutdown(GRACE_SECONDS, wake)
-        except _Hurry:
-            dispatcher.shutdown(_HURRIED_GRACE_SECONDS, wake)
+            dispatcher.run(lambda: request.requested or done(), wake)
+        finally:
+            dispatcher.shutdown(GRACE_SECONDS, wake, lambda: request.hurried)
     return not request.requested
 
 

@@ -112,18 +112,21 @@ class Dispatcher:
         self._enforce_retention(now)
         return any(changed)
 
-    def shutdown(self, grace_seconds: float, wake: threading.Event) -> None:
+    def shutdown(
+        self, grace_seconds: float, wake: threading.Event, hurried: Callable[[], bool] = lambda: False
+    ) -> None:
         """Stops the workers that this dispatcher started and settles them; the rest stays resumable.
 
-        They are asked to stop, and killed after `grace_seconds`; their tasks go back to pending, without
-        losing an attempt. On return they are gone. Call it when `run` has returned. Raises LedgerUnavailable.
+        They are asked to stop, and killed after `grace_seconds` or once `hurried()`; their tasks go back to
+        pending, without losing an attempt. On return they are gone. Call it when `run` has returned.
+        Raises LedgerUnavailable.
         """
         workers = [attempt for attempt in self._ledger.running() if attempt.attempt_id in self._launched]
         for attempt in workers:
             self._launcher.stop(attempt)
         asked_at = self._monotonic()
         while workers and (waited := self._monotonic() - asked_at) < 2 * grace_seconds:
-            if waited >= grace_seconds:
+            if waited >= grace_seconds or hurried():
                 for attempt in workers:
                     self._launcher.kill(attempt)
             wake.wait(_SHUTDOWN_POLL)
