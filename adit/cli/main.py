@@ -95,6 +95,9 @@ app.command("migrate", rich_help_panel=SET_UP)(migrate.migrate)
 app.command("crds", rich_help_panel=SET_UP)(crds.crds)
 
 
+_interrupts: list[int] = []  # signals that were taken while no command took them itself
+
+
 def main() -> None:
     """Runs the command and exits with its code."""
     signal.signal(signal.SIGINT, _interrupt)
@@ -109,7 +112,12 @@ def main() -> None:
         sys.exit(ExitCode.REFUSED)
     except Interrupted:
         sys.exit(ExitCode.INTERRUPTED)
+    except Exception:
+        if _interrupts:  # what unwinds may complain about being cut short
+            sys.exit(ExitCode.INTERRUPTED)
+        raise
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    _interrupts.append(number)
     raise Interrupted
