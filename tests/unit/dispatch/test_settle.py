@@ -170,7 +170,7 @@ def test_however_the_faults_are_mixed_a_task_is_not_tried_for_ever() -> None:
 
 @pytest.mark.parametrize(
     "code",
-    [code for code, outcome in OUTCOME_OF_FAULT.items() if outcome.startswith("Permanent")],
+    [code for code in FaultCode if OUTCOME_OF_FAULT[code].startswith("Permanent")],
 )
 def test_a_permanent_fault_fails_at_once(code: FaultCode) -> None:
     permanent = fault(code)

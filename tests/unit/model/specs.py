@@ -16,7 +16,7 @@ JOB: dict[str, Any] = {
 NODE: dict[str, Any] = {"dimse": {"aeTitle": "PACS", "host": "pacs.example.org", "port": 104}}
 WINDOW: dict[str, Any] = {"from": "20:00", "to": "06:00"}
 
-GONE = object()
+GONE = "(gone)"
 """Stands for a field that is left out."""
 
 
