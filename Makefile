@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Most tests wait for peers: four processes keep two cores busy.
+JOBS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-unit lint bench lock clean
@@ -16,10 +18,10 @@ demo: $(READY) ## move sample studies between two sandbox PACSs and a folder, an
 	@$(BIN)/adit demo
 
 test: lint peers ## lint and every test, on real Postgres, Orthanc and DCMTK (under 6 minutes on 2 cores)
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n $(JOBS) --dist worksteal
 
 test-unit: $(READY) ## the tests that need no server (under one minute)
-	$(BIN)/pytest -q tests/unit
+	$(BIN)/pytest -q -n 2 tests/unit
 
 lint: $(READY) ## ruff, mypy --strict, and the arrows of the design
 	$(BIN)/ruff check -q .
