@@ -152,6 +152,13 @@ class Node(Protocol):
         """Answers one by one; each is a match by all of the query's keys, whatever the peer filtered."""
         ...
 
+    def doubts(self) -> tuple[Fault, ...]:
+        """What the last `find` had to leave out because it could not be judged; none of a peer, which answers for all.
+
+        A warning of FETCHED_WITH_WARNING leaves its answers usable; any other fault does not.
+        """
+        ...
+
     def fetch(self, wanted: Wanted, deliver: Deliver) -> FetchReport:
         """Hands every instance to `deliver` and returns the source's final word, good or bad."""
         ...

@@ -166,7 +166,7 @@ class _Attempt:
         """Fetch and store at once; returns when both have ended, whatever happened."""
         channel = Channel()
         treat = _treatment(self._assignment)
-        intake = Intake(self._source.name, self._roster, channel, treat, self._halt)
+        intake = Intake(self._source.name, plan.patient_id, self._roster, channel, treat, self._halt)
         fetching = Fetching(self._source, self._roster, self._recorder, self._halt, intake, channel)
         delivery = Delivery(
             self._destination,
@@ -191,7 +191,9 @@ class _Attempt:
             delivery.join()
         if (bug := intake.error or delivery.error) is not None:
             raise bug
-        self._warnings += fetching.warnings
+        self._warnings += [*fetching.warnings, *intake.warnings]
+        for warning in intake.warnings:
+            self._recorder.fault("warning", warning)
         # When the destination gave up, that is why the fetch ended.
         self._faults += fetching.faults if channel.fault is None else [channel.fault]
 

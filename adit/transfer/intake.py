@@ -1,4 +1,4 @@
-"""Takes what the source delivers: checks whose it is, drops repeats, hands the rest to the channel.
+"""Takes what the source delivers: checks that it is whole and whose it is, drops repeats, hands on the rest.
 
 `Intake.deliver` is the callback given to `Node.fetch`; it runs in the source's thread.
 """
@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
+from adit.deid.element_walk import MalformedError
 from adit.dicom.node import Instance
 from adit.model.outcome import Fault, FaultCode, TransferFault
 from adit.transfer.channel import Channel
 from adit.transfer.halt import FAULTS, Halt
 from adit.transfer.plan import conflict
 from adit.transfer.roster import Admission, Roster
+from adit.transfer.wholeness import Owner, examine
 
 Treat = Callable[[Instance], Instance]
 """What happens to an instance between fetch and store: returns it, or a new one that replaces it. Raises
@@ -36,14 +38,22 @@ def digest(instance: Instance) -> str:
 class Intake:
     """One per attempt. `error` holds a bug found in the source's thread, where raising it would hide it."""
 
-    def __init__(self, source: str, roster: Roster, channel: Channel, treat: Treat, halt: Halt) -> None:
+    def __init__(
+        self, source: str, patient_id: str | None, roster: Roster, channel: Channel, treat: Treat, halt: Halt
+    ) -> None:
         self._source = source
+        self._patient_id = patient_id  # under which the source keeps the study, where it says so
         self._roster = roster
         self._channel = channel
         self._treat = treat
         self._halt = halt
         self.counts: Counter[Admission] = Counter()
         self.error: BaseException | None = None
+        self._misfiled: list[str] = []  # SOP Instance UIDs of what is another patient's by its own word
+
+    @property
+    def warnings(self) -> tuple[Fault, ...]:
+        return (_misfiled(self._misfiled, self._source),) if self._misfiled else ()
 
     def deliver(self, instance: Instance) -> None:
         """Owns the instance from here on, whatever happens.
@@ -69,6 +79,7 @@ class Intake:
         reason = self._halt.reason
         if reason is not None:
             raise TransferFault(FAULTS[reason])
+        owner = self._examine(instance)
         admission = self._roster.admit(instance)
         self.counts[admission] += 1
         match admission:
@@ -81,8 +92,17 @@ class Intake:
             case Admission.REPEATED:
                 self._compare(instance)
                 return False
+        if self._patient_id is not None and owner.contradicts(self._patient_id):
+            self._misfiled.append(instance.sop_instance_uid)
         self._channel.put(instance)
         return True
+
+    def _examine(self, instance: Instance) -> Owner:
+        """Raises TransferFault naming the instance when it is not whole."""
+        try:
+            return examine(instance)
+        except (MalformedError, OSError) as error:
+            raise TransferFault(_broken(instance, self._source, error)) from error
 
     def _compare(self, instance: Instance) -> None:
         """A repeat is dropped; one with other content means that nobody knows which is right."""
@@ -97,6 +117,34 @@ class Intake:
             fault = conflict(instance.sop_instance_uid, self._source)
             self._roster.fail(instance.sop_instance_uid, fault)
             raise TransferFault(fault)
+
+
+def _broken(instance: Instance, source: str, error: MalformedError | OSError) -> Fault:
+    if isinstance(error, OSError):
+        return Fault(
+            code=FaultCode.IO_FAILED,
+            message=f"An instance that was received could not be read again: {error.strerror or type(error).__name__}.",
+            cure="Check the worker's disk; the task is tried again.",
+            node=source,
+            sop_instance_uid=instance.sop_instance_uid,
+        )
+    return Fault(
+        code=FaultCode.INSTANCE_UNREADABLE,
+        message=f"The source sent an instance that is not whole, because {error}; it was not passed on.",
+        cure="Have the instance repaired at the source, or sent to it once more.",
+        node=source,
+        sop_instance_uid=instance.sop_instance_uid,
+    )
+
+
+def _misfiled(uids: Sequence[str], source: str) -> Fault:
+    return Fault(
+        code=FaultCode.PATIENT_ID_MISMATCH,
+        message=f"{len(uids)} instances bear another PatientID than the one under which the source keeps their study.",
+        cure="See at the source whose they are (this one is the first); they were transferred as the source has them.",
+        node=source,
+        sop_instance_uid=uids[0],
+    )
 
 
 def _foreign(instance: Instance, source: str) -> Fault:

@@ -10,12 +10,14 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from pydicom import Dataset
+from pydicom.multival import MultiValue
 
 from adit.dicom.node import Level, Node, Query
 from adit.model.assignment import Assignment
 from adit.model.instance import InstanceRecord, InstanceState
-from adit.model.outcome import Fault, FaultCode, TransferFault
+from adit.model.outcome import WARNINGS, Fault, FaultCode, TransferFault
 
+_UID_LENGTH: Final = 64  # PS3.5 9.1
 _OF_STUDY: Final = ("PatientID", "NumberOfStudyRelatedInstances", "ModalitiesInStudy", "StudyDate", "StudyTime")
 
 
@@ -62,10 +64,11 @@ class Plan:
 def make_plan(source: Node, assignment: Assignment) -> Plan:
     """Asks the source which instances the assignment selects.
 
-    Raises TransferFault: STUDY_NOT_FOUND, STUDY_AMBIGUOUS, SERIES_NOT_FOUND, or what the node raises
-    when a query fails.
+    Raises TransferFault: STUDY_NOT_FOUND, STUDY_AMBIGUOUS, SERIES_NOT_FOUND, QUERY_FAILED for an answer
+    with a UID that is none, or what the node raises when a query fails or leaves out what it may not read.
     """
     study, warnings = _find_study(source, assignment)
+    warnings += source.doubts()
     patient_id = _text(study, "PatientID") or None
     listed = _find_series(source, assignment, patient_id)
     chosen = _chosen(source, assignment, listed)
@@ -130,7 +133,10 @@ def _find_study(source: Node, assignment: Assignment) -> tuple[Dataset, tuple[Fa
 def _studies(source: Node, keys: dict[str, str]) -> list[Dataset]:
     """The different patients' studies; a source that answers the same one twice has it once."""
     returning = tuple(key for key in _OF_STUDY if key not in keys)
-    answers = source.find(Query(Level.STUDY, keys, returning))
+    answers = list(source.find(Query(Level.STUDY, keys, returning)))
+    for doubt in source.doubts():
+        if doubt.code not in WARNINGS:
+            raise TransferFault(doubt)
     return list({_text(answer, "PatientID"): answer for answer in answers}.values())
 
 
@@ -152,7 +158,7 @@ def _find_series(source: Node, assignment: Assignment, patient_id: str | None) -
     keys = _keys(assignment.study_instance_uid, patient_id)
     returning = ("SeriesInstanceUID", "NumberOfSeriesRelatedInstances", "Modality")
     answers = source.find(Query(Level.SERIES, keys, returning))
-    return list({uid: answer for answer in answers if (uid := _text(answer, "SeriesInstanceUID"))}.values())
+    return list({uid: answer for answer in answers if (uid := _uid(answer, "SeriesInstanceUID", source))}.values())
 
 
 def _chosen(source: Node, assignment: Assignment, listed: list[Dataset]) -> list[Dataset]:
@@ -179,7 +185,11 @@ def _find_instances(source: Node, study_uid: str, patient_id: str | None, series
     series_uid = _text(series, "SeriesInstanceUID")
     keys = {**_keys(study_uid, patient_id), "SeriesInstanceUID": series_uid}
     answers = source.find(Query(Level.IMAGE, keys, ("SOPInstanceUID", "SOPClassUID")))
-    classes = {uid: _text(answer, "SOPClassUID") for answer in answers if (uid := _text(answer, "SOPInstanceUID"))}
+    classes = {
+        uid: _uid(answer, "SOPClassUID", source)
+        for answer in answers
+        if (uid := _uid(answer, "SOPInstanceUID", source))
+    }
     return PlannedSeries(
         series_instance_uid=series_uid,
         instances=tuple(_expected(uid, series_uid, sop_class or None) for uid, sop_class in classes.items()),
@@ -223,6 +233,21 @@ def _expected(uid: str, series_uid: str, sop_class: str | None) -> InstanceRecor
 def _keys(study_uid: str, patient_id: str | None) -> dict[str, str]:
     keys = {"StudyInstanceUID": study_uid}
     return keys if patient_id is None else {"PatientID": patient_id, **keys}
+
+
+def _uid(answer: Dataset, keyword: str, source: Node) -> str:
+    """Empty where there is none. What no ledger and no query could hold is a fault; odd characters are not."""
+    uid = _text(answer, keyword).strip("\0 ")
+    if len(uid) <= _UID_LENGTH and uid.isprintable() and not isinstance(answer.get(keyword), MultiValue):
+        return uid
+    raise TransferFault(
+        Fault(
+            code=FaultCode.QUERY_FAILED,
+            message=f"The source answered a query with a {keyword} that is none: {uid[:_UID_LENGTH]!r}.",
+            cure="Look at the source: a UID has one value of at most 64 digits and dots. Have its records repaired.",
+            node=source.name,
+        )
+    )
 
 
 def _text(answer: Dataset, keyword: str) -> str:

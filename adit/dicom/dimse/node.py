@@ -29,7 +29,7 @@ from adit.dicom.node import Deliver, FetchReport, Probe, Proof, Query, StoreChan
 from adit.dicom.rate import TokenBucket
 from adit.model.assignment import Share
 from adit.model.dicom_node import Dimse, Service
-from adit.model.outcome import FaultCode
+from adit.model.outcome import Fault, FaultCode
 
 _TICK = 0.05  # seconds in which an interruption is noticed while an association is waited for
 
@@ -73,6 +73,9 @@ class DimseNode:
             self._pause(self._queries.take(1))
         with self._associated([Proposal(model, contexts.UNCOMPRESSED)]) as association:
             yield from find.find(association, self._peer, query, model, level)
+
+    def doubts(self) -> tuple[Fault, ...]:
+        return ()
 
     def fetch(self, wanted: Wanted, deliver: Deliver) -> FetchReport:
         model = get.plan(self._peer, wanted)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Final
 
 import structlog
 
-from adit.dicom.folder.faults import FolderFaults, Interrupted
+from adit.dicom.folder.faults import Doubt, FolderFaults, Interrupted
 from adit.dicom.folder.file_instance import FileInstance
 from adit.dicom.folder.file_meta import NotDicomError, read_file_meta
 from adit.dicom.folder.header import UnreadableError, read_header
@@ -50,6 +51,8 @@ KEYWORDS: Final = (
 
 _AT: Final = {keyword: number for number, keyword in enumerate(KEYWORDS)}
 _MEDIA_DIRECTORY: Final = "1.2.840.10008.1.3.10"
+_SUFFIXES: Final = (".dcm", ".dicom", ".ima")
+_FILE_SYSTEMS_OWN: Final = "lost+found"  # at the top of a disk, and nobody may read it
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +87,12 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What is known of a path; `entry` is None when it holds no instance, `damaged` when it should."""
+    """What is known of a path; `entry` is None when it holds no instance, with a doubt when it may."""
 
     modified_ns: int
     size: int
     entry: Entry | None
-    damaged: bool
+    doubt: Doubt | None
 
 
 class Catalogue:
@@ -99,30 +102,33 @@ class Catalogue:
         self._faults = faults
         self._seen: dict[Path, _Seen] = {}
         self._lock = threading.Lock()
-        self.unreadable = 0  # files and folders that the last look could not read
+        self.doubts: Counter[Doubt] = Counter()  # what the last look had to leave out
 
     def look(self, interrupted: Interrupted) -> list[Entry]:
         """All entries in the order of their paths.
 
         Raises TransferFault when the folder itself cannot be read. What cannot be read below it is
-        counted in `unreadable` and said in the log.
+        counted in `doubts` and said in the log.
         """
         with self._lock:
-            before, self._seen, unreadable = self._seen, {}, 0
+            before, self._seen, doubts = self._seen, {}, Counter[Doubt]()
             for path in self._paths():
                 interrupted()
-                seen = None if path is None else _look_at(path, before.get(path))
-                if path is not None and seen is not None:
+                if isinstance(path, Doubt):
+                    doubts[path] += 1
+                elif (seen := _look_at(path, before.get(path))) is not None:
                     self._seen[path] = seen
-                unreadable += path is None or (seen is not None and seen.damaged)
-            if unreadable and unreadable != self.unreadable:
-                _log.warning("unreadable_files", node=self._faults.node, count=unreadable, files=len(self._seen))
-            self.unreadable = unreadable
+                    if seen.doubt is not None:
+                        doubts[seen.doubt] += 1
+            if doubts and doubts != self.doubts:
+                _log.warning("unreadable_files", node=self._faults.node, count=doubts.total(), files=len(self._seen))
+            self.doubts = doubts
             return [seen.entry for seen in self._seen.values() if seen.entry is not None]
 
-    def _paths(self) -> Iterator[Path | None]:
-        """Every file below, folder by folder; None for a folder that cannot be read."""
+    def _paths(self) -> Iterator[Path | Doubt]:
+        """Every file below, folder by folder; a doubt for a folder that cannot be read, and for a link."""
         folders = [self._faults.root]
+        real_root = self._faults.root.resolve()
         while folders:
             folder = folders.pop()
             try:
@@ -131,26 +137,54 @@ class Catalogue:
             except OSError as error:
                 if folder == self._faults.root:
                     raise self._faults.of(error, "list") from error
-                yield None
+                if folder != self._faults.root / _FILE_SYSTEMS_OWN:
+                    yield _doubt_of(error)
                 continue
             folders += [Path(child.path) for child in reversed(children) if child.is_dir(follow_symlinks=False)]
-            yield from (Path(child.path) for child in children if child.is_file(follow_symlinks=False))
+            for child in children:
+                if child.is_file(follow_symlinks=False):
+                    yield Path(child.path)
+                elif child.is_symlink() and not _leads_into(real_root, Path(child.path)):
+                    yield Doubt.LINK
+
+
+def _leads_into(root: Path, link: Path) -> bool:
+    """Whether what the link means lies below the root and is looked at there."""
+    try:
+        return link.resolve(strict=True).is_relative_to(root)
+    except (OSError, RuntimeError):  # dangling, or a circle
+        return False
+
+
+def _doubt_of(error: Exception) -> Doubt:
+    return Doubt.DENIED if isinstance(error, PermissionError) else Doubt.DAMAGED
 
 
 def _look_at(path: Path, before: _Seen | None) -> _Seen | None:
     """What is at the path, from memory where it is unchanged; None when it went away meanwhile."""
     try:
         status = path.stat(follow_symlinks=False)
-        if before is not None and (before.modified_ns, before.size) == (status.st_mtime_ns, status.st_size):
+        known = before is not None and (before.modified_ns, before.size) == (status.st_mtime_ns, status.st_size)
+        if before is not None and known and before.doubt is not Doubt.DENIED:
             return before
-        entry, damaged = _read(path, status), False
+        return _Seen(status.st_mtime_ns, status.st_size, _read(path, status), None)
     except FileNotFoundError:
         return None
     except NotDicomError:
-        entry, damaged = None, path.suffix.lower() in (".dcm", ".dicom", ".ima")
-    except (UnreadableError, OSError):
-        entry, damaged = None, True
-    return _Seen(status.st_mtime_ns, status.st_size, entry, damaged)
+        doubt = Doubt.DAMAGED if path.suffix.lower() in _SUFFIXES or _begins_as_dicom(path) else None
+    except (UnreadableError, OSError) as error:
+        doubt = _doubt_of(error)
+    return _Seen(status.st_mtime_ns, status.st_size, None, doubt)
+
+
+def _begins_as_dicom(path: Path) -> bool:
+    """By the prefix (PS3.10 7.1), or by a first element of group 0002 or 0008 without it."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(132)
+    except OSError:
+        return True
+    return start[128:] == b"DICM" or start[:2] in (b"\x02\0", b"\x08\0")
 
 
 def _read(path: Path, status: os.stat_result) -> Entry | None:

@@ -6,7 +6,8 @@ Messages name the node, its own folder and the instance; never a path below, whi
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from enum import Enum
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,14 @@ from adit.model.outcome import Fault, FaultCode, TransferFault
 
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 _DENIED: Final = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+class Doubt(Enum):
+    """Why something in a folder could not be judged."""
+
+    DENIED = "denied"  # a file or folder that may not be read
+    DAMAGED = "damaged"  # a file that looks like DICOM and cannot be read
+    LINK = "link"  # a symbolic link that leads out of the folder, or nowhere
 
 
 class FolderFaults:
@@ -50,6 +59,23 @@ class FolderFaults:
         return self.fault(
             FaultCode.INTERRUPTED, "The work on this folder was interrupted.", "The task is tried again.", None
         )
+
+    def of_doubts(self, doubts: Mapping[Doubt, int]) -> tuple[Fault, ...]:
+        """What a look at the folder could not judge: a fault for what may not be read, else a warning."""
+        told = []
+        denied, damaged, links = (doubts.get(doubt, 0) for doubt in (Doubt.DENIED, Doubt.DAMAGED, Doubt.LINK))
+        if denied:
+            message = f"{denied} files or folders in the folder {self.root} may not be read; they may be of this study."
+            cure = "Give the worker's user the right to read everything in it, then start again."
+            told.append(self.fault(FaultCode.PERMISSION_DENIED, message, cure, None).fault)
+        if damaged or links:
+            message = (
+                f"{damaged + links} files of the folder {self.root} look like DICOM but cannot be read ({damaged}), "
+                f"or are symbolic links out of it ({links}); they may belong to this study."
+            )
+            cure = "Replace them by whole copies, or move what does not belong there out of the folder."
+            told.append(self.fault(FaultCode.FETCHED_WITH_WARNING, message, cure, None).fault)
+        return tuple(told)
 
     def fault(self, code: FaultCode, message: str, cure: str, sop_instance_uid: str | None) -> TransferFault:
         return TransferFault(

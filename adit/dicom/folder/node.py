@@ -27,7 +27,7 @@ from adit.dicom.folder.retrieval import Retrieval
 from adit.dicom.node import Deliver, FetchReport, Probe, Proof, Query, Stored, Wanted
 from adit.dicom.rate import TokenBucket
 from adit.model.assignment import Share
-from adit.model.outcome import TransferFault
+from adit.model.outcome import Fault, TransferFault
 
 
 class FolderNode:
@@ -54,10 +54,8 @@ class FolderNode:
     def can_verify(self) -> bool:
         return True
 
-    @property
-    def unreadable(self) -> int:
-        """Files and folders that the last find or fetch had to leave out."""
-        return self._catalogue.unreadable
+    def doubts(self) -> tuple[Fault, ...]:
+        return self._faults.of_doubts(self._catalogue.doubts)
 
     def announce(self, study: StudyFacts) -> None:
         """What is known of the study before its first instance is stored, for its folder's name."""

@@ -32,7 +32,7 @@ def test_a_killed_writer_leaves_no_half_file(
     reader = FolderNode("again", root, Share())
     there = {str(row.SOPInstanceUID) for row in reader.find(Query(Level.IMAGE))}
     assert said <= there < whole.sop_instance_uids
-    assert reader.unreadable == 0
+    assert reader.doubts() == ()
     channel = open_destination().open_store(())
     stored = [channel.store(given(item)) for item in whole.instances]
     assert all(proof.present for proof in open_destination().verify(whole.study_instance_uid, stored))

@@ -150,10 +150,14 @@ def test_files_that_are_no_instances_are_left_out_and_damaged_ones_announced(fol
     (folder / "damaged.dcm").write_bytes(b"\0" * 200)
     whole = samples.part10(samples.instance("cut"))
     (folder / "cut").write_bytes(whole[:400])
+    (folder / "cut early").write_bytes(whole[:300])
+    (folder / "empty.dcm").touch()
     with capture_logs() as logs:
         assert len(find(node, Level.IMAGE)) == 2
-    assert node.unreadable == 2
-    assert [(log["event"], log["count"]) for log in logs] == [("unreadable_files", 2)]
+    [doubt] = node.doubts()
+    assert (doubt.code, doubt.node) == (FaultCode.FETCHED_WITH_WARNING, "archive")
+    assert doubt.message.startswith("4 files")
+    assert [(log["event"], log["count"]) for log in logs] == [("unreadable_files", 4)]
     assert "Apple" not in str(logs)
 
 
@@ -163,7 +167,22 @@ def test_links_out_of_the_folder_are_not_followed(folder: Path, node: FolderNode
     (folder / "folder").symlink_to(tmp_path / "outside")
     (folder / "file.dcm").symlink_to(next((tmp_path / "outside").iterdir()))
     (folder / "loop").symlink_to(folder)
+    (folder / "nowhere").symlink_to(tmp_path / "gone")
     assert find(node, Level.IMAGE) == []
+    [doubt] = node.doubts()
+    assert doubt.code is FaultCode.FETCHED_WITH_WARNING
+    assert doubt.message.startswith("3 files"), "the loop leads to what is looked at anyway"
+
+
+def test_what_is_no_dicom_raises_no_doubt(folder: Path, node: FolderNode) -> None:
+    samples.ct_study(2).write(folder)
+    (folder / "README.txt").write_text("no DICOM here")
+    (folder / "thumbs.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(200))
+    (folder / "DICOMDIR").write_bytes((samples.TEST_FILES / "dicomdirtests" / "DICOMDIR").read_bytes())
+    (folder / "empty").touch()
+    (folder / "twin").symlink_to(next(folder.glob("*.dcm")))
+    assert len(find(node, Level.IMAGE)) == 2
+    assert node.doubts() == ()
 
 
 def test_changes_are_seen_by_the_next_look(folder: Path, node: FolderNode) -> None:

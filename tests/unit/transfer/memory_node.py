@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import BinaryIO
@@ -29,6 +29,12 @@ CT = "1.2.840.10008.5.1.4.1.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
 
 
+def element(content: bytes, patient_id: bytes = b"PAT ") -> bytes:
+    """A data set of two elements: the PatientID, a MemoryNode's unless told otherwise, and the content."""
+    owner = b"\x10\0\x20\0LO" + len(patient_id).to_bytes(2, "little") + patient_id
+    return owner + b"\x11\0\x10\x10OB\0\0" + len(content).to_bytes(4, "little") + content
+
+
 class MemoryInstance:
     """Bytes with a name; counts how often it was closed."""
 
@@ -40,7 +46,7 @@ class MemoryInstance:
         self.study_instance_uid = study
         self.sop_class_uid = sop_class
         self.transfer_syntax_uid = EXPLICIT
-        self.content = content or sop.encode()
+        self.content = content or element(sop.encode())
         self.size = len(self.content)
         self.closed = 0
 
@@ -79,6 +85,8 @@ class MemoryNode:
     on_interrupt: Callable[[], None] | None = None
     lost: set[str] = field(default_factory=set)
     can_verify: bool = True
+    doubted: tuple[Fault, ...] = ()
+    overwritten: Mapping[str, object] = field(default_factory=dict)  # in answers below the study, by keyword
     opened: int = 0
     log: list[str] = field(default_factory=list)  # SOP Instance UIDs acknowledged
     interrupted: threading.Event = field(default_factory=threading.Event)
@@ -92,12 +100,17 @@ class MemoryNode:
             return
         elif query.level is Level.SERIES:
             for series in dict.fromkeys(item.series_instance_uid for item in self.holds.values()):
-                yield answer(SeriesInstanceUID=series, NumberOfSeriesRelatedInstances=self.series_announced)
+                told = {"SeriesInstanceUID": series, "NumberOfSeriesRelatedInstances": self.series_announced}
+                yield answer(**{**told, **self._overwritten(told)})
         else:
             for item in self.holds.values():
                 listed = item.sop_instance_uid not in self.unlisted
                 if listed and item.series_instance_uid == query.keys["SeriesInstanceUID"]:
-                    yield answer(SOPInstanceUID=item.sop_instance_uid, SOPClassUID=item.sop_class_uid)
+                    told = {"SOPInstanceUID": item.sop_instance_uid, "SOPClassUID": item.sop_class_uid}
+                    yield answer(**{**told, **self._overwritten(told)})
+
+    def _overwritten(self, told: Mapping[str, object]) -> dict[str, object]:
+        return {keyword: value for keyword, value in self.overwritten.items() if keyword in told}
 
     def _find_study(self, query: Query) -> Iterator[Dataset]:
         studies = self.studies
@@ -106,6 +119,9 @@ class MemoryNode:
         for study in studies:
             if query.keys.get("PatientID") in (None, study.PatientID):
                 yield study
+
+    def doubts(self) -> tuple[Fault, ...]:
+        return self.doubted
 
     def fetch(self, wanted: Wanted, deliver: Deliver) -> FetchReport:
         self.wanted.append(wanted)

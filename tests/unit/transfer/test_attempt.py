@@ -20,7 +20,7 @@ from adit.model.outcome import FaultCode, Outcome
 from adit.transfer.attempt import run_attempt
 from adit.transfer.patience import Patience
 from tests.unit.transfer.memory_ledger import NOW, MemoryLedger, assignment
-from tests.unit.transfer.memory_node import MemoryInstance, MemoryNode, fault, send, study_of
+from tests.unit.transfer.memory_node import MemoryInstance, MemoryNode, element, fault, send, study_of
 
 V, S, E = InstanceState.VERIFIED, InstanceState.STORED, InstanceState.EXPECTED
 NAMES = tuple(f"1.{number}" for number in range(12))
@@ -64,7 +64,7 @@ def test_a_whole_study_arrives_and_is_proven() -> None:
     assert (report.outcome, report.faults, report.warnings) == (Outcome.SUCCESS, (), ())
     assert bench.states() == dict.fromkeys(NAMES, V)
     assert Counter(bench.destination.log) == Counter(NAMES)
-    size = sum(len(name) for name in NAMES)
+    size = sum(len(element(name.encode())) for name in NAMES)
     progress = report.progress
     assert (progress.expected, progress.received, progress.stored, progress.verified) == (12, 12, 12, 12)
     assert (progress.bytes_received, progress.bytes_stored, progress.road) == (size, size, "MEMORY")
@@ -225,7 +225,7 @@ def test_one_uid_with_two_contents_is_a_conflict_and_never_green() -> None:
     bench = Bench("1.1", "1.2")
 
     def two_faced(node: MemoryNode, wanted: Wanted, deliver: Deliver) -> FetchReport:
-        return send([*node.chosen(wanted), MemoryInstance("1.1", content=b"other")], deliver)
+        return send([*node.chosen(wanted), MemoryInstance("1.1", content=element(b"other"))], deliver)
 
     bench.source.on_fetch = two_faced
     report = bench.run()
@@ -251,6 +251,17 @@ def test_a_conflict_is_still_one_in_the_next_attempt() -> None:
     bench.destination.holds = study_of("1.1")
     bench.ledger.rows = {"1.1": row("1.1", S).model_copy(update={"fault_code": FaultCode.INSTANCE_CONFLICT})}
     assert bench.run(number=2).outcome is Outcome.PERMANENT_DATA_FAULT
+
+
+def test_an_instance_of_another_patient_passes_with_a_warning_that_names_no_patient() -> None:
+    bench = Bench(*NAMES)
+    bench.source.holds["1.3"].content = element(b"1.3", b"OTHER ")
+    report = bench.run()
+    [warning] = report.warnings
+    assert (report.outcome, warning.code) == (Outcome.SUCCESS, FaultCode.PATIENT_ID_MISMATCH)
+    assert warning.sop_instance_uid == "1.3"
+    assert "OTHER" not in str(warning)
+    assert "PAT" not in str(warning)
 
 
 def test_one_uid_in_another_series_than_planned_is_a_conflict() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from adit.dicom.node import Level
-from adit.model.outcome import FaultCode, TransferFault
+from adit.model.outcome import Fault, FaultCode, TransferFault
 from adit.transfer.plan import make_plan, refuse_pseudonym
 from tests.unit.transfer.memory_ledger import assignment
 from tests.unit.transfer.memory_node import MemoryInstance, MemoryNode, answer, study_of
@@ -89,6 +89,31 @@ def test_an_instance_listed_in_two_series_has_a_fault_and_the_others_go_on() -> 
     plan = make_plan(node, assignment())
     assert [(fault.code, fault.sop_instance_uid) for fault in plan.conflicts] == [(FaultCode.INSTANCE_CONFLICT, "1.1")]
     assert [row.sop_instance_uid for row in plan.instances] == ["1.1", "1.2"]
+
+
+@pytest.mark.parametrize("uid", ["1.2\x004", "1." + "2" * 3000, ["1.2.5", "1.2.6"], "1.2\n3", "1\x1b[2J"])
+@pytest.mark.parametrize("keyword", ["SOPInstanceUID", "SOPClassUID", "SeriesInstanceUID"])
+@pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom's, about these values
+def test_a_uid_that_is_none_is_the_sources_fault(keyword: str, uid: object) -> None:
+    node = MemoryNode(holds=study_of("1.1"), overwritten={keyword: uid})
+    with pytest.raises(TransferFault) as caught:
+        make_plan(node, assignment())
+    fault = caught.value.fault
+    assert (fault.code, fault.node) == (FaultCode.QUERY_FAILED, "memory")
+    assert keyword in fault.message
+    assert fault.message.isprintable()
+    assert len(fault.message) < 300
+
+
+def test_what_the_source_may_not_read_ends_it_before_the_study_is_said_to_be_missing() -> None:
+    denied = Fault(code=FaultCode.PERMISSION_DENIED, message="2 files may not be read.")
+    assert code_of(MemoryNode(holds=study_of("1.1"), doubted=(denied,))) is FaultCode.PERMISSION_DENIED
+    assert code_of(MemoryNode(studies=[], doubted=(denied,))) is FaultCode.PERMISSION_DENIED
+
+
+def test_what_the_source_could_not_judge_is_a_warning() -> None:
+    doubt = Fault(code=FaultCode.FETCHED_WITH_WARNING, message="2 files cannot be read.")
+    assert make_plan(MemoryNode(holds=study_of("1.1"), doubted=(doubt,)), assignment()).warnings == (doubt,)
 
 
 def test_a_pseudonym_is_refused() -> None:
