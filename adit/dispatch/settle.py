@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from adit.ledger.records import EndedAttempt, Settlement
-from adit.model.outcome import INFRASTRUCTURE_FAULTS, Fault, FaultCode, Outcome
+from adit.model.outcome import INFRASTRUCTURE_FAULTS, WARNINGS, Fault, FaultCode, Outcome
 from adit.model.state import TaskState
 from adit.model.transfer_job import Cancel
 
@@ -21,6 +21,9 @@ MAX_BUGS: Final = 2
 """How often a task may hit an error in our own code before it is given up."""
 _INFRASTRUCTURE_BACKOFF: Final = (1, 30)  # base and cap, in seconds
 
+_LASTING: Final = WARNINGS - {FaultCode.ARRIVAL_NOT_PROVABLE}
+"""Warnings about the data as it was fetched or stored, which stays so whatever a later attempt does."""
+
 _PASSING = frozenset({Outcome.TRANSIENT_FAULT, Outcome.PARTIAL, Outcome.EMPTY, Outcome.CANCELLED})
 """Outcomes that another attempt may mend, and that stopping a worker can cause."""
 
@@ -29,7 +32,8 @@ def settle(ended: EndedAttempt, *, now: datetime, random: Callable[[], float]) -
     """The task's next state. `random` gives a number in [0, 1) and spreads retries (full jitter).
 
     - Success only if every expected instance is verified, there is at least one, and nothing was
-      worth a warning. Without a destination that can be asked: a warning, if all is stored.
+      worth a warning, in this attempt or an earlier one. Without a destination that can be asked: a
+      warning, if all is stored.
     - A fault that may pass: again later, up to the job's `retry.maxAttempts`; the loss of a worker
       and our own bugs have budgets of their own.
     - Nothing is retried once the job is cancelled or when its deadline would come first.
@@ -61,7 +65,8 @@ def _by_outcome(ended: EndedAttempt, now: datetime, random: Callable[[], float])
 
 def _claimed_success(ended: EndedAttempt, now: datetime, random: Callable[[], float]) -> Settlement:
     """Believes the instance rows; a claim that they do not carry is a fault like any other."""
-    warnings = ended.report.warnings
+    earlier = (warning for warning in ended.earlier_warnings if warning.code in _LASTING)
+    warnings = [*ended.report.warnings, *earlier]  # this attempt may have had less to do, and met less
     unprovable = next((warning for warning in warnings if warning.code is FaultCode.ARRIVAL_NOT_PROVABLE), None)
     proven = 0 < ended.expected == ended.verified
     stored = 0 < ended.expected == ended.stored

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, Text, cast, func, select, true, update
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from adit.ledger import instances
 from adit.ledger.events import told, write_events
@@ -57,7 +58,7 @@ def ended(connection: Connection, documents: JobDocuments, limit: int) -> list[E
         instance.c.task_id == attempt.c.task_id, instance.c.job_created_on == attempt.c.job_created_on
     )
     counted = rows.correlate(attempt).subquery().lateral()
-    earlier = _history().correlate(task).subquery().lateral()
+    earlier = _history().correlate(attempt, task).subquery().lateral()
     query = (
         select(
             *RECORD_COLUMNS,
@@ -90,13 +91,16 @@ def ended(connection: Connection, documents: JobDocuments, limit: int) -> list[E
             verified=row.verified,
             stored=row.stored,
             faulty=row.faulty,
+            earlier_warnings=tuple(
+                Fault.model_validate(warning) for warnings in row.earlier_warnings or () for warning in warnings
+            ),
         )
         for record, row in zip(documents.records(connection, found), found, strict=True)
     ]
 
 
 def _history() -> Any:
-    """What the task's attempts up to now were: tries, losses to infrastructure, bugs."""
+    """What the task's attempts up to now were: tries, losses to infrastructure, bugs; and what they warned of."""
     tried = attempt.alias("tried")
     first_fault = cast(tried.c.report[("faults", "0", "code")].astext, Text)
     lost = func.coalesce(first_fault.in_([str(code) for code in INFRASTRUCTURE_FAULTS]), False)
@@ -104,6 +108,9 @@ def _history() -> Any:
         func.count().filter(~lost).label("counted_attempts"),
         func.count().filter(lost).label("infrastructure_faults"),
         func.count().filter(tried.c.report["outcome"].astext == Outcome.BUG).label("bugs"),
+        func.jsonb_agg(aggregate_order_by(tried.c.report["warnings"], tried.c.number))
+        .filter(tried.c.number < attempt.c.number)
+        .label("earlier_warnings"),
     ).where(tried.c.task_id == task.c.id, tried.c.ended_at.is_not(None))
 
 

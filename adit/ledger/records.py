@@ -146,6 +146,7 @@ class EndedAttempt:
     verified: int
     stored: int  # stored or verified
     faulty: int
+    earlier_warnings: tuple[Fault, ...] = ()  # of this task's attempts before this one, the first attempt's first
 
 
 @dataclass(frozen=True, slots=True)

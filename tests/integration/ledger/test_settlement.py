@@ -10,10 +10,22 @@ from adit.ledger.connection import engine, transaction
 from adit.ledger.digest import digest
 from adit.ledger.ledger import NotProven
 from adit.ledger.records import Settlement
+from adit.model.assignment import Report
 from adit.model.instance import InstanceRecord, InstanceState
 from adit.model.outcome import Fault, FaultCode, Outcome
 from adit.model.state import TaskState
-from tests.integration.ledger.scene import FAILURE, LOST, NOW, SUCCESS, UNREACHABLE, Scene, after, report, row
+from tests.integration.ledger.scene import (
+    FAILURE,
+    LOST,
+    NOW,
+    SUCCESS,
+    UNREACHABLE,
+    Scene,
+    after,
+    report,
+    row,
+    transfer_job,
+)
 
 STORED, VERIFIED = InstanceState.STORED, InstanceState.VERIFIED
 
@@ -106,6 +118,31 @@ def test_an_ended_attempt_comes_with_the_tasks_history(scene: Scene) -> None:
     assert (ended.number, ended.counted_attempts, ended.infrastructure_faults, ended.bugs) == (4, 2, 2, 1)
     assert (ended.expected, ended.stored, ended.verified, ended.faulty) == (2, 2, 1, 1)
     assert (ended.job.metadata.name, ended.job_created_at) == ("ct", NOW)
+
+
+def test_an_ended_attempt_comes_with_what_the_tasks_earlier_ones_warned_of(scene: Scene) -> None:
+    job = scene.apply(transfer_job(studies=("1.2.1", "1.2.2")))
+    fetched, stored, other = (
+        Fault(code=code, message="Look.", node="pacs")
+        for code in (FaultCode.FETCHED_WITH_WARNING, FaultCode.STORED_WITH_WARNING, FaultCode.PATIENT_ID_MISMATCH)
+    )
+    one, another = scene.claim(job.id, 2)
+    again = Settlement(TaskState.PENDING, not_before=NOW)
+    for assignment, warnings in ((one, (fetched, stored)), (another, (other,))):
+        ended = scene.attempt(
+            assignment,
+            [row("1", STORED)],
+            Report(outcome=Outcome.TRANSIENT_FAULT, faults=(UNREACHABLE,), warnings=warnings),
+        )
+        assert ended.earlier_warnings == ()
+        assert scene.ledger.settle(assignment.attempt_id, again, NOW)
+    scene.run(job.id, again, [row("1", STORED)], report(Outcome.TRANSIENT_FAULT, LOST))
+    scene.run(job.id, again, [row("1", STORED)], report(Outcome.TRANSIENT_FAULT, LOST))
+    ended_by_task = {
+        assignment.task_id: scene.attempt(assignment, [row("1")], report()) for assignment in scene.claim(job.id, 2)
+    }
+    assert ended_by_task[one.task_id].earlier_warnings == (fetched, stored)
+    assert ended_by_task[another.task_id].earlier_warnings == (other,)
 
 
 def test_a_lost_attempt_without_a_report_is_settled_like_any(scene: Scene) -> None:

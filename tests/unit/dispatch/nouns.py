@@ -126,6 +126,7 @@ def ended_attempt(
     verified: int = 3,
     stored: int = 3,
     faulty: int = 0,
+    earlier_warnings: tuple[Fault, ...] = (),
     job_age_seconds: float = 0,
 ) -> EndedAttempt:
     return EndedAttempt(
@@ -143,4 +144,5 @@ def ended_attempt(
         verified=verified,
         stored=stored,
         faulty=faulty,
+        earlier_warnings=earlier_warnings,
     )

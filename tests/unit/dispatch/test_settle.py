@@ -41,6 +41,20 @@ def test_a_warning_is_never_plain_success() -> None:
     assert settlement.fault.code is FaultCode.PATIENT_ID_MISMATCH
 
 
+def test_a_warning_of_an_earlier_attempt_stands() -> None:
+    earlier = fault(FaultCode.FETCHED_WITH_WARNING)
+    settlement = decide(ended_attempt(Outcome.SUCCESS, number=2, earlier_warnings=(earlier,)))
+    assert (settlement.state, settlement.fault) == (TaskState.WARNING, earlier)
+    own = fault(FaultCode.STORED_WITH_WARNING)
+    assert decide(ended_attempt(Outcome.SUCCESS, warnings=(own,), earlier_warnings=(earlier,))).fault == own
+
+
+def test_a_destination_that_can_be_asked_by_now_is_believed() -> None:
+    earlier = (fault(FaultCode.ARRIVAL_NOT_PROVABLE),)
+    assert decide(ended_attempt(Outcome.SUCCESS, earlier_warnings=earlier)).state is TaskState.SUCCESS
+    assert decide(ended_attempt(Outcome.SUCCESS, earlier_warnings=earlier, verified=0)).state is TaskState.PENDING
+
+
 def test_a_destination_that_cannot_be_asked_makes_a_warning() -> None:
     warnings = (fault(FaultCode.STORED_WITH_WARNING), fault(FaultCode.ARRIVAL_NOT_PROVABLE))
     settlement = decide(ended_attempt(Outcome.SUCCESS, warnings=warnings, verified=0))
