@@ -172,6 +172,11 @@ class Node(Protocol):
         """Whether the node can be asked what it holds."""
         ...
 
+    @property
+    def verifies_content(self) -> bool:
+        """Whether `verify` compares the content; otherwise presence of the UID is all that it proves."""
+        ...
+
     def verify(self, study_instance_uid: str, stored: Sequence[Stored]) -> Iterator[Proof]:
         """One proof for each of `stored`, from the node's own answer (C-FIND, or the file read again)."""
         ...

@@ -23,6 +23,7 @@ from adit.transfer.delivery import Delivery
 from adit.transfer.errands import errands
 from adit.transfer.fetching import Fetching
 from adit.transfer.halt import FAULTS, Halt, Reason, Watchdog
+from adit.transfer.holdings import holdings
 from adit.transfer.intake import Intake, Treat
 from adit.transfer.patience import Patience
 from adit.transfer.plan import Plan, make_plan, refuse_pseudonym
@@ -84,7 +85,9 @@ class _Attempt:
         self._patience = patience
         self._halt = Halt()
         self._recorder = Recorder(ledger, assignment, self._halt, clock=clock, patience=patience)
-        self._roster = Roster(assignment.study_instance_uid, assignment.series_instance_uids, self._recorder.record)
+        self._roster = Roster(
+            assignment.study_instance_uid, assignment.series_instance_uids, destination.name, self._recorder.record
+        )
         self._announced = 0
         self._faults: list[Fault] = []  # of the attempt as a whole, still open
         self._warnings: list[Fault] = []
@@ -129,7 +132,9 @@ class _Attempt:
     def _work(self) -> None:
         self._roster.restore(self._known())
         plan = make_plan(self._source, self._assignment)
-        self._take_over(plan)
+        # Before anything is written down, so that a known row is one that was asked about before it was ever sent.
+        known = {row.sop_instance_uid for row in self._roster.rows()}
+        self._take_over(plan, holdings(self._destination, plan, known) - known)
         _announce(plan, self._destination, self._assignment)
         if not self._recorder.flush() or self._halt.reason is not None:
             return  # nothing is fetched that is not written down as expected
@@ -150,17 +155,20 @@ class _Attempt:
                 self._halt.order(Reason.FENCED)
         raise TransferFault(FAULTS[reason])
 
-    def _take_over(self, plan: Plan) -> None:
+    def _take_over(self, plan: Plan, held: frozenset[str]) -> None:
         self._announced = plan.least
         self._warnings += plan.warnings
         for warning in plan.warnings:
             self._recorder.fault("warning", warning)
-        self._roster.expect(plan.instances)
+        self._roster.expect(plan.instances, held)
         for fault in plan.conflicts:
             self._roster.fail(fault.sop_instance_uid or "", fault)
         progress = self._roster.progress()
         detail = {"expected": progress.expected, "announced": plan.least, "stored": progress.stored}
         self._recorder.event("info", "Planned", f"{progress.expected} instances expected.", detail)
+        if held:
+            told = f"{len(held)} instances of the series to be sent are at the destination already."
+            self._recorder.event("warning", "AlreadyThere", told)
 
     def _transfer(self, plan: Plan, wanted: Sequence[Wanted]) -> None:
         """Fetch and store at once; returns when both have ended, whatever happened."""

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from adit.dicom.node import Instance, Stored
 from adit.model.assignment import Progress
@@ -20,6 +21,9 @@ Record = Callable[[InstanceRecord], None]
 _Content = tuple[str, str]  # transfer syntax UID and SHA-256 of the encoded data set
 
 AT_DESTINATION = frozenset({InstanceState.STORED, InstanceState.VERIFIED})
+
+HELD_BEFORE: Final = 0x0111
+"""The status of a row whose UID the destination held before anything was sent: duplicate SOP instance (PS3.7 C.5.7)."""
 
 
 class Admission(StrEnum):
@@ -50,14 +54,17 @@ class Roster:
         self,
         study_instance_uid: str,
         series_instance_uids: Iterable[str] | None,
+        destination: str,
         record: Record,
     ) -> None:
         self._scope = _Scope(
             study_instance_uid, None if series_instance_uids is None else frozenset(series_instance_uids)
         )
+        self._destination = destination
         self._record = record
         self._lock = threading.Lock()
         self._rows: dict[str, InstanceRecord] = {}
+        self._held: set[str] = set()  # by the destination, before this task sent anything under that UID
         self._received: set[str] = set()  # in this attempt
         self._repeats: dict[str, list[_Content]] = {}  # of those not stored yet
         self._bytes_received = 0
@@ -72,6 +79,7 @@ class Roster:
         """Takes over what earlier attempts left; faults and warnings of what is at the destination stand."""
         with self._lock:
             self._rows = {row.sop_instance_uid: row for row in known}
+            self._held = {uid for uid, row in self._rows.items() if row.dimse_status == HELD_BEFORE}
             arrived = [row for row in self._rows.values() if row.state in AT_DESTINATION]
             self._faults = {
                 row.sop_instance_uid: _remembered(row, row.fault_code, row.fault_message or "An earlier fault.")
@@ -79,17 +87,21 @@ class Roster:
                 if row.fault_code is not None
             }
             self._warnings = [
-                _remembered(row, FaultCode.STORED_WITH_WARNING, "The destination stored it with a warning.")
+                self._held_before(row.sop_instance_uid)
+                if row.sop_instance_uid in self._held
+                else _remembered(row, FaultCode.STORED_WITH_WARNING, "The destination stored it with a warning.")
                 for row in arrived
                 if row.fault_code is None and row.dimse_status is not None
             ]
 
-    def expect(self, listed: Iterable[InstanceRecord]) -> None:
+    def expect(self, listed: Iterable[InstanceRecord], held: Iterable[str] = ()) -> None:
         """Takes over what the source lists; what an earlier attempt did not bring to the destination starts afresh.
 
         A row that the source no longer lists stays: it was announced once and must not vanish quietly.
+        `held` names what the destination has under UIDs of which no attempt has sent anything yet.
         """
         with self._lock:
+            self._held.update(held)
             fresh = {row.sop_instance_uid: row for row in listed}
             for uid, row in self._rows.items():
                 if row.state not in AT_DESTINATION and uid not in fresh:
@@ -151,6 +163,8 @@ class Roster:
             self._bytes_stored += stored.size
             if stored.warning is not None:
                 self._warnings.append(stored.warning)
+            if stored.sop_instance_uid in self._held:
+                self._warnings.append(self._held_before(stored.sop_instance_uid))
             self._put(
                 InstanceRecord(
                     sop_instance_uid=stored.sop_instance_uid,
@@ -235,8 +249,21 @@ class Roster:
             )
 
     def _put(self, row: InstanceRecord) -> None:
+        """Every row of an instance that was held before says so, whatever else became of it: no attempt forgets it."""
+        if row.sop_instance_uid in self._held:
+            row = row.model_copy(update={"dimse_status": HELD_BEFORE})
         self._rows[row.sop_instance_uid] = row
         self._record(row)
+
+    def _held_before(self, sop_instance_uid: str) -> Fault:
+        return Fault(
+            code=FaultCode.STORED_WITH_WARNING,
+            message="The node held an instance with this UID before; whether it took the new one cannot be told.",
+            cure="Compare it at the node, or delete it there and run a new job.",
+            node=self._destination,
+            sop_instance_uid=sop_instance_uid,
+            status=HELD_BEFORE,
+        )
 
 
 def _afresh(row: InstanceRecord) -> InstanceRecord:

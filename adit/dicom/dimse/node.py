@@ -96,6 +96,10 @@ class DimseNode:
         # Patient root alone would need the PatientID that the destination knows the study by.
         return Service.STUDY_ROOT_FIND in self._peer.dimse.services
 
+    @property
+    def verifies_content(self) -> bool:
+        return False
+
     def verify(self, study_instance_uid: str, stored: Sequence[Stored]) -> Iterator[Proof]:
         return verify(self._peer, self.find, self._pause, self._verify_waits, study_instance_uid, stored)
 

@@ -54,6 +54,10 @@ class FolderNode:
     def can_verify(self) -> bool:
         return True
 
+    @property
+    def verifies_content(self) -> bool:
+        return True
+
     def doubts(self) -> tuple[Fault, ...]:
         return self._faults.of_doubts(self._catalogue.doubts)
 

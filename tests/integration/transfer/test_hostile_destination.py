@@ -129,8 +129,22 @@ def test_a_destination_without_a_query_service_is_never_plainly_green(
     assert set(task.states().values()) == {InstanceState.STORED}
 
 
-def test_a_destination_that_cannot_be_asked_now_is_only_asked_again(task: Task, destination: ScriptedSCP) -> None:
+def test_a_destination_that_cannot_be_asked_before_is_sent_nothing(task: Task, destination: ScriptedSCP) -> None:
     destination.behaviour = Behaviour(find_answers=[], find_status=0xA700)
+    report = task.run(again=True)
+    assert (report.outcome, report.faults[0].code) == (Outcome.TRANSIENT_FAULT, FaultCode.OUT_OF_RESOURCES)
+    assert (task.states(), destination.stores()) == ({}, Counter())
+    destination.behaviour = Behaviour()
+    report = task.run()
+    assert (report.outcome, report.warnings) == (Outcome.SUCCESS, ())
+
+
+def test_a_destination_that_cannot_be_asked_now_is_only_asked_again(task: Task, destination: ScriptedSCP) -> None:
+    def deny_from_the_first_store_on(service: str, number: int) -> None:
+        if service == "C-STORE":
+            destination.behaviour = Behaviour(find_answers=[], find_status=0xA700)
+
+    destination.behaviour = Behaviour(before=deny_from_the_first_store_on)
     report = task.run(again=True)
     assert (report.outcome, report.faults[0].code) == (Outcome.TRANSIENT_FAULT, FaultCode.OUT_OF_RESOURCES)
     assert set(task.states().values()) == {InstanceState.STORED}

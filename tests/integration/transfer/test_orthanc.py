@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
 from pydicom import dcmread
 
+from adit.dispatch.settle import settle
 from adit.model.instance import InstanceState
 from adit.model.outcome import FaultCode, Outcome
-from tests.integration.transfer.scene import Scene, dimse, folder
+from adit.model.state import TaskState
+from tests.integration.transfer.scene import Scene, dimse, folder, now
 from tests.peers import Orthanc
-from tests.samples import compressed_files, ct_study, mixed_study, private_study, uid
+from tests.samples import compressed_files, ct_study, mixed_study, part10, private_study, uid
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +148,51 @@ def test_a_trial_is_stamped_and_the_pixels_are_not_touched(
         tags = destination.instance_tags(name)
         assert (tags["ClinicalTrialProtocolID"], tags["ClinicalTrialProtocolName"]) == ("STROKE", "Stroke CT")
         assert pixels(destination.instance_file(name), tmp_path) == dataset.PixelData
+
+
+def test_a_destination_that_keeps_its_old_instances_and_says_success_is_found_out(
+    scene: Scene, peers: tuple[Orthanc, Orthanc], tmp_path: Path
+) -> None:
+    source, _ = peers
+    study = ct_study(3, seed="kept")
+    source.upload(*study.files())
+    kept = deepcopy(study.instances[0])
+    kept.PatientName = "Older^Annie"
+    name = str(kept.SOPInstanceUID)
+    with Orthanc(tmp_path, aet="KEEPER", OverwriteInstances=False) as keeper:
+        keeper.upload(part10(kept))
+        task = scene.task(dimse("source", source), dimse("keeper", keeper), study.study_instance_uid)
+        report = task.run()
+        assert keeper.instance_tags(name)["PatientName"] == "Older^Annie"  # or the test proves nothing
+        assert keeper.instances_of(study.study_instance_uid) == study.sop_instance_uids
+    [warning] = report.warnings
+    assert (warning.code, warning.node, warning.sop_instance_uid, warning.status) == (
+        FaultCode.STORED_WITH_WARNING,
+        "keeper",
+        name,
+        0x0111,
+    )
+    assert warning.message.startswith("The node held an instance with this UID before")
+    assert "delete it there" in warning.cure
+    marks = {uid_: row.dimse_status for uid_, row in task.rows().items()}
+    assert marks == dict.fromkeys(study.sop_instance_uids) | {name: 0x0111}
+    [ended] = scene.ledger.ended(10)
+    assert settle(ended, now=now(), random=lambda: 0.5).state is TaskState.WARNING
+
+
+def test_the_same_destination_with_nothing_of_the_study_is_green(
+    scene: Scene, peers: tuple[Orthanc, Orthanc], tmp_path: Path
+) -> None:
+    source, _ = peers
+    study = ct_study(3, seed="kept-not")
+    source.upload(*study.files())
+    with Orthanc(tmp_path, aet="KEEPER", OverwriteInstances=False) as keeper:
+        keeper.upload(*ct_study(2, seed="other").files())
+        task = scene.task(dimse("source", source), dimse("keeper", keeper), study.study_instance_uid)
+        report = task.run()
+    assert (report.outcome, report.warnings) == (Outcome.SUCCESS, ())
+    [ended] = scene.ledger.ended(10)
+    assert settle(ended, now=now(), random=lambda: 0.5).state is TaskState.SUCCESS
 
 
 def test_to_a_folder(scene: Scene, peers: tuple[Orthanc, Orthanc], tmp_path: Path) -> None:

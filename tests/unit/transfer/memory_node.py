@@ -87,6 +87,7 @@ class MemoryNode:
     can_verify: bool = True
     doubted: tuple[Fault, ...] = ()
     overwritten: Mapping[str, object] = field(default_factory=dict)  # in answers below the study, by keyword
+    verifies_content: bool = False
     opened: int = 0
     log: list[str] = field(default_factory=list)  # SOP Instance UIDs acknowledged
     interrupted: threading.Event = field(default_factory=threading.Event)

@@ -19,6 +19,7 @@ from adit.model.instance import InstanceRecord, InstanceState
 from adit.model.outcome import FaultCode, Outcome
 from adit.transfer.attempt import run_attempt
 from adit.transfer.patience import Patience
+from adit.transfer.roster import HELD_BEFORE
 from tests.unit.transfer.memory_ledger import NOW, MemoryLedger, assignment
 from tests.unit.transfer.memory_node import MemoryInstance, MemoryNode, element, fault, send, study_of
 
@@ -120,6 +121,47 @@ def test_a_destinations_warning_is_not_forgotten_by_the_next_attempt() -> None:
     report = bench.run(number=2)
     assert report.outcome is Outcome.SUCCESS
     assert [(one.code, one.sop_instance_uid) for one in report.warnings] == [(FaultCode.STORED_WITH_WARNING, "1.1")]
+
+
+def test_what_the_destination_held_before_is_never_plainly_green_whatever_happens_on_the_way() -> None:
+    bench = Bench("1.1", "1.2", "1.3")
+    bench.destination.holds = study_of("1.1")
+
+    def refuse(node: MemoryNode, instance: Instance) -> None:
+        raise fault(FaultCode.OUT_OF_RESOURCES, instance.sop_instance_uid, 0xA700)
+
+    bench.destination.on_store = refuse
+    assert bench.run().outcome is Outcome.TRANSIENT_FAULT
+    marks = {uid: {known.dimse_status for known in records} for uid, records in bench.ledger.history.items()}
+    assert marks == {"1.1": {HELD_BEFORE}, "1.2": {None, 0xA700}, "1.3": {None, 0xA700}}
+    bench.destination.on_store = None
+    for number in (2, 3):  # stored, and then only remembered
+        report = bench.run(number=number)
+        assert report.outcome is Outcome.SUCCESS
+        [warning] = report.warnings
+        assert (warning.code, warning.node) == (FaultCode.STORED_WITH_WARNING, "destination")
+        assert (warning.sop_instance_uid, warning.status) == ("1.1", HELD_BEFORE)
+        assert "cannot be told" in warning.message
+    assert bench.ledger.codes().count("AlreadyThere") == 1
+
+
+def test_what_an_attempt_sent_and_could_not_write_down_is_not_taken_for_held_before() -> None:
+    bench = Bench("1.1", "1.2")
+    bench.ledger.rows = {"1.1": row("1.1", E), "1.2": row("1.2", E)}
+    bench.destination.holds = study_of("1.1")
+    report = bench.run(number=2)
+    assert (report.outcome, report.warnings) == (Outcome.SUCCESS, ())
+    assert bench.destination.queries == []
+
+
+@pytest.mark.parametrize("changes", [{"verifies_content": True}, {"can_verify": False}])
+def test_only_where_presence_is_the_proof_is_presence_asked_first(changes: dict[str, bool]) -> None:
+    bench = Bench("1.1")
+    bench.destination.holds = study_of("1.1")
+    for name, value in changes.items():
+        setattr(bench.destination, name, value)
+    assert FaultCode.STORED_WITH_WARNING not in {warning.code for warning in bench.run().warnings}
+    assert bench.destination.queries == []
 
 
 def test_a_failed_instances_fault_is_forgotten_when_it_is_tried_again() -> None:

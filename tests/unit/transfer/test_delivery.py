@@ -29,7 +29,9 @@ class Road:
 
     def __post_init__(self) -> None:
         self.rows: dict[str, InstanceRecord] = {}
-        self.roster = Roster(STUDY, None, lambda row: self.rows.__setitem__(row.sop_instance_uid, row))
+        self.roster = Roster(
+            STUDY, None, self.destination.name, lambda row: self.rows.__setitem__(row.sop_instance_uid, row)
+        )
         self.delivery = Delivery(
             self.destination,
             "source",
