@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from adit.deid.element_walk import MalformedError
@@ -49,11 +49,16 @@ class Intake:
         self._halt = halt
         self.counts: Counter[Admission] = Counter()
         self.error: BaseException | None = None
+        self._broken: set[str] = set()  # SOP Instance UIDs of what came and was not whole
         self._misfiled: list[str] = []  # SOP Instance UIDs of what is another patient's by its own word
 
     @property
     def warnings(self) -> tuple[Fault, ...]:
-        return (_misfiled(self._misfiled, self._source),) if self._misfiled else ()
+        """What was passed on and should be looked at, and what no row tells of, once the fetch is over."""
+        warnings = [_misfiled(self._misfiled, self._source)] if self._misfiled else []
+        if self._broken and (unlisted := self._broken - {row.sop_instance_uid for row in self._roster.rows()}):
+            warnings.append(_unlisted(unlisted, self._source))
+        return tuple(warnings)
 
     def deliver(self, instance: Instance) -> None:
         """Owns the instance from here on, whatever happens.
@@ -98,11 +103,15 @@ class Intake:
         return True
 
     def _examine(self, instance: Instance) -> Owner:
-        """Raises TransferFault naming the instance when it is not whole."""
+        """Raises TransferFault naming the instance when it is not whole; what comes so twice gets no third chance."""
         try:
             return examine(instance)
         except (MalformedError, OSError) as error:
-            raise TransferFault(_broken(instance, self._source, error)) from error
+            uid, fault = instance.sop_instance_uid, _broken(instance, self._source, error)
+            if uid in self._broken and any(row.sop_instance_uid == uid for row in self._roster.unseen()):
+                self._roster.fail(uid, fault)
+            self._broken.add(uid)
+            raise TransferFault(fault) from error
 
     def _compare(self, instance: Instance) -> None:
         """A repeat is dropped; one with other content means that nobody knows which is right."""
@@ -144,6 +153,16 @@ def _misfiled(uids: Sequence[str], source: str) -> Fault:
         cure="See at the source whose they are (this one is the first); they were transferred as the source has them.",
         node=source,
         sop_instance_uid=uids[0],
+    )
+
+
+def _unlisted(uids: Collection[str], source: str) -> Fault:
+    return Fault(
+        code=FaultCode.FETCHED_WITH_WARNING,
+        message=f"{len(uids)} instances that the source had not listed were not whole; they were not passed on.",
+        cure="Look at the source: it may hold more of the study than it shows.",
+        node=source,
+        sop_instance_uid=min(uids),
     )
 
 
