@@ -29,8 +29,10 @@ def pacss(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Orthanc, O
 def reader(
     tmp_path: Path, pacss: tuple[Orthanc, Orthanc], database_server: DatabaseServer
 ) -> Iterator[Callable[[], Reader]]:
-    """Makes a reader: an `adit` with a fresh ledger, so that no page needs another."""
+    """Makes a reader: an `adit` with a fresh ledger and an empty destination, so that no page needs another."""
     source, destination = pacss
+    for held in (instance for uid in (FIRST, SECOND) for instance in destination.instances_of(uid)):
+        destination.delete_instance(held)
     names = [database_server.database(), database_server.database(template=None)]
     (tmp_path / "exports").mkdir()
     replacements = {
