@@ -69,7 +69,6 @@ class Dispatcher:
         self._revive = revive
         self._settings = settings or DispatchSettings()
         self._sweep = Sweep(ledger, launcher, self._settings.patience, monotonic)
-        self._launched: set[int] = set()  # attempts that this dispatcher started and that may still run
         self._expired_at: float | None = None  # when retention was last enforced (monotonic)
 
     def run(self, until: Callable[[], bool], wake: threading.Event) -> None:
@@ -115,33 +114,32 @@ class Dispatcher:
     def shutdown(
         self, grace_seconds: float, wake: threading.Event, hurried: Callable[[], bool] = lambda: False
     ) -> None:
-        """Stops the workers that this dispatcher started and settles them; the rest stays resumable.
+        """Stops the workers that this launcher started and settles them; the rest stays resumable.
 
         They are asked to stop, and killed after `grace_seconds` or once `hurried()`; their tasks go back to
-        pending, without losing an attempt. On return they are gone. Call it when `run` has returned.
-        Raises LedgerUnavailable.
+        pending, without losing an attempt. On return they are gone, whether or not the ledger can be
+        reached; if it cannot, whoever dispatches next settles them. Call it when `run` has returned.
         """
-        workers = [attempt for attempt in self._ledger.running() if attempt.attempt_id in self._launched]
-        for attempt in workers:
-            self._launcher.stop(attempt)
+        stopped = self._launcher.own()
+        self._launcher.stop_own()
         asked_at = self._monotonic()
-        while workers and (waited := self._monotonic() - asked_at) < 2 * grace_seconds:
+        while self._launcher.own() and (waited := self._monotonic() - asked_at) < 2 * grace_seconds:
             if waited >= grace_seconds or hurried():
-                for attempt in workers:
-                    self._launcher.kill(attempt)
+                self._launcher.kill_own()
             wake.wait(_SHUTDOWN_POLL)
             wake.clear()
-            workers = [attempt for attempt in workers if self._launcher.alive(attempt) is not False]
         now = self._clock()
-        self._sweep.run(now)
-        self._settle(now)
-        self._ledger.close_jobs(now)
+        try:
+            self._sweep.run(now, stopped)
+            self._settle(now)
+            self._ledger.close_jobs(now)
+        except LedgerUnavailable as error:
+            _log.warning("ledger unavailable at the end", stopped=sorted(stopped), error=str(error))
 
     def _settle(self, now: datetime) -> bool:
         settled = False
         for ended in self._ledger.ended(_BATCH):
             settlement = settle(ended, now=now, random=self._random)
-            self._launched.discard(ended.attempt_id)
             if self._ledger.settle(ended.attempt_id, settlement, now):
                 settled = True
                 _log.info("settled", task=ended.task_id, attempt=ended.attempt_id, state=str(settlement.state))
@@ -193,8 +191,6 @@ class Dispatcher:
         except LaunchFailed as error:
             _log.warning("launch failed", attempt=attempt_id, error=str(error))
             self._ledger.declare_lost(attempt_id, seen_heartbeat=None, fault=NOT_STARTED, now=now)
-        else:
-            self._launched.add(attempt_id)
 
     def _enforce_retention(self, now: datetime) -> None:
         seconds = self._monotonic()

@@ -50,6 +50,21 @@ class Launcher(Protocol):
         """
         ...
 
+    def own(self) -> frozenset[int]:
+        """The attempts whose workers this very launcher started, and that may still run. Asks no ledger."""
+        ...
+
+    def stop_own(self) -> None:
+        """As `stop`, for each of `own`: needs nothing but what this launcher itself remembers.
+
+        On return every one of them that runs has been asked to end, also while the ledger is away.
+        """
+        ...
+
+    def kill_own(self) -> None:
+        """As `kill`, for each of `own`; they leave `own` soon."""
+        ...
+
     def reap(self) -> None:
         """Clears away what ended workers leave behind (zombies, finished Jobs). Costs little."""
         ...

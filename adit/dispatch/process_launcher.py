@@ -82,6 +82,15 @@ class ProcessLauncher:
         reference = self._reference(attempt)
         return None if reference is None else _runs(reference)
 
+    def own(self) -> frozenset[int]:
+        return frozenset(attempt_id for attempt_id, child in list(self._children.items()) if _runs(child))
+
+    def stop_own(self) -> None:
+        self._signal_own(signal.SIGTERM)
+
+    def kill_own(self) -> None:
+        self._signal_own(signal.SIGKILL)
+
     def reap(self) -> None:
         """Exit codes are collected by the waiting threads; here old children are forgotten."""
         while len(self._ended) > _REMEMBERED:
@@ -117,21 +126,29 @@ class ProcessLauncher:
 
     def _signal(self, attempt: RunningAttempt, number: signal.Signals) -> None:
         reference = self._reference(attempt)
-        if reference is None:
-            return
-        try:
-            process = os.pidfd_open(reference.pid)
-        except ProcessLookupError:
-            return
-        try:
-            # The descriptor pins the process: checked after it was opened, the identity cannot change
-            # any more, and a process that took over the pid is never hit.
-            if _runs(reference):
-                signal.pidfd_send_signal(process, number)
-        except ProcessLookupError:
-            return
-        finally:
-            os.close(process)
+        if reference is not None:
+            _send(reference, number)
+
+    def _signal_own(self, number: signal.Signals) -> None:
+        for child in list(self._children.values()):
+            _send(child, number)
+
+
+def _send(reference: ProcessReference, number: signal.Signals) -> None:
+    """Signals this very process, if it is still there."""
+    try:
+        process = os.pidfd_open(reference.pid)
+    except ProcessLookupError:
+        return
+    try:
+        # The descriptor pins the process: checked after it was opened, the identity cannot change
+        # any more, and a process that took over the pid is never hit.
+        if _runs(reference):
+            signal.pidfd_send_signal(process, number)
+    except ProcessLookupError:
+        return
+    finally:
+        os.close(process)
 
 
 def _open_log(folder: Path, attempt_id: int) -> int:

@@ -7,7 +7,7 @@ that does the same, changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -42,15 +42,20 @@ class Sweep:
         self._leases = Leases(patience.lease)
         self._stopping: dict[int, float] = {}  # attempt id: when it was first asked to stop (monotonic)
 
-    def run(self, now: datetime) -> bool:
-        """One look at all running attempts. True if an attempt was declared lost or asked to stop."""
+    def run(self, now: datetime, stopped: Set[int] = frozenset()) -> bool:
+        """One look at all running attempts. True if an attempt was declared lost or asked to stop.
+
+        `stopped` are attempts whose workers were told to end, not by way of the ledger.
+        """
         running = self._ledger.running()
         silent = {attempt.attempt_id for attempt in self._leases.expired(running, self._monotonic())}
         lost = 0
         present: list[RunningAttempt] = []
         for attempt in running:
             if self._launcher.alive(attempt) is False:
-                lost += self._lose(attempt, _VANISHED, now)
+                told = attempt.attempt_id in stopped or attempt.stop_requested_at is not None
+                # Too young to take note of the signal, it ended by it: that was asked for, and is no loss.
+                lost += self._lose(attempt, _STOPPED if told and attempt.begun_at is None else _VANISHED, now)
             elif attempt.attempt_id in silent:
                 lost += self._lose(attempt, _SILENT, now)
             else:
@@ -112,6 +117,11 @@ def _lost(message: str) -> Fault:
     )
 
 
+_STOPPED = Fault(
+    code=FaultCode.INTERRUPTED,
+    message="The worker was told to end before it had begun.",
+    cure="Nothing had been sent; the next attempt starts from the beginning.",
+)
 _VANISHED = _lost("The worker ended without a report.")
 _SILENT = _lost("The worker gave no sign of life for too long.")
 _UNSTOPPABLE = _lost("The worker neither stopped when asked to nor could be ended.")

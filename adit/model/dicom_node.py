@@ -58,10 +58,10 @@ class Timeouts(Strict):
         default=60, description="For the association to be accepted or released (PS3.8 ARTIM)."
     )
     dimse_seconds: Annotated[int, Field(ge=1, le=86400)] = Field(
-        default=60, description="For the next DIMSE message of an operation."
+        default=60, description="For the next DIMSE message of an operation to be there as a whole."
     )
     network_seconds: Annotated[int, Field(ge=1, le=86400)] = Field(
-        default=120, description="For any byte at all on an open association."
+        default=120, description="For each 64 KiB of a data set to come, or its end; for each 256 KiB of one to be taken."
     )
 
 

@@ -30,6 +30,7 @@ _LATE_PDUS: Final = 1000  # that a peer may still send after we asked for a rele
 _ABORT_SECONDS: Final = 1.0  # for the peer to take note of an A-ABORT
 _BLOCK: Final = 256 * 1024  # bytes of a data set read and sent at once
 _UNLIMITED_PDV: Final = 128 * 1024  # what we put into one PDV when the peer sets no limit
+_PROGRESS: Final = 64 * 1024  # bytes of a data set that must come within the node's network time-out
 _MAX_NEGOTIATION: Final = 1024 * 1024
 _MAX_COMMAND: Final = 64 * 1024
 _MAX_IDENTIFIER: Final = 16 * 1024 * 1024
@@ -120,7 +121,7 @@ class Association:
     def receive(self) -> tuple[Context, Command]:
         """The next message's command set; its data set, if any, must be read next.
 
-        Waits as long as the node's DIMSE time-out for it to begin.
+        Waits as long as the node's DIMSE time-out until it is complete.
         """
         self._connection.set_timeout(self._peer.dimse.timeouts.dimse_seconds)
         encoded = bytearray()
@@ -142,8 +143,11 @@ class Association:
             raise self._violation(f"sent a malformed command set ({error})") from error
 
     def receive_data_set(self, sink: Callable[[memoryview], object]) -> None:
-        """Pours the current message's data set into `sink`, piece by piece."""
-        self._connection.set_timeout(self._peer.dimse.timeouts.network_seconds)
+        """Pours the current message's data set into `sink`, piece by piece.
+
+        Each 64 KiB of it, or its end, must come within the node's network time-out.
+        """
+        self._connection.set_timeout(self._peer.dimse.timeouts.network_seconds, every=_PROGRESS)
         is_last = False
         while not is_last:
             _, length, is_command, is_last = self._next_fragment()

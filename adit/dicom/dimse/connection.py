@@ -75,6 +75,10 @@ class Connection:
         self._is_tls = isinstance(connected, ssl.SSLSocket)
         self._buffer = memoryview(bytearray(_BUFFER))
         self._start = self._end = 0
+        self._seconds = 0.0
+        self._every: int | None = None
+        self._give_up = self._came_at = 0.0  # monotonic: when patience ends, and when the last bytes came
+        self._received = 0  # bytes since patience began
 
     @classmethod
     def open(cls, peer: Peer, interruption: Interruption, tls: ssl.SSLContext | None) -> Connection:
@@ -94,13 +98,22 @@ class Connection:
             raise
         return cls(peer, connected, interruption)
 
-    def set_timeout(self, seconds: float) -> None:
-        """How long each single send or receive may stand still from now on."""
+    def set_timeout(self, seconds: float, *, every: int | None = None) -> None:
+        """How long the peer may take from now on: for a send, and for all that is received until the next call.
+
+        With `every`, for each so many bytes received instead; then the time that their taker needs does not
+        count. Either way a peer that sends a byte now and then does not hold us for ever (PS3.8 section 9.1.5:
+        ARTIM is one timer, not one for each byte).
+        """
+        self._seconds, self._every, self._received = seconds, every, 0
+        self._came_at = time.monotonic()
+        self._give_up = self._came_at + seconds
         self._socket.settimeout(seconds)
 
     def send(self, parts: Sequence[bytes | memoryview]) -> None:
         """Sends all parts, in one system call where the kernel has room for them. At most 1,000 parts."""
         try:
+            self._socket.settimeout(self._seconds)
             if self._is_tls:
                 self._socket.sendall(b"".join(parts))
             else:
@@ -157,13 +170,23 @@ class Connection:
         self._socket.close()
 
     def _fill(self) -> None:
+        began = time.monotonic()
+        if self._every is not None:
+            self._give_up += began - self._came_at
         try:
+            if began >= self._give_up:
+                raise TimeoutError
+            self._socket.settimeout(self._give_up - began)
             received = self._socket.recv_into(self._buffer)
         except OSError as error:
             raise self._fault(error) from error
         if not received:
             raise self._fault(ConnectionResetError("the peer closed the connection"))
         self._start, self._end = 0, received
+        self._received += received
+        self._came_at = time.monotonic()
+        if self._every is not None and self._received >= self._every:
+            self._received, self._give_up = 0, self._came_at + self._seconds
         self._acknowledge_at_once()
 
     def _acknowledge_at_once(self) -> None:
@@ -175,9 +198,10 @@ class Connection:
         if self._interruption.is_set():
             return interrupted(self._peer)
         if isinstance(error, TimeoutError):
+            slow = f"sent only {self._received} bytes of an answer in" if self._received else "was silent for"
             return self._peer.fault(
                 FaultCode.NODE_TIMEOUT,
-                f"{self._peer.address} was silent for {self._socket.gettimeout():g} s",
+                f"{self._peer.address} {slow} {self._seconds:g} s",
                 "See whether the node is overloaded; raise the node's timeouts if it is only slow.",
             )
         if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):

@@ -3,6 +3,9 @@
 import gc
 import sys
 
+from adit_worker.stop import take_signals
+
+take_signals()
 gc.disable()  # nothing that is imported is garbage: looking for some would only delay the start
 from adit_worker.main import main  # noqa: E402
 

@@ -7,7 +7,6 @@ Reads ADIT_ATTEMPT, ADIT_ATTEMPT_TOKEN and ADIT_DATABASE_URL, and perhaps ADIT_S
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import threading
 import time
@@ -15,7 +14,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Final, TypeVar
 from uuid import UUID
 
@@ -27,6 +25,7 @@ from adit.model.dicom_node import DicomNode
 from adit.model.outcome import EXIT_CODES, EXIT_CONTRACT_MISMATCH, Outcome
 from adit.transfer.attempt import run_attempt
 from adit_worker import log
+from adit_worker.stop import stop, take_signals
 
 BEGIN_PATIENCE: Final = 60.0
 """Seconds that a ledger may be away when the worker starts."""
@@ -70,13 +69,7 @@ class Order:
 
 def main() -> int:
     """The exit code, from EXIT_CODES or EXIT_CONTRACT_MISMATCH."""
-    stop = threading.Event()
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
+    take_signals()
     try:
         order = Order.read(os.environ)
     except ValueError as error:

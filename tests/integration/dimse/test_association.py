@@ -284,3 +284,73 @@ def test_an_acknowledgement_of_something_else_is_not_believed(answer: Command) -
         node(peer).open_store({instance.sop_class_uid}).store(instance)
     assert raised.value.fault.code is FaultCode.STORE_FAILED
     assert raised.value.fault.sop_instance_uid == instance.sop_instance_uid
+
+
+def drip(talk: Conversation, content: bytes) -> None:
+    """One byte at a time, each long before any time-out, until the other side has had enough."""
+    for byte in content:
+        talk.socket.sendall(bytes([byte]))
+        time.sleep(0.1)
+
+
+def dripped_acceptance(talk: Conversation) -> None:
+    talk.read_pdu()
+    drip(talk, struct.pack(">BBI", 2, 0, 300) + bytes(300))
+
+
+def dripped_command(talk: Conversation) -> None:
+    talk.accept()
+    drip(talk, struct.pack(">BBIIBB", 4, 0, 306, 302, 1, 3) + bytes(300))
+
+
+def dripped_data_set(talk: Conversation) -> None:
+    talk.accept()
+    response = Command(field=CommandField.C_FIND_RSP, responded_message_id=1, status=0xFF00, has_data_set=True)
+    talk.send(response)
+    drip(talk, struct.pack(">BBIIBB", 4, 0, 306, 302, 1, 2) + bytes(300))
+
+
+def empty_fragments(talk: Conversation) -> None:
+    """Progress in bytes, but never any of the command."""
+    talk.accept()
+    while True:
+        talk.socket.sendall(struct.pack(">BBIIBB", 4, 0, 6, 2, 1, 1))
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [dripped_acceptance, dripped_command, dripped_data_set, empty_fragments],
+    ids=lambda script: str(script.__name__),
+)
+def test_a_peer_that_sends_a_byte_now_and_then_is_a_time_out(script: Callable[[Conversation], None]) -> None:
+    began = time.monotonic()
+    with RawPeer(script) as peer:
+        fault = fault_of(peer).fault
+        assert time.monotonic() - began < 5
+    assert fault.code is FaultCode.NODE_TIMEOUT
+    assert "sent only" in fault.message
+
+
+def test_a_data_set_may_take_long_while_it_makes_progress() -> None:
+    """64 KiB in each network time-out of 1 s are enough, over two of them."""
+    piece = 48 * 1024
+
+    def trickle(talk: Conversation) -> None:
+        talk.accept()
+        talk.read_message()
+        response = Command(field=CommandField.C_FIND_RSP, responded_message_id=1, status=0xFF00, has_data_set=True)
+        talk.send(response)
+        size = 6 * piece
+        content = struct.pack("<HH2sH6s", 0x0020, 0x000D, b"UI", 6, b"1.2.3\0")
+        content += struct.pack("<HH2sHL", 0x0040, 0xA160, b"UT", 0, size - 26) + b"x" * (size - 26)  # TextValue
+        for start in range(0, size, piece):
+            part = content[start : start + piece]
+            last = 2 if start + piece >= size else 0
+            talk.socket.sendall(struct.pack(">BBIIBB", 4, 0, len(part) + 6, len(part) + 2, 1, last) + part)
+            time.sleep(0.3)
+        talk.send(Command(field=CommandField.C_FIND_RSP, responded_message_id=1, status=0))
+        talk.read(1)
+
+    with RawPeer(trickle) as peer:
+        assert len(list(node(peer, timeouts=FAST).find(Query(Level.STUDY)))) == 1

@@ -142,6 +142,17 @@ class ScriptedLauncher:
         worker = self._seen(attempt)
         return None if worker is None else worker.runs
 
+    def own(self) -> frozenset[int]:
+        return frozenset(worker.attempt_id for worker in self.running())
+
+    def stop_own(self) -> None:
+        for worker in self.running():
+            worker.stop_asked = True
+
+    def kill_own(self) -> None:
+        for worker in self.running():
+            worker.end()
+
     def reap(self) -> None:
         """Nothing is left behind by workers that are made up."""
 

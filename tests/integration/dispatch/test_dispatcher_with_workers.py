@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from psycopg import sql
 
 from adit.ledger.ledger import Ledger
 from adit.ledger.records import RunningAttempt
@@ -18,6 +19,7 @@ from adit.model.process_reference import parse
 from adit.model.state import JobState, TaskState
 from adit.model.transfer_job import Cancel
 from tests.faults.transfer_folders import FolderTransfer, now, wait_for
+from tests.postgres import DatabaseServer
 from tests.samples import Study, ct_study
 
 INSTANCES = 12
@@ -97,6 +99,39 @@ def test_a_shutdown_stops_the_workers_and_leaves_the_rest_for_later(
     quick.dispatch_here()
     quick.is_complete()
     assert all(path.stat().st_mtime_ns == written for path, written in untouched.items())
+
+
+def test_a_shutdown_stops_the_workers_also_while_the_ledger_is_away(
+    slow: FolderTransfer, background: Background, database_server: DatabaseServer, database: str
+) -> None:
+    pid = pid_of(at_work(slow))
+    name = sql.Identifier(database)
+    database_server.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(name))
+    end = sql.SQL("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {}")
+    database_server.execute(end.format(sql.Literal(database)))
+    background.end()
+    background.dispatcher.shutdown(2, background.wake)
+    assert not Path(f"/proc/{pid}").exists()
+    database_server.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(name))
+    quick = unlimited(slow)
+    quick.dispatch_here()
+    quick.is_complete()
+
+
+def test_a_worker_that_a_shutdown_ends_before_it_has_begun_is_interrupted_and_not_lost(slow: FolderTransfer) -> None:
+    """SIGTERM arrives when Python has hardly started."""
+    slow.apply()
+    wake = threading.Event()
+    dispatcher = slow.dispatcher_here(wake)
+    while not slow.ledger.running():
+        dispatcher.step()
+    dispatcher.shutdown(20, wake)
+    assert slow.ledger.running() == []
+    [task] = slow.ledger.tasks(slow.job_id)
+    assert task.state is TaskState.PENDING
+    codes = {event.code for event in slow.ledger.events(task.id)}
+    assert "Interrupted" in codes
+    assert "Lost" not in codes
 
 
 def test_terminate_stops_what_runs_and_ends_the_job(slow: FolderTransfer, background: Background) -> None:

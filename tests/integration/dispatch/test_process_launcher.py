@@ -208,6 +208,25 @@ def test_stop_asks_and_kill_does_not(stand_in: StandIn) -> None:
     launcher.stop(an_attempt())
 
 
+def test_its_own_workers_are_stopped_and_killed_without_knowing_anything_of_the_ledger(stand_in: StandIn) -> None:
+    launcher = launcher_for(stand_in)
+    assert launcher.own() == frozenset()
+    launcher.launch(a_claim())
+    stand_in.facts()
+    assert launcher.own() == {7}
+    launcher.stop_own()
+    wait_for(lambda: not launcher.own())
+    stubborn = launcher_for(stand_in, stubborn=True)
+    (stand_in.folder / "facts.json").unlink()
+    stubborn.launch(a_claim())
+    stand_in.facts()
+    stubborn.stop_own()
+    assert stubborn.own() == {7}
+    stubborn.kill_own()
+    wait_for(lambda: not stubborn.own())
+    stubborn.stop_own()
+
+
 def test_a_worker_that_cannot_be_started_is_said_to_be_so(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", str(stand_in.folder / "no-such-python"))
     with pytest.raises(LaunchFailed):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -133,6 +136,30 @@ def test_sigterm_stores_what_was_received_and_the_next_attempt_goes_on(
     task.again(worker.assignment)
     assert task.run().outcome is Outcome.SUCCESS
     assert destination.stores() == ONCE
+
+
+def test_sigterm_while_the_worker_still_imports_is_an_interruption_and_no_loss(scene: Scene, task: Task) -> None:
+    """From its first moment on the worker has a last word."""
+    worker = task.start()
+    status = Path(f"/proc/{worker.process.pid}/status")
+    wait_until(lambda: takes(status.read_text(), signal.SIGTERM), "the handlers are set")
+    worker.process.send_signal(signal.SIGTERM)
+    assert worker.wait() == EXIT_CODES[Outcome.CANCELLED] == 143
+    [ended] = scene.ledger.ended(10)
+    assert ended.report.faults[0].code is FaultCode.INTERRUPTED
+
+
+def takes(status: str, number: signal.Signals) -> bool:
+    """Whether the process of this /proc/PID/status has a handler of its own for the signal."""
+    [mask] = [line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:")]
+    return bool(int(mask, 16) >> (number - 1) & 1)
+
+
+def test_nothing_heavy_is_imported_before_signals_are_taken() -> None:
+    listing = "import sys, adit_worker.stop; print(*{name.partition('.')[0] for name in sys.modules})"
+    loaded = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True, check=True).stdout.split()
+    assert "adit_worker" in loaded
+    assert set(loaded).isdisjoint({"adit", "pydantic", "sqlalchemy", "psycopg", "pydicom", "pynetdicom"})
 
 
 def test_a_cancelled_attempt_stops_itself(scene: Scene, task: Task, source: ScriptedSCP) -> None:
