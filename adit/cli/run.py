@@ -45,12 +45,12 @@ def run(
     the end comes a line for each task, and the proof as JSON.
 
     Ctrl-C once finishes the instances in flight, twice ends at once. Either
-    way nothing is lost and nothing is sent twice: run the same file again to
+    way nothing is lost and nothing arrives twice: run the same file again to
     go on.
 
     A finished job is frozen: running its file again shows its result. To do
     it anew, give it another name; to retry what failed, make a job with
-    `selection: {failedOf: {name: THAT-JOB}}`.
+    `selection: {failedOf: {name: THAT-JOB}}` and the same trial.
 
     [bold]Exit codes[/bold]
 
@@ -148,10 +148,15 @@ def exit_code(summaries: Sequence[JobSummary]) -> ExitCode:
 
 def _verdict(summary: JobSummary) -> str:
     from adit.cli.pace import size
+    from adit.model.state import JobState
 
     name = summary.record.job.metadata.name
     if summary.record.refusal is not None:
         return f"{name}: refused. {summary.record.refusal}"
+    if summary.state is JobState.SUCCESS and not summary.tasks:
+        named = summary.record.job.spec.selection.failed_of
+        why = f": nothing failed in {named.name}" if named else ""
+        return f"{name}: {summary.state}. Nothing was transferred{why}."
     counts = f"{summary.verified} of {summary.expected} instances verified, {size(summary.bytes_stored)} sent"
     return f"{name}: {summary.state}. {summary.message} {counts}."
 

@@ -120,6 +120,21 @@ def _failed_of(job: TransferJob, failed_job: JobRecord | None) -> Fault | None:
             message=f"spec.selection.failedOf.name: there is no TransferJob {named.name} in namespace {namespace}.",
             cure="Correct the name.",
         )
+    if failed_job.refusal is not None:  # it has no tasks: to retry none of them would look like a success
+        return Fault(
+            code=FaultCode.JOB_NOT_RETRIABLE,
+            message=(
+                f"spec.selection.failedOf.name: TransferJob {named.name} was refused ({failed_job.refusal.code}), "
+                "so none of its studies was ever tried."
+            ),
+            cure="Apply that job's selection under a new name.",
+        )
+    if failed_job.job.spec.trial != job.spec.trial:
+        return Fault(
+            code=FaultCode.JOB_NOT_RETRIABLE,
+            message=f"spec.trial differs from that of TransferJob {named.name}, which is to be retried.",
+            cure=f"Give it the trial of {named.name}, or none if that has none.",
+        )
     if failed_job.ended_at is None:
         return Fault(
             code=FaultCode.JOB_NOT_FINISHED,

@@ -78,6 +78,7 @@ class FaultCode(StrEnum):
     NODE_NOT_FOUND = "NodeNotFound"
     JOB_NOT_FOUND = "JobNotFound"
     JOB_NOT_FINISHED = "JobNotFinished"
+    JOB_NOT_RETRIABLE = "JobNotRetriable"
     TLS_FAILED = "TLSFailed"
     SECRET_MISSING = "SecretMissing"  # noqa: S105 - a fault's name
     FOLDER_MISSING = "FolderMissing"
@@ -125,6 +126,7 @@ _PERMANENT_CONFIGURATION = {
     FaultCode.NODE_NOT_FOUND,
     FaultCode.JOB_NOT_FOUND,
     FaultCode.JOB_NOT_FINISHED,
+    FaultCode.JOB_NOT_RETRIABLE,
     FaultCode.TLS_FAILED,
     FaultCode.SECRET_MISSING,
     FaultCode.FOLDER_MISSING,

@@ -48,10 +48,11 @@ class JobVerdict:
 def job_verdict(counts: Mapping[TaskState, int], *, expanded: bool, canceling: bool) -> JobVerdict:
     """The state of a job whose tasks are counted in `counts`.
 
-    Total over every mixture (upstream-behaviour.md 1.4); a cancelled task neither hides a failure
-    nor lets the message claim that all succeeded. Two differences: a running task makes the job
-    InProgress even while others are pending, and a cancelled job whose every task had already ended
-    keeps the result of its tasks (upstream says Pending and Canceled).
+    Total over every mixture (upstream-behaviour.md 1.4). A job that was cancelled while tasks were open
+    is Canceled, whatever became of the others. In any other job a cancelled task neither hides a failure
+    nor lets the message claim that all succeeded. Two differences to upstream: a running task makes the
+    job InProgress even while others are pending (there Pending), and a cancelled job whose every task had
+    already ended keeps the result of its tasks (there Canceled).
     """
     pending, running, success, warning, failure, canceled = (
         counts.get(state, 0) > 0

@@ -20,6 +20,7 @@ from adit.model.transfer_job import (
     StudySelection,
     TransferJob,
     TransferJobSpec,
+    Trial,
 )
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)  # a Monday
@@ -52,6 +53,7 @@ def transfer_job(
     cancel: Cancel | None = None,
     studies: tuple[StudySelection, ...] | None = None,
     failed_of: str | None = None,
+    trial: Trial | None = None,
 ) -> TransferJob:
     if failed_of is not None:
         selection = Selection(failed_of=JobReference(name=failed_of))
@@ -69,6 +71,7 @@ def transfer_job(
             retry=retry or Retry(),
             deadline_seconds=deadline_seconds,
             cancel=cancel,
+            trial=trial,
         ),
     )
 

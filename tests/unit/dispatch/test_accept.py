@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from adit.dispatch.accept import accept, can_wait
 from adit.ledger.records import JobRecord, NodeKey
 from adit.model.dicom_node import DicomNode, Service
 from adit.model.outcome import Fault, FaultCode
-from adit.model.transfer_job import StudySelection, TransferJob
+from adit.model.transfer_job import StudySelection, TransferJob, Trial
 from tests.unit.dispatch.nouns import STUDY, dimse_node, folder_node, job_record, transfer_job
 
 
@@ -102,3 +104,33 @@ def test_failed_of_names_a_job_that_has_finished() -> None:
     assert can_wait(missing)
     assert can_wait(running)
     assert accept(job, BOTH, job_record(1, first, ended=True)) is None
+
+
+def test_failed_of_a_refused_job_would_retry_nothing() -> None:
+    late = Fault(code=FaultCode.DEADLINE_EXCEEDED, message="The job's deadline passed while it waited.")
+    first = replace(job_record(1, transfer_job("first"), ended=True), refusal=late)
+    fault = refused(transfer_job("again", failed_of="first"), BOTH, first)
+    assert fault.code is FaultCode.JOB_NOT_RETRIABLE
+    assert fault.message.startswith("spec.selection.failedOf.name: TransferJob first was refused (DeadlineExceeded)")
+    assert "selection under a new name" in fault.cure
+    assert not can_wait(fault)
+
+
+STROKE = Trial(protocol_id="STROKE")
+
+
+@pytest.mark.parametrize(("first", "again"), [(STROKE, None), (None, STROKE), (STROKE, Trial(protocol_id="HEART"))])
+@pytest.mark.parametrize("ended", [True, False])
+def test_failed_of_never_drops_or_changes_the_trial(first: Trial | None, again: Trial | None, ended: bool) -> None:
+    record = job_record(1, transfer_job("first", trial=first), ended=ended)
+    fault = refused(transfer_job("again", failed_of="first", trial=again), BOTH, record)
+    assert fault.code is FaultCode.JOB_NOT_RETRIABLE
+    assert fault.message.startswith("spec.trial ")
+    assert "trial of first" in fault.cure
+    assert not can_wait(fault)
+
+
+def test_failed_of_with_the_same_trial_may_go_elsewhere() -> None:
+    record = job_record(1, transfer_job("first", trial=STROKE), ended=True)
+    again = transfer_job("again", failed_of="first", trial=Trial(protocol_id="STROKE"), destination="archive")
+    assert accept(again, nodes(dimse_node("pacs"), dimse_node("archive")), record) is None
