@@ -19,8 +19,9 @@ def migrate(context: typer.Context) -> None:
 
       ADIT_DATABASE_URL=postgresql://adit@db.example.org/adit adit migrate
     """
+    from adit.cli.session import refused
     from adit.cli.settings import normal_url, settings_of
-    from adit.ledger.connection import LedgerUnavailable
+    from adit.ledger.connection import LedgerError, LedgerUnavailable
     from adit.ledger.migration import migrate as applied
 
     settings = settings_of(context)
@@ -31,6 +32,8 @@ def migrate(context: typer.Context) -> None:
         revisions = applied(normal_url(settings.database_url))
     except LedgerUnavailable as error:
         fail(f"The ledger cannot be migrated: {error}")
+    except LedgerError as error:
+        refused(error)
     for revision in revisions:
         out.print(f"applied {revision}")
     if not revisions:

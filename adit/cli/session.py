@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import NoReturn
 
 from adit.cli.console import ExitCode, fail, say
 from adit.cli.settings import Settings, normal_url
-from adit.ledger.connection import LedgerUnavailable, engine
+from adit.ledger.connection import LedgerError, LedgerUnavailable, engine
 from adit.ledger.embedded import EmbeddedPostgres
 from adit.ledger.ledger import Ledger
 from adit.ledger.migration import migrate, pending
@@ -31,19 +32,32 @@ class Session:
 def open_session(settings: Settings) -> Iterator[Session]:
     """The ledger, brought to this version's schema if it is our own.
 
-    Ends the command, with the cure, when the ledger cannot be reached or is of another version.
+    Ends the command, with the cure, when the ledger cannot be reached, is of another version, or refuses us.
     """
     with ExitStack() as stack:
         try:
             url, worker_url, revive = _urls(settings, stack)
         except (EmbeddedPostgresError, LedgerUnavailable) as error:
             fail(f"The ledger cannot be used: {error}")
+        except LedgerError as error:
+            refused(error)
         source = engine(url)
         stack.callback(source.dispose)
         try:
             yield Session(Ledger(source), worker_url, settings, revive)
         except LedgerUnavailable as error:
             fail(f"The ledger went away: {error}. Nothing that it had acknowledged is lost.", ExitCode.NOT_GREEN)
+        except LedgerError as error:
+            refused(error)
+
+
+def refused(error: LedgerError) -> NoReturn:
+    """Ends the command: the database answered, and said no."""
+    fail(
+        f"The ledger refused a statement: {error}. Check that ADIT_DATABASE_URL names a role that owns the "
+        "ledger, and that nothing else changed its tables; else report this as a defect of ADIT.",
+        ExitCode.NOT_GREEN,
+    )
 
 
 def _urls(settings: Settings, stack: ExitStack) -> tuple[str, str, Callable[[], None]]:

@@ -1,6 +1,7 @@
-"""How the ledger reaches Postgres: one engine, one kind of transaction, one error for a lost database.
+"""How the ledger reaches Postgres: one engine, one kind of transaction, two errors: a lost database, a defect.
 
-Used by every module of this room; callers outside only see `engine` and `LedgerUnavailable`.
+Used by every module of this room; callers outside only see `engine`, `LedgerUnavailable` and `LedgerError`.
+Neither error shows what the driver said: its text may hold a row, and so a patient or an attempt's token.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from uuid import UUID
 
 from sqlalchemy import Connection, Engine, create_engine, text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 # One round trip at the start of each transaction. All are local to it (SET LOCAL), so that they hold
@@ -32,6 +33,28 @@ class LedgerUnavailable(Exception):  # noqa: N818 - a condition of the database,
     be repeated.
     """
 
+    def __init__(self, message: str, sqlstate: str | None = None) -> None:
+        super().__init__(message)
+        self.sqlstate = sqlstate
+
+
+class LedgerError(Exception):
+    """The database refused a statement that it should have taken: a defect, or a schema that someone changed.
+
+    Tells the driver's exception by its type, the SQLSTATE (PostgreSQL, Appendix A), and the names of table
+    and constraint; never a value.
+    """
+
+    def __init__(self, error: StatementError) -> None:
+        original = error.orig
+        diagnosis = getattr(original, "diag", None)
+        self.sqlstate: str | None = getattr(original, "sqlstate", None)
+        self.table: str | None = getattr(diagnosis, "table_name", None)
+        self.constraint: str | None = getattr(diagnosis, "constraint_name", None)
+        facts = {"SQLSTATE": self.sqlstate, "table": self.table, "constraint": self.constraint}
+        told = ", ".join(f"{name} {value}" for name, value in facts.items() if value)
+        super().__init__(f"{type(original or error).__name__}{f' ({told})' if told else ''}")
+
 
 def engine(url: str, *, connections: int = 5) -> Engine:
     """A pool of at most `connections`, each checked before use, so that a restarted server goes unnoticed.
@@ -40,6 +63,7 @@ def engine(url: str, *, connections: int = 5) -> Engine:
     """
     return create_engine(
         url,
+        hide_parameters=True,
         pool_size=connections,
         max_overflow=0,
         pool_pre_ping=True,
@@ -61,7 +85,7 @@ def transaction(source: Engine, *, token: UUID | None = None) -> Iterator[Connec
     """One transaction, committed when the block ends well.
 
     `token` is an attempt's: the restricted role sees and writes only what belongs to it. Raises
-    LedgerUnavailable when the database is lost on the way.
+    LedgerUnavailable when the database is lost on the way, LedgerError when it refuses a statement.
     """
     try:
         with source.begin() as connection:
@@ -69,10 +93,11 @@ def transaction(source: Engine, *, token: UUID | None = None) -> Iterator[Connec
             yield connection
     except PoolTimeout as error:
         raise LedgerUnavailable("no database connection became free within 30 s") from error
-    except DBAPIError as error:
-        if not is_lost(error):
-            raise
-        raise LedgerUnavailable(f"the database is unavailable: {_first_line(error)}") from error
+    except StatementError as error:
+        if not (isinstance(error, DBAPIError) and is_lost(error)):
+            raise LedgerError(error) from None
+        state = getattr(error.orig, "sqlstate", None)
+        raise LedgerUnavailable(f"the database is unavailable: {_first_line(error)}", state) from None
 
 
 def is_lost(error: DBAPIError) -> bool:

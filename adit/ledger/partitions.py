@@ -13,14 +13,17 @@ from datetime import date, timedelta
 from typing import Final
 
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from adit.ledger.connection import LedgerUnavailable, transaction
+from adit.ledger.connection import LedgerError, LedgerUnavailable, transaction
 
 _NAME: Final = re.compile(r"^instance_([0-9]{4})_([0-9]{2})$")
 _LIST: Final = text(
     "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'instance'::regclass ORDER BY 1"
 )
+_LOCK_NOT_HAD: Final = ("55P03", "40P01")  # lock_not_available, deadlock_detected
+_IN_THE_WAY: Final = ("23505", "23514", "42P07")
+"""Another process makes it in this moment (unique_violation, duplicate_table), or the default partition holds
+rows of this month (check_violation)."""
 
 
 def prepare_month(source: Engine, day: date) -> None:
@@ -71,14 +74,9 @@ def _wait_shortly(connection: Connection) -> None:
 def _best_effort() -> Iterator[None]:
     try:
         yield
-    except IntegrityError:
-        pass  # rows of this month in the default partition, or another process made it in this moment
     except LedgerUnavailable as error:
-        lock_not_available = isinstance(error.__cause__, DBAPIError) and getattr(
-            error.__cause__.orig, "sqlstate", None
-        ) in ("55P03", "40P01")
-        if not lock_not_available:
+        if error.sqlstate not in _LOCK_NOT_HAD:
             raise
-    except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) != "42P07":  # duplicate_table, in a race
+    except LedgerError as error:
+        if error.sqlstate not in _IN_THE_WAY:
             raise

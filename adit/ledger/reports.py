@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, Row, func, select
+from sqlalchemy import Connection, Engine, Row, Text, cast, func, select
 
 from adit.ledger import instances
 from adit.ledger.connection import transaction
@@ -78,15 +78,18 @@ def _live(job_id: UUID, created_on: date) -> Any:
 
 
 def _failures(connection: Connection, job_id: UUID) -> tuple[FaultCount, ...]:
-    code, message = task.c.fault["code"].astext, task.c.fault["message"].astext
+    code = task.c.fault["code"].astext
     query = (
-        select(code.label("code"), func.count().label("count"), func.min(message).label("example"))
+        select(code.label("code"), func.count().label("count"), func.min(cast(task.c.fault, Text)).label("example"))
         .where(task.c.job_id == job_id, task.c.state == TaskState.FAILURE, task.c.fault.is_not(None))
         .group_by(code)
         .order_by(func.count().desc(), code)
         .limit(_FAILURES_SHOWN)
     )
-    return tuple(FaultCount(row.code, row._mapping["count"], row.example) for row in connection.execute(query))
+    return tuple(
+        FaultCount(row.code, row._mapping["count"], str(Fault.model_validate_json(row.example)))
+        for row in connection.execute(query)
+    )
 
 
 def tasks(source: Engine, job_id: UUID, state: TaskState | None) -> Iterator[TaskRecord]:

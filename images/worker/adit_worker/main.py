@@ -19,6 +19,7 @@ from uuid import UUID
 
 from adit.dicom.node import Node
 from adit.ledger.attempt_ledger import AttemptLedger, Fenced, LedgerUnavailable
+from adit.ledger.connection import LedgerError
 from adit.model import process_reference
 from adit.model.assignment import Assignment, Report, Share
 from adit.model.dicom_node import DicomNode
@@ -97,6 +98,9 @@ def work(order: Order, stop: threading.Event) -> int:
     except Fenced:
         log.write("warning", "fenced", attempt=order.attempt_id)
         return EXIT_CONTRACT_MISMATCH
+    except LedgerError as error:  # of `begin` or `finish`; those in between are in the report
+        log.write("error", "ledger refused", attempt=order.attempt_id, reason=str(error))
+        return EXIT_CODES[Outcome.BUG]
     finally:
         ledger.close()
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
 
-from adit.ledger.connection import engine, transaction
+from adit.ledger.connection import LedgerError, engine, transaction
 from adit.ledger.digest import digest
 from adit.ledger.ledger import NotProven
 from adit.ledger.records import Settlement
@@ -50,7 +49,7 @@ def test_the_database_itself_refuses_a_wrong_green(scene: Scene, ledger_url: str
     source = engine(ledger_url, connections=1)
     green = "UPDATE task SET state = 'Success', ended_at = now()"
     for counts in ("", ", expected = 2, verified = 1", ", expected = 0, verified = 0"):
-        with pytest.raises(IntegrityError, match="task_success_is_proven"), transaction(source) as connection:
+        with pytest.raises(LedgerError, match="task_success_is_proven"), transaction(source) as connection:
             connection.execute(text(green + counts))
     source.dispose()
 
@@ -62,7 +61,7 @@ def test_a_task_has_one_open_attempt_at_most(scene: Scene, ledger_url: str) -> N
     shares = "source_associations, destination_associations"
     again = f"""INSERT INTO attempt ({columns}, {shares}, number)
         SELECT {columns.replace("token", "gen_random_uuid()")}, {shares}, 2 FROM attempt"""
-    with pytest.raises(IntegrityError, match="attempt_one_open"), transaction(source) as connection:
+    with pytest.raises(LedgerError, match="attempt_one_open"), transaction(source) as connection:
         connection.execute(text(again))
     source.dispose()
 
@@ -88,7 +87,7 @@ def test_a_failure_keeps_its_fault_and_counts(scene: Scene) -> None:
     assert (task.state, task.fault, task.message) == (TaskState.FAILURE, UNREACHABLE, "No connection.")
     assert (task.expected, task.received, task.stored, task.verified) == (2, 2, 1, 1)
     assert [(f.code, f.count, f.example) for f in scene.ledger.summary(job.id).failures] == [
-        ("NodeUnreachable", 1, "No connection.")
+        ("NodeUnreachable", 1, "NodeUnreachable: No connection [node pacs].")
     ]
     assert scene.ledger.events(task.id)[-1].level == "error"
 
