@@ -17,12 +17,17 @@ from types import FrameType
 from typing import Final
 from uuid import UUID
 
+from adit.cli.log import expire_attempt_logs
 from adit.cli.session import Session
 from adit.dispatch.admit import AdmissionSettings
 from adit.dispatch.dispatcher import Dispatcher, DispatchSettings
 from adit.dispatch.process_launcher import ProcessLauncher
 
 GRACE_SECONDS: Final = 20.0
+WORKERS_ARE_OWNERS: Final = (
+    "Warning: ADIT_WORKER_DATABASE_URL is not set, so workers use ADIT_DATABASE_URL and may change the whole ledger. "
+    "Give them a login of their own in the role adit_worker: docs/single-machine.md."
+)
 
 
 class StopRequest:
@@ -71,10 +76,13 @@ def dispatch(
 ) -> bool:
     """Dispatches these jobs, or all in the ledger, until `done()`; False if a signal ended it before.
 
-    `said` takes sentences for people. No worker of ours runs any more on return.
+    First it makes room in the logs. `said` takes sentences for people. No worker of ours runs any more on return.
     """
     wake = threading.Event()
     settings = session.settings
+    expire_attempt_logs(settings.logs, utc_now())
+    if settings.workers_are_owners:
+        said(WORKERS_ARE_OWNERS)
     launcher = ProcessLauncher(
         session.worker_url,
         spool=settings.spool_folder,

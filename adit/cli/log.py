@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TextIO
+from typing import Final, TextIO
 
 import structlog
+
+ATTEMPT_LOG_DAYS: Final = 30
 
 
 def log_to_stderr() -> None:
@@ -27,6 +30,18 @@ def log_to_file(folder: Path) -> Iterator[None]:
             yield
         finally:
             _log_to(sys.stderr)
+
+
+def expire_attempt_logs(folder: Path, now: datetime) -> int:
+    """Removes the logs of attempts that nobody wrote to for ATTEMPT_LOG_DAYS; how many they were."""
+    oldest = (now - timedelta(days=ATTEMPT_LOG_DAYS)).timestamp()
+    removed = 0
+    for path in folder.glob("attempt-*.log"):
+        with suppress(FileNotFoundError):  # another command was faster
+            if path.stat().st_mtime < oldest:
+                path.unlink()
+                removed += 1
+    return removed
 
 
 def _log_to(file: TextIO) -> None:

@@ -37,6 +37,11 @@ class Settings(BaseSettings):
     spool: Path | None = None
 
     @property
+    def workers_are_owners(self) -> bool:
+        """Whether workers get a server's URL that was meant for the dispatcher."""
+        return self.database_url is not None and not self.worker_database_url
+
+    @property
     def postgres(self) -> Path:
         return self.data / "postgres"
 
