@@ -61,7 +61,8 @@ class Timeouts(Strict):
         default=60, description="For the next DIMSE message of an operation to be there as a whole."
     )
     network_seconds: Annotated[int, Field(ge=1, le=86400)] = Field(
-        default=120, description="For each 64 KiB of a data set to come, or its end; for each 256 KiB of one to be taken."
+        default=120,
+        description="For each 64 KiB of a data set to come, or its end; for each 256 KiB of one to be taken.",
     )
 
 
@@ -77,7 +78,10 @@ class Dimse(Strict):
     tls: TLS | None = Field(default=None, description="TLS towards this peer; plain TCP if absent.")
     services: Annotated[tuple[Service, ...], Field(min_length=1, max_length=8, json_schema_extra=SET)] = Field(
         default=DEFAULT_SERVICES,
-        description="What the peer offers. Without a Find service no arrival can be proven: a warning at best.",
+        description=(
+            "What the peer offers. At a destination without StudyRootFind no arrival can be proven: a warning at best. "
+            "The Move services are only probed: nothing is fetched by C-MOVE yet."
+        ),
     )
     timeouts: Timeouts = Field(default=Timeouts(), description="How long to wait for the peer.")
 
@@ -94,7 +98,10 @@ class Folder(Strict):
 
 
 class Limits(Strict):
-    """What a node may be asked for at once, by all tasks together; absent means no limit."""
+    """What a node may be asked for at once, by all tasks together.
+
+    Absent: 4 tasks, 8 associations; queries and bytes without limit.
+    """
 
     tasks: Annotated[int, Field(ge=1, le=500)] = Field(
         default=4, description="How many tasks may use the node at once."
