@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Final, Protocol
 
 from pydicom import Dataset
 
@@ -37,6 +37,11 @@ class Query:
     keys: Mapping[str, str] = field(default_factory=dict)
     returning: tuple[str, ...] = ()
     limit: int | None = None
+
+
+CLASSES_AT_ONCE: Final = 4
+"""So many SOP classes can be fetched at once in every transfer syntax: 128 contexts an association (PS3.8 9.3.2.2)
+for about 30 syntaxes. With more a source that transcodes may do so, because some syntaxes share a context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,7 @@ class FetchReport:
     warning: int
     failed_sop_instance_uids: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = ()  # what the final status means; empty when it is plain success
+    announced: int = 0  # the highest number of sub-operations that the source spoke of; 0 if of none
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from adit.dicom.node import Wanted
-from adit.model.instance import InstanceRecord
+from adit.dicom.node import CLASSES_AT_ONCE, Wanted
+from adit.model.instance import InstanceRecord, InstanceState
 from adit.transfer.plan import Plan, PlannedSeries
 from adit.transfer.roster import AT_DESTINATION
 
@@ -18,19 +18,26 @@ def errands(plan: Plan, rows: Sequence[InstanceRecord], *, whole_study: bool) ->
     """The main fetch of an attempt: the study in one go when nothing is there yet, else by series or instance.
 
     A series whose source announces more than it lists is asked for as a whole: its unlisted instances
-    have no name to ask for.
+    have no name to ask for. When all is proven already, the last attempt failed because the source had spoken
+    of more: all of it is asked for again. A study of many classes is fetched by series first, so that
+    each class can be offered in each transfer syntax.
     """
     by_series = _by_series(rows)
-    untouched = not any(row.state in AT_DESTINATION for row in rows)
+    proven = bool(rows) and all(row.state is InstanceState.VERIFIED and row.fault_code is None for row in rows)
+    afresh = proven or not any(row.state in AT_DESTINATION for row in rows)
     listed = sum(len(series.instances) for series in plan.series)
     unlisted_somewhere = plan.announced is not None and plan.announced > listed
-    if whole_study and (untouched or (unlisted_somewhere and plan.least > len(rows))):
-        return [_wanted(plan, sop_classes=_classes(rows))] if _missing(rows) or unlisted_somewhere else []
+    study: list[Wanted] = []
+    if whole_study and (afresh or (unlisted_somewhere and plan.least > len(rows))):
+        if _missing(rows) or unlisted_somewhere or proven:
+            study = [_wanted(plan, sop_classes=_classes(rows))]
+        if len(_classes(rows)) <= CLASSES_AT_ONCE:
+            return study
     wanted: list[Wanted] = []
     planned = {series.series_instance_uid: series for series in plan.series}
     for series_uid in dict.fromkeys([*planned, *by_series]):
-        wanted += _of_series(plan, planned.get(series_uid), series_uid, by_series.get(series_uid, []))
-    return wanted
+        wanted += _of_series(plan, planned.get(series_uid), series_uid, by_series.get(series_uid, []), proven)
+    return [*wanted, *study] if unlisted_somewhere or proven else wanted
 
 
 def refetch(plan: Plan, unseen: Sequence[InstanceRecord]) -> list[Wanted]:
@@ -42,25 +49,31 @@ def refetch(plan: Plan, unseen: Sequence[InstanceRecord]) -> list[Wanted]:
 
 
 def _of_series(
-    plan: Plan, planned: PlannedSeries | None, series_uid: str, rows: Sequence[InstanceRecord]
+    plan: Plan, planned: PlannedSeries | None, series_uid: str, rows: Sequence[InstanceRecord], proven: bool
 ) -> list[Wanted]:
     missing = _missing(rows)
+    classes = _classes(rows)
     understated = planned is not None and planned.understated and (planned.announced or 0) > len(rows)
-    if understated or (missing and len(missing) == len(rows)):
-        return [_wanted(plan, series_uid=series_uid, sop_classes=_classes(rows))]
+    whole = [_wanted(plan, series_uid=series_uid, sop_classes=classes)]
+    if len(classes) > CLASSES_AT_ONCE:
+        return _by_name(plan, series_uid, missing) + (whole if understated or proven else [])
+    if understated or proven or (missing and len(missing) == len(rows)):
+        return whole
     return _by_name(plan, series_uid, missing)
 
 
 def _by_name(plan: Plan, series_uid: str, rows: Sequence[InstanceRecord]) -> list[Wanted]:
-    return [
-        _wanted(
-            plan,
-            series_uid=series_uid,
-            sop_instances=tuple(row.sop_instance_uid for row in rows[start : start + _UIDS_AT_ONCE]),
-            sop_classes=_classes(rows[start : start + _UIDS_AT_ONCE]),
-        )
-        for start in range(0, len(rows), _UIDS_AT_ONCE)
-    ]
+    """In portions of so many UIDs and so many classes as one fetch can take."""
+    classes = sorted({row.sop_class_uid or "" for row in rows})
+    groups = [classes[start : start + CLASSES_AT_ONCE] for start in range(0, len(classes), CLASSES_AT_ONCE)]
+    wanted: list[Wanted] = []
+    for group in groups:
+        members = [row for row in rows if (row.sop_class_uid or "") in group]
+        for start in range(0, len(members), _UIDS_AT_ONCE):
+            portion = members[start : start + _UIDS_AT_ONCE]
+            uids = tuple(row.sop_instance_uid for row in portion)
+            wanted.append(_wanted(plan, series_uid=series_uid, sop_instances=uids, sop_classes=_classes(portion)))
+    return wanted
 
 
 def _wanted(

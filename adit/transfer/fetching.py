@@ -15,6 +15,7 @@ from adit.transfer.intake import Intake
 from adit.transfer.plan import Plan
 from adit.transfer.recorder import Recorder
 from adit.transfer.roster import Admission, Roster
+from adit.transfer.shortfall import Admitted, Shortfall, Tally, shortfall
 from adit.transfer.verdict import incomplete
 
 _MENDABLE: Final = {FaultCode.ASSOCIATION_ABORTED, FaultCode.FETCH_FAILED}
@@ -26,8 +27,12 @@ class _Round:
     """What went wrong in one round: what broke a fetch off, the source's final word, and instances' own faults."""
 
     broken: list[Fault] = field(default_factory=list)
-    said: list[Fault] = field(default_factory=list)
+    admitted: list[Admitted] = field(default_factory=list)
     named: dict[str, Fault] = field(default_factory=dict)
+
+    @property
+    def said(self) -> list[Fault]:
+        return [fault for one in self.admitted for fault in one.faults]
 
 
 class Fetching:
@@ -58,19 +63,39 @@ class Fetching:
             return
         if unseen or self._roster.progress().expected < plan.least:
             self.faults += [*last.broken, *last.said]
-        elif first.broken or first.said:
-            self._recorder.event("info", "Healed", "Every instance came in spite of the source's faults.")
+        else:
+            self._weigh([first] if last is first else [first, last])
         if not last.broken:
             for uid in (row.sop_instance_uid for row in unseen):
                 self._roster.fail(uid, last.named.get(uid) or incomplete(self._source.name, uid))
+
+    def _weigh(self, rounds: Sequence[_Round]) -> None:
+        """All that was listed came. What the source said all the same is healed, a warning, or of the unlisted."""
+        rows = self._roster.rows()
+        healed = any(met.broken for met in rounds)
+        for one in (one for met in rounds for one in met.admitted):
+            match shortfall(one, rows):
+                case Shortfall.OPEN:
+                    self.faults += one.faults
+                case Shortfall.NONE:
+                    self._warn(_in_spite(one))
+                case Shortfall.MADE_UP:
+                    healed = True
+        if healed and not self.faults:
+            self._recorder.event("info", "Healed", "Every instance came in spite of the source's faults.")
+
+    def _warn(self, warning: Fault) -> None:
+        self.warnings.append(warning)
+        self._recorder.fault("warning", warning)
 
     def _round(self, wanted: Sequence[Wanted]) -> _Round:
         met = _Round()
         for one in wanted:
             if self._ending:
                 break
+            tally = Tally(self._intake.deliver)
             try:
-                report = self._source.fetch(one, self._intake.deliver)
+                report = self._source.fetch(one, tally.deliver)
             except TransferFault as error:
                 if self._ending or self._intake.error is not None:
                     break  # our own doing
@@ -79,12 +104,14 @@ class Fetching:
                 if error.fault.code not in _MENDABLE:
                     break
             else:
-                self._note(report, met)
+                self._note(one, report, tally, met)
         return met
 
-    def _note(self, report: FetchReport, met: _Round) -> None:
+    def _note(self, wanted: Wanted, report: FetchReport, tally: Tally, met: _Round) -> None:
         self._roster.road = report.road
+        said: list[Fault] = []
         detail = {"completed": report.completed, "failed": report.failed, "warning": report.warning}
+        detail |= {"announced": report.announced} if report.announced else {}
         self._recorder.event("info", "Fetched", f"{report.road}: {report.completed} instances.", detail)
         for fault in report.faults:
             self._recorder.fault("warning", fault)
@@ -93,7 +120,9 @@ class Fetching:
             elif fault.sop_instance_uid is not None:
                 met.named[fault.sop_instance_uid] = fault
             else:
-                met.said.append(fault)
+                said.append(fault)
+        if said:
+            met.admitted.append(Admitted(wanted, report, tally, tuple(said)))
 
     @property
     def _ending(self) -> bool:
@@ -110,9 +139,20 @@ class Fetching:
                 cure="Look at the source: it answers a retrieve with data of something else.",
                 node=self._source.name,
             )
-            self.warnings.append(stray)
-            self._recorder.fault("warning", stray)
+            self._warn(stray)
         if added:
             self._recorder.event("info", "Added", f"{added} instances came that the source had not listed.")
         if repeated:
             self._recorder.event("info", "Repeated", f"{repeated} instances came twice and were dropped.")
+
+
+def _in_spite(admitted: Admitted) -> Fault:
+    """The source called a fetch failed that brought everything."""
+    said = admitted.faults[0]
+    return said.model_copy(
+        update={
+            "code": FaultCode.FETCHED_WITH_WARNING,
+            "message": f"All that the source listed and announced came, but it said: {said.message}",
+            "cure": "Look for this moment in the node's log: it may know of something that it does not list.",
+        }
+    )

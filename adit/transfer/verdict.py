@@ -46,7 +46,7 @@ class Facts:
 def verdict(facts: Facts, progress: Progress) -> Report:
     """Success only when every instance that was announced is proven (or, where nothing can be proven, acknowledged).
 
-    Rows decide, not the peers' words: faults of the whole attempt that left nothing missing were healed.
+    Rows and open faults decide: what was healed is not among `facts.faults` any more.
     """
     warnings = list(facts.warnings)
     if complete(facts):
@@ -64,10 +64,15 @@ def verdict(facts: Facts, progress: Progress) -> Report:
 
 
 def complete(facts: Facts) -> bool:
-    """Whether nothing that the source announced is missing at the destination."""
+    """Whether nothing that the source announced is missing at the destination, and no fault is open.
+
+    A fault may tell of instances that have no row: the source could not list or send them.
+    """
     there = {InstanceState.VERIFIED} if facts.provable else AT_DESTINATION
-    return len(facts.rows) >= max(facts.announced, 1) and all(
-        row.state in there and row.fault_code is None for row in facts.rows
+    return (
+        not facts.faults
+        and len(facts.rows) >= max(facts.announced, 1)
+        and all(row.state in there and row.fault_code is None for row in facts.rows)
     )
 
 
@@ -103,7 +108,8 @@ def incomplete(source: str, sop_instance_uid: str) -> Fault:
     return Fault(
         code=FaultCode.INCOMPLETE,
         message="The source lists this instance but did not send it.",
-        cure="See the source's log for this instance; retrieve it there by hand to see why it fails.",
+        cure="See the source's log for this instance; possibly no presentation context could be agreed for its "
+        "SOP class and transfer syntax, or its file cannot be read.",
         node=source,
         sop_instance_uid=sop_instance_uid,
     )

@@ -1,4 +1,4 @@
-"""DCMTK's storescp, and its command-line SCUs by absolute path (pynetdicom's have the same names)."""
+"""DCMTK's storescp and dcmqrscp, and its command-line SCUs by absolute path (pynetdicom's have the same names)."""
 
 from __future__ import annotations
 
@@ -58,6 +58,41 @@ class Storescp:
     def files(self) -> list[Path]:
         """What it holds, one file per SOP Instance UID."""
         return sorted(path for path in self.received.iterdir() if path.is_file())
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+
+class Dcmqrscp:
+    """A small archive with C-FIND and C-GET, whose answers at image level name no SOP classes."""
+
+    host = "127.0.0.1"
+
+    def __init__(self, tmp: Path, *, aet: str = "DCMQRSCP") -> None:
+        self.aet = aet
+        self.folder = Path(tempfile.mkdtemp(prefix="dcmqrscp-", dir=tmp))
+        self.dicom_port = free_port()
+        self._process: ServerProcess | None = None
+
+    def start(self) -> None:
+        (self.folder / "held").mkdir()
+        configuration = self.folder / "dcmqrscp.cfg"
+        configuration.write_text(
+            f"NetworkTCPPort = {self.dicom_port}\nMaxPDUSize = 16384\nMaxAssociations = 16\n"
+            "HostTable BEGIN\nHostTable END\nVendorTable BEGIN\nVendorTable END\n"
+            f"AETable BEGIN\n{self.aet} {self.folder / 'held'} RW (200, 1024mb) ANY\nAETable END\n"
+        )
+        log = self.folder / "dcmqrscp.log"
+        self._process = ServerProcess([str(BIN / "dcmqrscp"), "-c", str(configuration)], log)
+        self._process.wait_until(lambda: listens(self.dicom_port))
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.stop()
 
     def __enter__(self) -> Self:
         self.start()

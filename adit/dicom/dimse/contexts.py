@@ -6,8 +6,10 @@ offered together, a compressed object could not pass where the uncompressed one 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
+
+from pynetdicom.presentation import AllStoragePresentationContexts
 
 from adit.dicom.dimse.negotiation import MAX_CONTEXTS, Proposal
 
@@ -74,7 +76,35 @@ COMMON_STORAGE: Final = (
     "1.2.840.10008.5.1.4.1.1.88.59",  # key object selection
     "1.2.840.10008.5.1.4.1.1.66.4",  # segmentation
 )
-"""What to be ready for when the plan could not say which SOP classes will come."""
+"""What to be ready for first when the plan could not say which SOP classes will come."""
+
+RARE_STORAGE: Final = tuple(
+    uid for context in AllStoragePresentationContexts if (uid := str(context.abstract_syntax)) not in COMMON_STORAGE
+)
+"""All other standard storage classes."""
+
+_ROOM: Final = MAX_CONTEXTS - 1  # beside the query's own context
+_RARE_AT_ONCE: Final = _ROOM // 3  # each in both uncompressed syntaxes, and in one of the others
+
+
+def rounds_for_get(model: str, sop_class_uids: Collection[str]) -> Iterator[list[Proposal]]:
+    """What to propose in one association after the other, until everything that is wanted has come.
+
+    Known classes need one. Unknown ones may need all standard classes, which fit no single association:
+    the common ones come first, then the rare ones, then the common ones in each syntax by itself.
+    """
+    yield for_get(model, sop_class_uids)
+    if sop_class_uids:
+        return
+    for start in range(0, len(RARE_STORAGE), _RARE_AT_ONCE):
+        yield for_get(model, RARE_STORAGE[start : start + _RARE_AT_ONCE])
+    alone = [
+        Proposal(uid, (syntax,), as_scp=True)
+        for syntax in TRANSFER_SYNTAXES[_ROOM // len(COMMON_STORAGE) - 1 :]
+        for uid in COMMON_STORAGE
+    ]
+    for start in range(0, len(alone), _ROOM):
+        yield [Proposal(model, UNCOMPRESSED), *alone[start : start + _ROOM]]
 
 
 def for_get(model: str, sop_class_uids: Collection[str]) -> list[Proposal]:
@@ -82,14 +112,14 @@ def for_get(model: str, sop_class_uids: Collection[str]) -> list[Proposal]:
 
     While there is room each pair of class and syntax has a context of its own. When there isn't, the
     likeliest syntaxes keep theirs and the others share one per class, so that none is missing.
+    There is room for `adit.dicom.node.CLASSES_AT_ONCE`.
     """
     classes = sorted(sop_class_uids) or list(COMMON_STORAGE)
-    room = MAX_CONTEXTS - 1
-    per_class = max(1, min(len(TRANSFER_SYNTAXES), room // len(classes)))
+    per_class = max(1, min(len(TRANSFER_SYNTAXES), _ROOM // len(classes)))
     groups: list[tuple[str, ...]] = [(syntax,) for syntax in TRANSFER_SYNTAXES[: per_class - 1]]
     groups.append(TRANSFER_SYNTAXES[per_class - 1 :])
     storage = [Proposal(uid, group, as_scp=True) for group in groups for uid in classes]
-    return [Proposal(model, UNCOMPRESSED), *storage[:room]]
+    return [Proposal(model, UNCOMPRESSED), *storage[:_ROOM]]
 
 
 def for_store(pairs: Sequence[tuple[str, str]]) -> list[Proposal]:

@@ -29,7 +29,7 @@ from adit.dicom.dimse.status import (
 from adit.dicom.node import Deliver, FetchReport, Wanted
 from adit.dicom.payload import PayloadWriter, ReceivedInstance
 from adit.model.dicom_node import Service
-from adit.model.outcome import Fault, FaultCode, TransferFault
+from adit.model.outcome import WARNINGS, Fault, FaultCode, TransferFault
 
 ROAD: Final = "C-GET"
 STUDY_ROOT: Final = "1.2.840.10008.5.1.4.1.2.2.3"
@@ -202,6 +202,7 @@ class Fetch:
             warning,
             failed_uids,
             fetch_faults(self.peer, status, counted, delivered, announced),
+            announced,
         )
 
 
@@ -214,6 +215,31 @@ def combined(reports: Sequence[FetchReport], refused: Sequence[Fault]) -> FetchR
         sum(each.warning for each in reports),
         tuple(uid for each in reports for uid in each.failed_sop_instance_uids),
         (*(fault for each in reports for fault in each.faults), *refused),
+        sum(each.announced for each in reports),
+    )
+
+
+def outcome_of(rounds: Sequence[FetchReport]) -> FetchReport:
+    """One word for a fetch over several associations, each of which asked for what the earlier ones did not bring.
+
+    The last one's word on what is missing stands; of the earlier, what they said about single instances and
+    their warnings.
+    """
+    *earlier, last = rounds
+    standing = (
+        fault
+        for each in earlier
+        for fault in each.faults
+        if fault.sop_instance_uid is not None or fault.code in WARNINGS
+    )
+    return FetchReport(
+        ROAD,
+        sum(each.completed for each in rounds),
+        last.failed,
+        sum(each.warning for each in rounds),
+        last.failed_sop_instance_uids,
+        (*standing, *last.faults),
+        max(each.announced for each in rounds),
     )
 
 

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from adit.dicom.dimse.probe import probe
 from adit.dicom.dimse.store import Channel
 from adit.dicom.dimse.tls import client_context
 from adit.dicom.dimse.verify import WAITS, verify
-from adit.dicom.node import Deliver, FetchReport, Probe, Proof, Query, StoreChannel, Stored, Wanted
+from adit.dicom.node import Deliver, FetchReport, Instance, Probe, Proof, Query, StoreChannel, Stored, Wanted
 from adit.dicom.rate import TokenBucket
 from adit.model.assignment import Share
 from adit.model.dicom_node import Dimse, Service
@@ -79,8 +80,23 @@ class DimseNode:
 
     def fetch(self, wanted: Wanted, deliver: Deliver) -> FetchReport:
         model = get.plan(self._peer, wanted)
-        with self._associated(contexts.for_get(model, wanted.sop_class_uids)) as association:
-            return get.Fetch(association, self._peer, deliver, self._spool).run(wanted, model)
+        came: set[str] = set()
+
+        def note(instance: Instance) -> None:
+            came.add(instance.sop_instance_uid)
+            deliver(instance)
+
+        rounds: list[FetchReport] = []
+        for proposals in contexts.rounds_for_get(model, wanted.sop_class_uids):
+            with self._associated(proposals) as association:
+                rounds.append(get.Fetch(association, self._peer, note, self._spool).run(wanted, model))
+            if wanted.sop_instance_uids is None:
+                break  # without names it cannot be asked for the rest alone
+            left = tuple(uid for uid in wanted.sop_instance_uids if uid not in came)
+            if not left:
+                break
+            wanted = replace(wanted, sop_instance_uids=left)
+        return get.outcome_of(rounds)
 
     def open_store(self, sop_class_uids: Collection[str]) -> StoreChannel:
         if Service.STORAGE not in self._peer.dimse.services:

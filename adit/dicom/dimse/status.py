@@ -19,6 +19,8 @@ OUT_OF_RESOURCES: Final = 0xA700
 DATA_SET_MISMATCH: Final = 0xA900
 CANNOT_UNDERSTAND: Final = 0xC000
 
+_NAMED: Final = 5  # instances in a message
+_SUB_OPERATIONS_FAILED: Final = 0xA702
 _SOP_CLASS_NOT_SUPPORTED: Final = 0x0122
 _NOT_AUTHORIZED: Final = 0x0124
 _DUPLICATE_INSTANCE: Final = 0x0111
@@ -61,6 +63,10 @@ def fetch_faults(peer: Peer, status: int, report: FetchReport, delivered: int, a
     def fault(code: FaultCode, message: str, cure: str) -> tuple[Fault, ...]:
         return (peer.describe(code, message, cure, status=status),)
 
+    total = report.failed + report.completed + report.warning
+    unsent = f"The node could not send {report.failed} of {total} instances{_named(report.failed_sop_instance_uids)}"
+    if status == _SUB_OPERATIONS_FAILED and report.failed:
+        return fault(FaultCode.OUT_OF_RESOURCES, unsent, _UNSENT)
     if status & 0xFF00 == 0xA700:
         return fault(FaultCode.OUT_OF_RESOURCES, "The fetch failed, the node is out of resources", _LATER)
     if status == _SOP_CLASS_NOT_SUPPORTED:
@@ -70,17 +76,9 @@ def fetch_faults(peer: Peer, status: int, report: FetchReport, delivered: int, a
     if status != SUCCESS and not is_warning(status):
         return fault(FaultCode.FETCH_FAILED, "The fetch failed", f"It is tried again. {_LOG}")
     if report.failed and not report.completed and not report.warning:
-        return fault(
-            FaultCode.FETCH_FAILED,
-            f"The node could not send any of {report.failed} instances",
-            f"It is tried again. {_LOG}",
-        )
+        return fault(FaultCode.FETCH_FAILED, unsent, _UNSENT)
     if report.failed:
-        return fault(
-            FaultCode.INCOMPLETE,
-            f"The node could not send {report.failed} of {report.failed + report.completed + report.warning} instances",
-            f"What is missing is asked for again. {_LOG}",
-        )
+        return fault(FaultCode.INCOMPLETE, unsent, _UNSENT)
     if (said := max(announced, report.completed + report.warning)) > delivered:
         return fault(
             FaultCode.INCOMPLETE,
@@ -144,6 +142,17 @@ def store_fault(peer: Peer, instance: str, sop_class: str, status: int) -> Fault
     return fault(FaultCode.STORE_FAILED, "The node could not store the instance", f"It is tried again. {_LOG}")
 
 
+def _named(uids: tuple[str, ...]) -> str:
+    """The first of them, to be put behind "instances"."""
+    if not uids:
+        return ""
+    return f" ({', '.join(uids[:_NAMED])}{' and others' if len(uids) > _NAMED else ''})"
+
+
+_UNSENT: Final = (
+    "What is missing is asked for again. If it fails each time, possibly no presentation context could be agreed "
+    "for the instances' SOP class and transfer syntax: look for them in the node's log."
+)
 _LATER: Final = "It is tried again later; lower the node's limits if it happens often."
 _SERVICES: Final = "See `adit node probe` for what it offers, and correct the node's services."
 

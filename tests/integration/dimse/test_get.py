@@ -32,6 +32,7 @@ from tests.samples import (
 STUDY = ct_study(5)
 MIXED = mixed_study()
 PRIVATE = private_study()
+RT_STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
 CT = frozenset({str(STUDY.instances[0].SOPClassUID)})
 PATIENT_ROOT_ONLY = (Service.PATIENT_ROOT_GET,)
 
@@ -62,7 +63,7 @@ def codes(report: FetchReport) -> list[FaultCode]:
 def test_a_study_comes_byte_for_byte_and_with_its_identity(orthanc: Orthanc) -> None:
     basket = Basket()
     report = node(orthanc).fetch(wanted(), basket)
-    assert report == FetchReport("C-GET", 5, 0, 0)
+    assert report == FetchReport("C-GET", 5, 0, 0, announced=5)
     assert basket.content == contents(STUDY.instances)
     expected = {
         (str(i.StudyInstanceUID), str(i.SeriesInstanceUID), str(i.SOPInstanceUID), str(i.SOPClassUID))
@@ -92,6 +93,30 @@ def test_patient_root_alone_will_do_when_the_patient_is_known(orthanc: Orthanc) 
     with pytest.raises(TransferFault) as raised:
         ours.fetch(wanted(), basket)
     assert raised.value.fault.code is FaultCode.SERVICE_NOT_OFFERED
+
+
+def test_named_instances_of_an_unknown_rare_class_are_asked_for_until_they_came() -> None:
+    rare = ct_study(2, seed="rare", sop_class=RT_STRUCTURE_SET, modality="RTSTRUCT")
+    with ScriptedSCP(rare.instances) as peer:
+        named = tuple(sorted(rare.sop_instance_uids))
+        what = Wanted(rare.study_instance_uid, None, rare.series_instance_uids[0], named)
+        report, basket = fetch(peer, what)
+        assert (report.completed, report.failed, report.faults) == (2, 0, ())
+        assert basket.content == contents(rare.instances)
+        assert len(basket.instances) == 2
+        assert peer.requests["C-GET"] > 1
+
+
+def test_what_finds_no_presentation_context_is_told_by_name(tmp_path: Path) -> None:
+    private = str(PRIVATE.instances[0].SOPInstanceUID)
+    with ScriptedSCP(PRIVATE.instances) as peer:
+        what = Wanted(PRIVATE.study_instance_uid, None, PRIVATE.series_instance_uids[0], (private,))
+        report, basket = fetch(peer, what)
+    assert basket.content == {}
+    [fault] = report.faults
+    assert private in fault.message
+    assert "presentation context" in fault.cure
+    assert "limits" not in fault.cure
 
 
 def test_a_private_sop_class_comes_because_the_plan_names_it(orthanc: Orthanc) -> None:

@@ -87,6 +87,40 @@ def test_it_sends_fewer_than_it_lists_and_calls_it_success(
     assert destination.stores() == ONCE
 
 
+UNCOUNTED = frozenset({"NumberOfStudyRelatedInstances", "NumberOfSeriesRelatedInstances"})
+
+
+def test_it_announces_more_than_it_lists_and_sends(task: Task, source: ScriptedSCP, destination: ScriptedSCP) -> None:
+    source.behaviour = Behaviour(omitted_keys=UNCOUNTED, get_announce=20)
+    for _ in range(2):
+        report = task.run(again=True)
+        assert (report.outcome, report.faults[0].code) == (Outcome.PARTIAL, FaultCode.INCOMPLETE)
+        assert "20" in report.faults[0].message
+    assert "Healed" not in task.codes()
+    source.behaviour = Behaviour(omitted_keys=UNCOUNTED)
+    assert task.run().outcome is Outcome.SUCCESS
+    assert destination.stores() == ONCE
+
+
+def test_it_sends_all_that_it_lists_and_fails_with_another(
+    task: Task, source: ScriptedSCP, destination: ScriptedSCP
+) -> None:
+    source.behaviour = Behaviour(omitted_keys=UNCOUNTED, get_announce=17, get_status=0xC001)
+    report = task.run()
+    assert (report.outcome, report.faults[0].status) == (Outcome.TRANSIENT_FAULT, 0xC001)
+    assert destination.stores() == ONCE
+
+
+def test_a_source_that_names_no_classes_still_gives_rare_ones(scene: Scene, destination: ScriptedSCP) -> None:
+    rare = instance("rare", study="ct", series=3, sop_class="1.2.840.10008.5.1.4.1.1.481.3", modality="RTSTRUCT")
+    with ScriptedSCP([*STUDY.instances, rare], aet="SOURCE") as source:
+        source.behaviour = Behaviour(omitted_keys=frozenset({"SOPClassUID"}))
+        task = scene.task(dimse("source", source), dimse("destination", destination), STUDY.study_instance_uid)
+        report = task.run()
+    assert (report.outcome, report.faults) == (Outcome.SUCCESS, ())
+    assert destination.stores() == ONCE + Counter([str(rare.SOPInstanceUID)])
+
+
 def test_success_with_zero_sub_operations(task: Task, source: ScriptedSCP, destination: ScriptedSCP) -> None:
     source.behaviour = Behaviour(get_silent_empty=True)
     report = task.run()

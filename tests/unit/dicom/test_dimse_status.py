@@ -55,6 +55,15 @@ def test_a_fetch(status: int, counts: tuple[int, int, int], delivered: int, code
     assert [fault.code for fault in faults] == codes
 
 
+@pytest.mark.parametrize("status", [0x0000, 0xB000, 0xA702])
+def test_what_could_not_be_sent_is_named_and_the_cure_is_not_to_ask_less(status: int) -> None:
+    report = FetchReport("C-GET", 1, 2, 0, ("1.2.3", "1.2.4"))
+    [fault] = fetch_faults(PEER, status, report, 1, 3)
+    assert "2 of 3 instances (1.2.3, 1.2.4)" in fault.message
+    assert "presentation context" in fault.cure
+    assert "limits" not in fault.cure
+
+
 @pytest.mark.parametrize(
     ("status", "code"),
     [

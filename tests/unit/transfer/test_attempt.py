@@ -240,6 +240,54 @@ def test_announced_and_neither_listed_nor_sent_is_never_quiet() -> None:
     assert set(bench.states().values()) == {V}
 
 
+@pytest.mark.parametrize(
+    ("failed", "uids", "announced"), [(2, ("9.1", "9.2"), 0), (2, (), 0), (0, (), 14)], ids=["named", "counted", "told"]
+)
+def test_what_the_source_spoke_of_and_nobody_saw_is_never_green_in_any_attempt(
+    failed: int, uids: tuple[str, ...], announced: int
+) -> None:
+    bench = Bench(*NAMES)
+
+    def hide(node: MemoryNode, wanted: Wanted, deliver: Deliver) -> FetchReport:
+        done = node.send(wanted, deliver).completed
+        said = fault(FaultCode.INCOMPLETE).fault
+        return FetchReport("MEMORY", done, failed, 0, uids, (said,), announced)
+
+    bench.source.on_fetch = hide
+    for number in (1, 2):
+        report = bench.run(number=number)
+        assert (report.outcome, report.faults[0].code) == (Outcome.PARTIAL, FaultCode.INCOMPLETE)
+        assert "Healed" not in bench.ledger.codes()
+    assert Counter(bench.destination.log) == Counter(NAMES)
+    bench.source.on_fetch = None
+    assert bench.run(number=3).outcome is Outcome.SUCCESS
+
+
+def test_a_failure_status_on_a_fetch_that_brought_everything_is_a_warning() -> None:
+    bench = Bench(*NAMES)
+    said = fault(FaultCode.FETCH_FAILED, status=0xC001).fault
+    bench.source.on_fetch = lambda node, wanted, deliver: node.send(wanted, deliver, faults=(said,))
+    report = bench.run()
+    assert (report.outcome, report.faults) == (Outcome.SUCCESS, ())
+    assert [(one.code, one.status) for one in report.warnings] == [(FaultCode.FETCHED_WITH_WARNING, 0xC001)]
+
+
+def test_what_failed_in_the_first_round_and_came_in_the_second_is_healed_without_a_warning() -> None:
+    bench = Bench(*NAMES)
+
+    def most(node: MemoryNode, wanted: Wanted, deliver: Deliver) -> FetchReport:
+        if wanted.sop_instance_uids is not None:
+            return node.send(wanted, deliver)
+        done = send(node.chosen(wanted)[:10], deliver).completed
+        said = fault(FaultCode.INCOMPLETE).fault
+        return FetchReport("MEMORY", done, 2, 0, ("1.10", "1.11"), (said,), 12)
+
+    bench.source.on_fetch = most
+    report = bench.run()
+    assert (report.outcome, report.faults, report.warnings) == (Outcome.SUCCESS, (), ())
+    assert "Healed" in bench.ledger.codes()
+
+
 def test_what_belongs_to_another_study_or_series_never_passes() -> None:
     bench = Bench(*NAMES)
 

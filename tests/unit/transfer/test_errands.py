@@ -67,6 +67,36 @@ def test_unlisted_instances_have_no_name_so_the_whole_is_asked_for() -> None:
     assert shape(errands(plan(a, series_announced=3), a, whole_study=True)) == [("5", None)]
 
 
+def test_all_is_proven_and_the_source_had_spoken_of_more_so_all_is_asked_for_again() -> None:
+    a, b = rows("5", V, V), rows("6", V)
+    assert shape(errands(plan(a, b), [*a, *b], whole_study=True)) == [(None, None)]
+    assert shape(errands(plan(a, b), [*a, *b], whole_study=False)) == [("5", None), ("6", None)]
+
+
+def test_a_study_of_many_classes_is_fetched_by_series() -> None:
+    series = [rows(str(number), E, E, sop_class=f"1.2.{number}") for number in range(5)]
+    wanted = errands(plan(*series), [row for one in series for row in one], whole_study=True)
+    assert shape(wanted) == [(str(number), None) for number in range(5)]
+    assert [one.sop_class_uids for one in wanted] == [{f"1.2.{number}"} for number in range(5)]
+    assert shape(errands(plan(*series[:4]), [row for one in series[:4] for row in one], whole_study=True)) == [
+        (None, None)
+    ]
+
+
+def test_a_study_of_many_classes_with_unlisted_instances_is_asked_for_as_a_whole_too() -> None:
+    series = [rows(str(number), E, sop_class=f"1.2.{number}") for number in range(5)]
+    wanted = errands(plan(*series, announced=6), [row for one in series for row in one], whole_study=True)
+    assert shape(wanted) == [*((str(number), None) for number in range(5)), (None, None)]
+
+
+def test_a_series_of_many_classes_is_fetched_by_names_grouped_by_class() -> None:
+    one = [row.model_copy(update={"sop_class_uid": f"1.2.{at % 6}"}) for at, row in enumerate(rows("5", *[E] * 12))]
+    wanted = errands(plan(one), one, whole_study=True)
+    assert all(len(each.sop_class_uids) <= 4 for each in wanted)
+    asked = [uid for each in wanted for uid in each.sop_instance_uids or ()]
+    assert sorted(asked) == sorted(row.sop_instance_uid for row in one)
+
+
 def test_names_are_asked_for_in_portions_that_fit_an_element() -> None:
     many = rows("5", V, *[E] * 600)
     wanted = refetch(plan(many), many[1:])

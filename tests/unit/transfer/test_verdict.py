@@ -47,8 +47,9 @@ def test_acknowledged_but_not_proven_is_transient() -> None:
     assert (report.outcome, report.faults[0].code) == (Outcome.TRANSIENT_FAULT, FaultCode.NOT_PROVEN)
 
 
-def test_faults_that_left_nothing_missing_are_healed() -> None:
-    assert judge(rows=rows(V), faults=[of(FaultCode.FETCH_FAILED)]).outcome is Outcome.SUCCESS
+def test_an_open_fault_may_tell_of_what_has_no_row() -> None:
+    assert judge(rows=rows(V), faults=[of(FaultCode.FETCH_FAILED)]).outcome is Outcome.TRANSIENT_FAULT
+    assert judge(rows=rows(V), faults=[of(FaultCode.INCOMPLETE)]).outcome is Outcome.PARTIAL
 
 
 def test_a_verified_row_with_a_fault_is_not_green() -> None:
@@ -137,8 +138,7 @@ def test_success_is_proven_and_everything_else_says_why(
         faults=faults,
         instance_faults=instance_faults,
     )
-    proven = (
-        bool(states) and len(states) >= announced and all(state in ((V,) if provable else (S, V)) for state in states)
-    )
+    there = (V,) if provable else (S, V)
+    proven = not faults and bool(states) and len(states) >= announced and all(state in there for state in states)
     assert (report.outcome is Outcome.SUCCESS) == proven
     assert proven or report.faults
