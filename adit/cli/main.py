@@ -5,6 +5,7 @@ Commands live in modules of their own; each imports what it needs when it runs, 
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from contextlib import suppress
@@ -101,6 +102,7 @@ _interrupts: list[int] = []  # signals that were taken while no command took the
 def main() -> None:
     """Runs the command and exits with its code."""
     signal.signal(signal.SIGINT, _interrupt)
+    _open_closed_streams()
     try:
         app()
     except CommandError as error:
@@ -108,14 +110,26 @@ def main() -> None:
         sys.exit(error.code)
     except OSError as error:  # a file or folder that we were told to use, or a terminal that hung up
         with suppress(OSError):
-            say.print(f"{error.filename or 'The system'}: {error.strerror or error}", markup=False, style="red")
-        sys.exit(ExitCode.REFUSED)
+            say.print(f"{error.filename or 'Standard output'}: {error.strerror or error}", markup=False, style="red")
+        # A stream that takes no more says nothing of what was started; a file was looked for before.
+        sys.exit(ExitCode.REFUSED if error.filename else ExitCode.NOT_GREEN)
     except Interrupted:
         sys.exit(ExitCode.INTERRUPTED)
     except Exception:
         if _interrupts:  # what unwinds may complain about being cut short
             sys.exit(ExitCode.INTERRUPTED)
         raise
+
+
+def _open_closed_streams() -> None:
+    """Standard streams that our caller closed lead nowhere: else the next file or socket would take their place."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8")
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8")
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:

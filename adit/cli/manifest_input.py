@@ -42,7 +42,7 @@ def read_files(paths: Sequence[str]) -> list[Manifest]:
         try:
             texts.append(_text_of(path))
         except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8; save it as UTF-8"
             wrong.append(f"{path}: cannot be read: {reason}")
     try:
         resources = read_all(texts)
@@ -55,7 +55,7 @@ def read_files(paths: Sequence[str]) -> list[Manifest]:
 
 def _text_of(path: str) -> tuple[str, str]:
     if path == STANDARD_INPUT:
-        return "standard input", sys.stdin.read(_LARGEST + 1)
+        return "standard input", sys.stdin.buffer.read(_LARGEST + 1).decode("utf-8")
     with Path(path).open(encoding="utf-8") as file:
         return path, file.read(_LARGEST + 1)
 

@@ -63,11 +63,13 @@ def _live(ledger: Ledger, jobs: Mapping[UUID, str], console: Console, ended: thr
 def _plain(ledger: Ledger, jobs: Mapping[UUID, str], console: Console, ended: threading.Event) -> None:
     paces = {job: Pace() for job in jobs}
     said: dict[UUID, tuple[str, float]] = {}  # what was last said of each job, and when
-    while not ended.wait(_PLAIN_SECONDS):
+    last = False
+    while not last:
+        last = ended.wait(_PLAIN_SECONDS)
         for job, sight, waiting in _sights(ledger, paces):
             text, now = told(sight, waiting), time.monotonic()
             before, at = said.get(job, ("", now))
-            if text != before or now - at >= _REMINDER_SECONDS:  # a job may wait for a window all night
+            if text != before or (not last and now - at >= _REMINDER_SECONDS):  # a job may wait for a window all night
                 said[job] = text, now
                 console.print(f"{jobs[job]}: {text}", markup=False)
 

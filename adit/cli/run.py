@@ -15,6 +15,7 @@ from adit.cli.console import ExitCode, Output, fail, out, print_json, print_tabl
 
 if TYPE_CHECKING:
     from adit.cli.session import Session
+    from adit.cli.settings import Settings
     from adit.ledger.records import JobRecord, JobSummary
     from adit.model.transfer_job import TransferJob
 
@@ -25,7 +26,8 @@ def run(
     manifest: Annotated[
         Path | None,
         typer.Option(
-            help="Where the proof is written as JSON; the data folder's manifests/ otherwise.", show_default=False
+            help="Where the proof is written as JSON (an array if several); else into the data folder's manifests/.",
+            show_default=False,
         ),
     ] = None,
     output: Annotated[
@@ -70,13 +72,16 @@ def run(
     from adit.cli.manifest_input import apply_all, read_files
     from adit.cli.session import open_session
     from adit.cli.settings import settings_of
+    from adit.ledger.connection import LedgerUnavailable
     from adit.model.transfer_job import TransferJob
 
     if manifest is not None and not manifest.parent.is_dir():
         fail(f"--manifest {manifest}: there is no folder {manifest.parent}. Nothing was started.")
+    settings = settings_of(context)
+    _make_folders(settings)
     resources = read_files(files)
     jobs = [each for each in resources if isinstance(each, TransferJob)]
-    with open_session(settings_of(context)) as session:
+    with open_session(settings) as session:
         before = {job.key for job in jobs if _ended(session, job)}
         for line in apply_all(session.ledger, resources, utc_now(), may_wait=False):
             say.print(str(line), markup=False, style="dim")
@@ -84,8 +89,13 @@ def run(
             say.print("There is no TransferJob in these files; the nodes are applied.")
             return
         went_through = transfer(session, [job for job in jobs if job.key not in before])
-        records = [_record(session, job) for job in jobs]
-        code = show(session, records, manifest, output)
+        try:
+            code = show(session, [_record(session, job) for job in jobs], manifest, output)
+        except LedgerUnavailable:
+            if went_through:
+                raise
+            say.print("The ledger is away, so what was reached cannot be shown.", markup=False)
+            code = ExitCode.INTERRUPTED
         for job in jobs:
             if job.key in before:
                 say.print(
@@ -123,17 +133,24 @@ def show(session: Session, records: Sequence[JobRecord], manifest: Path | None, 
 
     summaries = [session.ledger.summary(record.id) for record in records]
     proofs = [session.ledger.manifest(record.id) for record in records]
-    path = _write(session, records, proofs, manifest)
     as_json = output is Output.JSON or (output is None and not out.is_terminal)
     people = say if as_json else out
     for record, summary in zip(records, summaries, strict=True):
         print_table(people, task_table(session.ledger.tasks(record.id)))
         people.print(_verdict(summary), markup=False)
-    say.print(f"The proof: {path}", markup=False)
-    if as_json:
-        for proof in proofs:
-            print_json(proof)
-    return exit_code(summaries)
+    code = exit_code(summaries)
+    try:
+        say.print(f"The proof: {_write(session, records, proofs, manifest)}", markup=False)
+    except OSError as error:
+        say.print(f"The proof could not be written: {error}. `adit manifest JOB` prints it.", markup=False, style="red")
+        code = ExitCode.NOT_GREEN
+    try:
+        if as_json:
+            print_json(_one_document(proofs))
+    except OSError as error:
+        say.print(f"The proof could not be printed: {error.strerror}.", markup=False, style="red")
+        code = ExitCode.NOT_GREEN
+    return code
 
 
 def exit_code(summaries: Sequence[JobSummary]) -> ExitCode:
@@ -161,6 +178,17 @@ def _verdict(summary: JobSummary) -> str:
     return f"{name}: {summary.state}. {summary.message} {counts}."
 
 
+def _one_document(proofs: Sequence[dict[str, object]]) -> dict[str, object] | list[object]:
+    """One job's proof as it is, several as an array."""
+    return proofs[0] if len(proofs) == 1 else list(proofs)
+
+
+def _make_folders(settings: Settings) -> None:
+    """Before anything is started: what cannot be written must be known while it can still be refused."""
+    for folder in (settings.manifests, settings.logs):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
 def _write(
     session: Session, records: Sequence[JobRecord], proofs: Sequence[dict[str, object]], manifest: Path | None
 ) -> Path:
@@ -168,10 +196,10 @@ def _write(
     import json
 
     if manifest is not None:
-        manifest.write_text("".join(json.dumps(proof, indent=2) + "\n" for proof in proofs), encoding="utf-8")
+        manifest.write_text(json.dumps(_one_document(proofs), indent=2) + "\n", encoding="utf-8")
         return manifest
     folder = session.settings.manifests
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)  # the demo comes here by another way
     for record, proof in zip(records, proofs, strict=True):
         path = folder / f"{'.'.join(record.job.key)}.json"
         path.write_text(json.dumps(proof, indent=2) + "\n", encoding="utf-8")

@@ -21,7 +21,10 @@ _SCHEMES: Final = ("postgres", "postgresql", "postgresql+psycopg")
 
 def _default_data() -> Path:
     """A folder for user data (XDG Base Directory Specification)."""
-    home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    try:
+        home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    except RuntimeError:
+        fail("This user has no home folder. Say where ADIT may keep its data: set ADIT_DATA, or give --data.")
     return Path(home) / "adit"
 
 

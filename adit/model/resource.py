@@ -73,7 +73,8 @@ def once_each(values: tuple[Item, ...]) -> tuple[Item, ...]:
     return values
 
 
-_Text = Annotated[str, StringConstraints(max_length=256 * 1024)]
+_Text = Annotated[str, StringConstraints(max_length=256 * 1024, pattern=r"^[^\x00]*$")]
+_Key = Annotated[str, StringConstraints(max_length=317, pattern=r"^[^\x00]*$")]  # prefix of 253, slash, name of 63
 
 
 class ObjectMeta(BaseModel):
@@ -83,10 +84,10 @@ class ObjectMeta(BaseModel):
 
     name: Name
     namespace: Name = "default"
-    uid: Annotated[str, StringConstraints(max_length=64)] | None = None
+    uid: Annotated[str, StringConstraints(max_length=64, pattern=r"^[^\x00]*$")] | None = None
     generation: int | None = None
-    labels: dict[str, _Text] = Field(default_factory=dict)
-    annotations: dict[str, _Text] = Field(default_factory=dict)
+    labels: dict[_Key, _Text] = Field(default_factory=dict)
+    annotations: dict[_Key, _Text] = Field(default_factory=dict)
 
 
 class Resource(BaseModel):

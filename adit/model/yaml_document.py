@@ -30,6 +30,7 @@ _TRUTHS: Final = {
     for word in words.split()
     for spelling in (word, word.capitalize(), word.upper())
 }
+_UNREADABLE: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _WHOLE: Final = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
 _REAL: Final = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?")
 _TRAPS: Final = (
@@ -170,15 +171,16 @@ class _Reader:
             return
         place = self._place()
         self.document.lines.setdefault(place, line)
-        value: Any = event.value
+        value: Any = self._readable(event.value, place)
         if event.tag not in (None, "!", _STRING_TAG):
             self._fault(place, "must not have a YAML tag")
         elif event.tag is None and event.implicit[0]:
-            value = self._resolved(event.value, place)
+            value = self._resolved(value, place)
         self._put(value, place, len(event.value) + _NODE_WEIGHT, event.anchor)
 
     def _key(self, key: str, line: int) -> None:
         mapping = self._open[-1]
+        key = self._readable(key, mapping.place)
         mapping.key = key
         place = (*mapping.place, key)
         if key == "<<":
@@ -186,6 +188,13 @@ class _Reader:
         if place in self.document.lines:
             self._fault(place, f"must stand only once, but is also in line {self.document.lines[place]}")
         self.document.lines[place] = line
+
+    def _readable(self, text: str, place: Place) -> str:
+        """The text without characters that neither Postgres nor a terminal takes; each is a fault."""
+        readable = _UNREADABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+        if readable != text:
+            self._fault(place, "must not hold control characters or surrogates")
+        return readable
 
     def _resolved(self, text: str, place: Place) -> Any:
         """The value of an unquoted scalar as Kubernetes reads it (JSON's types)."""

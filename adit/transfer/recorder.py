@@ -59,6 +59,7 @@ class Recorder:
         self._lock = threading.Lock()  # of the two that follow
         self._records: dict[str, InstanceRecord] = {}
         self._events: list[EventRecord] = []
+        self._told: set[tuple[str, str, str]] = set()  # faults that have a line
         self._writing = threading.Lock()
         self._written_at = monotonic()
         self._written_progress = Progress()
@@ -90,8 +91,13 @@ class Recorder:
                 self._events.append(event)
 
     def fault(self, level: str, fault: Fault) -> None:
-        """A fault as a line of the task's log."""
-        self.event(level, str(fault.code), str(fault))
+        """A fault as a line of the task's log, once an attempt: every store thread may meet the same one."""
+        line = (level, str(fault.code), str(fault))
+        with self._lock:
+            if line in self._told:
+                return
+            self._told.add(line)
+        self.event(*line)
 
     def seconds_since_write(self) -> float:
         """How long ago the last write that succeeded was begun: the lease counts from there, at the latest."""

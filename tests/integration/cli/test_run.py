@@ -183,3 +183,21 @@ def _stored(ledger: Ledger) -> int:
 
 def _tasks(ledger: Ledger) -> list[int]:
     return [task.id for record in ledger.jobs() for task in ledger.tasks(record.id)]
+
+
+def test_a_proof_that_cannot_be_written_is_no_refusal_and_not_green(adit: Adit, orthancs: Hospital) -> None:
+    study = ct_study(1, seed="unwritten")
+    orthancs.source.upload(*study.files())
+    adit.write("two.yaml", orthancs.nodes() + job("unwritten", study) + job("unwritten-too", study))
+
+    full = adit("run", "two.yaml", "--manifest", "/dev/full")
+    assert full.code == 1, full.err
+    assert "unwritten: Success" in full.err
+    assert "The proof could not be written" in full.err
+    assert [proof["job"]["name"] for proof in full.json] == ["unwritten", "unwritten-too"]  # one document
+
+    (adit.folder / "blocked").mkdir()
+    (adit.folder / "blocked/logs").touch()
+    refused = adit("--data", "blocked", "run", "two.yaml")
+    assert refused.code == 2
+    assert "blocked/logs" in refused.err

@@ -73,6 +73,10 @@ IN_QUOTES = "must be in quotes if it is a text"
         ("a: b: c", "job.yaml:1 (document 1): must be YAML: mapping values are not allowed in this context"),
         ("a:\n\t- b", "job.yaml:2 (document 1): must be YAML: found character that cannot start any token"),
         ("a: \x01", "job.yaml: must be YAML: it holds characters that YAML forbids"),
+        (
+            NODE.replace("{name:", '{labels: {x: "a\\0b"}, name:'),
+            "metadata.labels.x: must not hold control characters or surrogates",
+        ),
         ("- 1", "job.yaml:1 (document 1): must be a mapping with apiVersion, kind, metadata and spec"),
         ("just text", "job.yaml:1 (document 1): must be a mapping with apiVersion, kind, metadata and spec"),
         ("? {a: b}\n: c", "job.yaml:1 (document 1): must have plain texts as keys"),
