@@ -47,6 +47,25 @@ _COPY_FAILED: Final = text(
     """
 )
 
+# What the failed tasks brought to the same destination is not sent again, only asked for again: it counts as stored.
+# A folder keeps each job's files apart (their rows have a location), so there the new job brings all of them.
+_COPY_STORED: Final = text(
+    """
+    INSERT INTO instance (job_created_on, task_id, sop_instance_uid, series_instance_uid, sop_class_uid, state,
+                          expected_at, received_at, stored_at, transfer_syntax_uid, size, sha256, dimse_status)
+    SELECT task.job_created_on, task.id, known.sop_instance_uid, known.series_instance_uid, known.sop_class_uid,
+           'Stored', known.expected_at, known.received_at, known.stored_at,
+           known.transfer_syntax_uid, known.size, known.sha256, known.dimse_status
+    FROM task
+    JOIN job ON job.id = task.job_id
+    JOIN job AS failed_job ON failed_job.id = :failed_job_id AND failed_job.destination = job.destination
+    JOIN task AS failed ON failed.job_id = failed_job.id AND failed.state = 'Failure' AND failed.key = task.key
+    JOIN instance AS known ON known.task_id = failed.id AND known.job_created_on = failed.job_created_on
+    WHERE task.job_id = :job_id AND known.state >= 'Stored' AND known.fault_code IS NULL AND known.location IS NULL
+    ON CONFLICT DO NOTHING
+    """
+)
+
 
 def task_key(seed: TaskSeed) -> str:
     """The same for the same study, series and pseudonym; the order and repetition of series say nothing."""
@@ -80,7 +99,7 @@ def expand(source: Engine, job_id: UUID, seeds: Sequence[TaskSeed], now: datetim
 
 
 def expand_failed_of(source: Engine, job_id: UUID, failed_job_id: UUID, now: datetime) -> int:
-    """Copy the tasks of the other, ended job that ended as Failure, in one statement; how many were made.
+    """Copy the tasks of the other, ended job that ended as Failure, and what they had stored; how many were made.
 
     Raises LookupError for an unknown job and ValueError while the other job has not ended: its later
     failures would be missed.
@@ -98,6 +117,7 @@ def expand_failed_of(source: Engine, job_id: UUID, failed_job_id: UUID, now: dat
             _COPY_FAILED,
             {"job_id": job_id, "failed_job_id": failed_job_id, "created_on": created_on, "now": now},
         ).rowcount
+        connection.execute(_COPY_STORED, {"job_id": job_id, "failed_job_id": failed_job_id})
         connection.execute(update(job).where(job.c.id == job_id).values(expanded_at=now))
         return made
 
