@@ -13,7 +13,7 @@ from tests.integration.cli.manifests import document, documents
 from tests.peers import Behaviour, ScriptedSCP
 from tests.samples import ct_study, uid
 
-STUDY = ct_study(6, seed="source")
+STUDY = ct_study(6, seed="source", patient_id="SOURCE-PATIENT")
 UIDS = STUDY.sop_instance_uids
 ONCE = {"maxAttempts": 1}
 

@@ -41,7 +41,7 @@ def test_green_run_shows_what_orthanc_shows(adit: Adit, orthancs: Hospital) -> N
 
 
 def test_a_finished_job_is_frozen_and_shown_again(adit: Adit, orthancs: Hospital) -> None:
-    study = ct_study(2, seed="frozen")
+    study = ct_study(2, seed="frozen", patient_id="FROZEN-PATIENT")
     orthancs.source.upload(*study.files())
     manifest = orthancs.nodes() + job("frozen", study)
     first = adit("run", "-", stdin=manifest)

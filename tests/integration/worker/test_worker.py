@@ -22,7 +22,7 @@ from tests.peers import Behaviour, ScriptedSCP
 from tests.peers.server_process import wait_until
 from tests.samples import ct_study
 
-STUDY = ct_study(20, size=64)
+STUDY = ct_study(20, size=64, patient_id="WORKER-PATIENT")
 ONCE = Counter(STUDY.sop_instance_uids)
 STORED, VERIFIED, EXPECTED = InstanceState.STORED, InstanceState.VERIFIED, InstanceState.EXPECTED
 
