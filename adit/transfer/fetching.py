@@ -63,6 +63,7 @@ class Fetching:
             return
         if unseen or self._roster.progress().expected < plan.least:
             self.faults += [*last.broken, *last.said]
+            self._tell_of_unlisted(first)
         else:
             self._weigh([first] if last is first else [first, last])
         if not last.broken:
@@ -83,6 +84,19 @@ class Fetching:
                     healed = True
         if healed and not self.faults:
             self._recorder.event("info", "Healed", "Every instance came in spite of the source's faults.")
+
+    def _tell_of_unlisted(self, met: _Round) -> None:
+        """The next attempt asks by name for what is listed, so that more was spoken of must be told by this one."""
+        listed = len(self._roster.rows())
+        for one in met.admitted:
+            if one.wanted.series_instance_uid is None and one.report.announced > listed:
+                unlisted = Fault(
+                    code=FaultCode.FETCHED_WITH_WARNING,
+                    message=f"The source spoke of {one.report.announced} instances, but lists {listed}.",
+                    cure="Compare the study at the source with what arrived.",
+                    node=self._source.name,
+                )
+                self._warn(unlisted)
 
     def _warn(self, warning: Fault) -> None:
         self.warnings.append(warning)
