@@ -102,6 +102,14 @@ def test_it_announces_more_than_it_lists_and_sends(task: Task, source: ScriptedS
     assert destination.stores() == ONCE
 
 
+def test_it_announces_more_than_it_lists_and_misses_some_of_that(task: Task, source: ScriptedSCP) -> None:
+    """The next attempt asks by name, and would not hear of the announced ones again."""
+    source.behaviour = Behaviour(omitted_keys=UNCOUNTED, get_only=2, get_announce=20)
+    report = task.run()
+    assert report.outcome is Outcome.PARTIAL
+    assert FaultCode.FETCHED_WITH_WARNING in {warning.code for warning in report.warnings}
+
+
 def test_it_sends_all_that_it_lists_and_fails_with_another(
     task: Task, source: ScriptedSCP, destination: ScriptedSCP
 ) -> None:
