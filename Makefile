@@ -5,23 +5,41 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DICOMWEB := /usr/share/orthanc/plugins/libOrthancDicomWeb.so
 # Most tests wait for peers: four processes keep two cores busy.
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit lint bench lock clean
+.PHONY: help demo test test-unit test-cluster test-chaos cluster cluster-down images lint bench bench-matrix bench-cluster lock image-locks clean
 
 help: ## list the goals
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | while IFS='|' read -r goal text; do printf '  make %-10s %s\n' "$$goal" "$$text"; done
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | while IFS='|' read -r goal text; do printf '  make %-12s %s\n' "$$goal" "$$text"; done
 
 demo: $(READY) ## move sample studies between two sandbox PACSs and a folder, and prove it
 	@$(BIN)/adit demo
 
-test: lint peers ## lint and every test, on real Postgres, Orthanc and DCMTK (under 6 minutes on 2 cores)
-	$(BIN)/pytest -q -n $(JOBS) --dist worksteal
+test: lint peers ## lint and every test, on real Postgres, Orthanc and DCMTK (about 10 minutes on 2 cores), and on Kubernetes where it is there
+	$(BIN)/pytest -q -n $(JOBS) --dist worksteal --ignore tests/cluster
+	@tests/cluster/run
 
 test-unit: $(READY) ## the tests that need no server (under one minute)
 	$(BIN)/pytest -q -n 2 tests/unit
+
+test-cluster: $(READY) ## the tests that need a Kubernetes: make cluster's, or $$KUBECONFIG
+	@ADIT_CLUSTER_REQUIRED=1 tests/cluster/run
+
+test-chaos: $(READY) ## kill each part of the system again and again while a job runs (about 20 minutes; ADIT_CHAOS_SEED repeats it)
+	@ADIT_CLUSTER_REQUIRED=1 ADIT_CHAOS=$${ADIT_CHAOS:-all} tests/cluster/run tests/cluster/test_bad_manifests.py \
+	  tests/cluster/test_workers_and_cluster.py tests/cluster/test_node_and_images.py tests/cluster/chaos
+
+cluster: $(READY) ## a real Kubernetes with our images on this host (the first time about 12 minutes)
+	@tests/cluster/rig/cluster make
+
+cluster-down: ## end it, and all that runs in it
+	@tests/cluster/rig/cluster down
+
+images: $(READY) ## build the images that changed, and load them into the cluster
+	@tests/cluster/rig/cluster images
 
 lint: $(READY) ## ruff, mypy --strict, and the arrows of the design
 	$(BIN)/ruff check -q .
@@ -32,12 +50,33 @@ lint: $(READY) ## ruff, mypy --strict, and the arrows of the design
 bench: $(READY) peers ## the benchmarks; one JSON object a line on standard output
 	@$(BIN)/python -m benchmarks
 
+bench-matrix: $(READY) peers ## files a second from every kind of node to every kind of node, and docs/matrix.png (about 5 minutes)
+	@$(BIN)/python -m benchmarks.matrix docs/matrix.png
+
+bench-cluster: $(READY) ## the benchmarks of the whole system in make cluster's Kubernetes
+	@benchmarks/cluster/run
+
 .PHONY: peers
 peers: $(READY)
-	@scripts/debian-packages Orthanc=orthanc storescp=dcmtk pgbouncer=pgbouncer openssl=openssl
+	@scripts/debian-packages Orthanc=orthanc $(DICOMWEB)=orthanc-dicomweb storescp=dcmtk pgbouncer=pgbouncer openssl=openssl curl=curl
+	@$(BIN)/python scripts/fetch-helm
+
+.PHONY: chart
+chart: $(READY) ## the CRDs in the chart, and docs/values.md
+	@$(BIN)/python scripts/make-chart
 
 lock: ## resolve the dependencies anew into requirements.lock
 	UV_PYTHON_DOWNLOADS=never uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-header --no-annotate --upgrade -q -o requirements.lock
+	@$(MAKE) --no-print-directory image-locks
+
+# What an image installs is what the tests ran with: the same versions and hashes.
+UV_PART := UV_PYTHON_DOWNLOADS=never uv pip compile -c requirements.lock --universal --generate-hashes --no-header --no-annotate -q
+image-locks: ## the images' parts of requirements.lock
+	$(UV_PART) pyproject.toml --extra worker -o images/worker/requirements.lock
+	$(UV_PART) pyproject.toml --extra receiver -o images/receiver/requirements.lock
+	$(UV_PART) pyproject.toml --extra api -o images/api/requirements.lock
+	$(UV_PART) pyproject.toml --extra operator -o operator/requirements.lock
+	echo hatchling | $(UV_PART) - -o images/build.lock
 
 clean: ## remove what the goals made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

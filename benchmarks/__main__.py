@@ -1,4 +1,4 @@
-"""Runs the benchmarks named on the command line, or all: `python -m benchmarks [ledger] [roundtrip] [memory]`."""
+"""Runs the benchmarks named on the command line, or all: `python -m benchmarks [start] [ledger] ...`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,31 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import ledger_rates, memory, roundtrip
+from benchmarks import (
+    bucket,
+    deid_files,
+    ledger_rates,
+    memory,
+    pixel_masks,
+    receiving,
+    roundtrip,
+    sending,
+    web_fetch,
+    worker_start,
+)
 
-_ALL = {"ledger": ledger_rates.measure, "roundtrip": roundtrip.measure, "memory": memory.measure}
+_ALL = {
+    "start": worker_start.measure,
+    "ledger": ledger_rates.measure,
+    "send": sending.measure,
+    "receive": receiving.measure,
+    "roundtrip": roundtrip.measure,
+    "wado": web_fetch.measure,
+    "memory": memory.measure,
+    "bucket": bucket.measure,
+    "pixels": pixel_masks.measure,
+    "deid": deid_files.measure,
+}
 
 
 def main(names: list[str]) -> None:

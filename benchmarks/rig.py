@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from adit.dispatch.admit import admit
 from adit.dispatch.settle import settle
@@ -21,7 +22,8 @@ from adit.ledger.connection import engine
 from adit.ledger.embedded import EmbeddedPostgres
 from adit.ledger.ledger import Ledger
 from adit.ledger.migration import migrate
-from adit.ledger.records import TaskSeed
+from adit.ledger.records import EndedAttempt, TaskSeed
+from adit.model.assignment import Assignment
 from adit.model.dicom_node import DicomNode
 from adit.model.transfer_job import TransferJob
 from tests.peers.orthanc import Orthanc
@@ -33,6 +35,7 @@ class Bench:
 
     ledger: Ledger
     worker_url: str
+    receiver_url: str
 
     def apply(self, *nodes: DicomNode) -> None:
         for each in nodes:
@@ -45,7 +48,7 @@ def bench(folder: Path) -> Iterator[Bench]:
         migrate(postgres.url)
         connection = engine(postgres.url)
         try:
-            yield Bench(Ledger(connection), postgres.worker_url)
+            yield Bench(Ledger(connection), postgres.worker_url, postgres.receiver_url)
         finally:
             connection.dispose()
 
@@ -56,21 +59,28 @@ def fill(orthanc: Orthanc, files: Iterable[bytes]) -> None:
             pass
 
 
-def node(name: str, orthanc: Orthanc) -> DicomNode:
-    return DicomNode.model_validate(
-        {
-            "metadata": {"name": name},
-            "spec": {
-                "dimse": {"aeTitle": orthanc.aet, "host": orthanc.host, "port": orthanc.dicom_port},
-                "limits": {"tasks": 1, "associations": 4},
-            },
-        }
-    )
+def node(name: str, orthanc: Orthanc, **dimse: Any) -> DicomNode:
+    """`dimse` as the resource has it, besides the address."""
+    address = {"aeTitle": orthanc.aet, "host": orthanc.host, "port": orthanc.dicom_port}
+    return _node(name, dimse=address | dimse)
 
 
-def job(name: str, source: str, destination: str, studies: list[str]) -> TransferJob:
+def web_node(name: str, orthanc: Orthanc) -> DicomNode:
+    return _node(name, dicomWeb={"url": orthanc.dicomweb_url})
+
+
+def folder_node(name: str, folder: Path) -> DicomNode:
+    return _node(name, folder={"path": str(folder)})
+
+
+def _node(name: str, **kind: Any) -> DicomNode:
+    spec = {**kind, "limits": {"tasks": 1, "associations": 4}}
+    return DicomNode.model_validate({"metadata": {"name": name}, "spec": spec})
+
+
+def job(name: str, source: str, destination: str, studies: list[str], **spec: Any) -> TransferJob:
     selection = {"studies": [{"studyInstanceUID": uid} for uid in studies]}
-    spec = {"source": {"node": source}, "destination": {"node": destination}, "selection": selection}
+    spec |= {"source": {"node": source}, "destination": {"node": destination}, "selection": selection}
     return TransferJob.model_validate({"metadata": {"name": name}, "spec": spec})
 
 
@@ -90,8 +100,8 @@ class Worked:
     verified: int
 
 
-def work(bench: Bench, transfer: TransferJob) -> Worked:
-    """Applies a job of one study, claims its task, and runs the worker process to its end."""
+def claimed(bench: Bench, transfer: TransferJob) -> tuple[Assignment, dict[str, str]]:
+    """Applies a job of one study and claims its task: the attempt, and what its worker finds in its environment."""
     now = datetime.now(UTC)
     bench.ledger.apply_job(transfer, now)
     record = bench.ledger.job(transfer.key)
@@ -107,13 +117,26 @@ def work(bench: Bench, transfer: TransferJob) -> Worked:
         "ADIT_ATTEMPT": str(attempt.attempt_id),
         "ADIT_ATTEMPT_TOKEN": str(attempt.token),
         "ADIT_DATABASE_URL": bench.worker_url,
+        "ADIT_RELAY_HOST": "127.0.0.1",
+        "MALLOC_ARENA_MAX": "2",  # as both launchers have it
     }
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an image has its bytecode
+    return attempt, environment
+
+
+def settled(bench: Bench) -> EndedAttempt:
+    """The one attempt that has ended, with what becomes of it written down."""
+    [ended] = bench.ledger.ended(10)
+    moment = datetime.now(UTC)
+    bench.ledger.settle(ended.attempt_id, settle(ended, now=moment, random=Random(1).random), moment)
+    return ended
+
+
+def work(bench: Bench, transfer: TransferJob) -> Worked:
+    """Runs the worker process of a job of one study to its end."""
+    _, environment = claimed(bench, transfer)
     with tempfile.NamedTemporaryFile("r") as status:
         command = [sys.executable, "-c", _WATCHED, status.name]
         exit_code = subprocess.run(command, env=environment, stderr=subprocess.DEVNULL, check=False).returncode
         [peak] = re.findall(r"^VmHWM:\s+(\d+) kB$", status.read(), re.MULTILINE)
-    [ended] = bench.ledger.ended(10)
-    bench.ledger.settle(
-        attempt.attempt_id, settle(ended, now=datetime.now(UTC), random=Random(1).random), datetime.now(UTC)
-    )
-    return Worked(exit_code, int(peak) * 1024, ended.verified)
+    return Worked(exit_code, int(peak) * 1024, settled(bench).verified)

@@ -39,9 +39,9 @@ class DatabaseServer:
     server: EmbeddedPostgres
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
-    def url(self, database: str, *, worker: bool = False) -> str:
-        whose = make_url(self.server.worker_url if worker else self.server.url)
-        return whose.set(database=database).render_as_string(hide_password=False)
+    def url(self, database: str, *, worker: bool = False, receiver: bool = False) -> str:
+        whose = self.server.receiver_url if receiver else self.server.worker_url if worker else self.server.url
+        return make_url(whose).set(database=database).render_as_string(hide_password=False)
 
     def execute(self, statement: sql.SQL | sql.Composed) -> None:
         plain = make_url(self.server.url).set(drivername="postgresql").render_as_string(hide_password=False)
@@ -90,6 +90,12 @@ def ledger_url(database_server: DatabaseServer, database: str) -> str:
 def worker_url(database_server: DatabaseServer, database: str) -> str:
     """The same database, as a member of the restricted role adit_worker."""
     return database_server.url(database, worker=True)
+
+
+@pytest.fixture
+def receiver_url(database_server: DatabaseServer, database: str) -> str:
+    """The same database, as a member of the restricted role adit_receiver."""
+    return database_server.url(database, receiver=True)
 
 
 @pytest.fixture

@@ -11,3 +11,11 @@ Files = Annotated[
     typer.Argument(metavar="FILE...", help="YAML with TransferJobs and DicomNodes; - reads standard input."),
 ]
 Job = Annotated[str, typer.Argument(metavar="JOB", help="A TransferJob's name, or namespace/name.")]
+Receive = Annotated[
+    str | None,
+    typer.Option(
+        metavar="[HOST:]PORT",
+        help="Receive there what PACSs send when they are asked by C-MOVE, such as 11112.",
+        show_default=False,
+    ),
+]

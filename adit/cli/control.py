@@ -1,7 +1,12 @@
-"""`adit cancel`, `suspend` and `resume`: the stored job applied again with one field set."""
+"""`adit cancel`, `suspend` and `resume`: the stored job applied again with one field set.
+
+Not in a cluster, where the resource says what is wanted and the ledger follows it.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 from typing import Annotated, Any
 
 import typer
@@ -50,10 +55,19 @@ def _reapply(context: typer.Context, name: str, fields: dict[str, Any]) -> None:
     from adit.model.transfer_job import TransferJob
 
     with open_session(settings_of(context)) as session:
-        job = find_job(session.ledger, name).job
+        record = find_job(session.ledger, name)
+        job = record.job
+        if "KUBERNETES_SERVICE_HOST" in os.environ:
+            patch = json.dumps({"spec": fields})
+            fail(
+                "In a cluster the resource says what is wanted. Say it there: "
+                f"kubectl -n {job.metadata.namespace} patch transferjob {job.metadata.name} --type=merge -p '{patch}'"
+            )
         document = job.model_dump(mode="json", by_alias=True, exclude_none=True)
         document["spec"] |= fields
         changed = TransferJob.model_validate(document)
+        if record.ended_at is not None and changed != job:
+            fail(f"transferjob.adit.dev/{job.metadata.name} has finished: nothing is left to stop.")
         try:
             applied = session.ledger.apply_job(changed, utc_now())
         except ResourceConflict as conflict:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from pydicom import Dataset
 from pydicom.datadict import tag_for_keyword
 from pydicom.multival import MultiValue
 from rich.table import Table
 from rich.text import Text
 
 from adit.cli.console import fail
-from adit.dicom.node import Level
+from adit.dicom.node import Answer, Level
 
-_COLUMNS: Final[dict[Level, tuple[str, ...]]] = {
+COLUMNS: Final[dict[Level, tuple[str, ...]]] = {
     Level.PATIENT: ("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
     Level.STUDY: (
         "StudyInstanceUID",
@@ -49,7 +48,7 @@ def keys_of(pairs: Sequence[str]) -> dict[str, str]:
 
 def columns(level: Level, keys: Mapping[str, str], returning: Sequence[str]) -> list[str]:
     """The keywords to show: the level's own, then the keys, then what was asked for besides."""
-    return list(dict.fromkeys([*_COLUMNS[level], *keys, *map(_known, returning)]))
+    return list(dict.fromkeys([*COLUMNS[level], *keys, *map(_known, returning)]))
 
 
 def _known(keyword: str) -> str:
@@ -58,7 +57,7 @@ def _known(keyword: str) -> str:
     return keyword
 
 
-def as_table(found: Sequence[Dataset], keywords: Sequence[str]) -> Table:
+def as_table(found: Sequence[Answer], keywords: Sequence[str]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for keyword in keywords:
         table.add_column(keyword, no_wrap=True)
@@ -67,13 +66,13 @@ def as_table(found: Sequence[Dataset], keywords: Sequence[str]) -> Table:
     return table
 
 
-def as_json(found: Sequence[Dataset], keywords: Sequence[str]) -> list[object]:
+def as_json(found: Sequence[Answer], keywords: Sequence[str]) -> list[object]:
     return [
         {keyword: _text(answer, keyword) for keyword in keywords if answer.get(keyword) is not None} for answer in found
     ]
 
 
-def _text(answer: Dataset, keyword: str) -> str:
+def _text(answer: Answer, keyword: str) -> str:
     """Values as they stand in DICOM, several with a backslash between them."""
     value = answer.get(keyword)
     if value is None:

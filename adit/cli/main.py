@@ -16,7 +16,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from adit.cli import apply, control, crds, demo, manifest, migrate, node, run, status, up
+from adit.cli import apply, control, crds, deid, demo, manifest, migrate, node, run, status, token, up
 from adit.cli.console import CommandError, ExitCode, Interrupted, say
 
 HELP = """
@@ -92,7 +92,9 @@ app.command("resume", rich_help_panel=MOVE)(control.resume)
 app.command("status", rich_help_panel=LOOK)(status.status)
 app.command("manifest", rich_help_panel=LOOK)(manifest.manifest)
 app.add_typer(node.app, name="node", rich_help_panel=LOOK)
+app.add_typer(deid.app, name="deid", rich_help_panel=LOOK)
 app.command("migrate", rich_help_panel=SET_UP)(migrate.migrate)
+app.add_typer(token.app, name="token", rich_help_panel=SET_UP)
 app.command("crds", rich_help_panel=SET_UP)(crds.crds)
 
 

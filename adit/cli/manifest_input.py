@@ -98,7 +98,9 @@ def _refusal(
         return None
     named = job.spec.selection.failed_of
     failed_job = ledger.job((job.metadata.namespace, named.name)) if named else None
-    fault = accept(job, nodes, failed_job)
+    listed = job.spec.selection.listed
+    selection = ledger.selection(job.metadata.namespace, listed) if listed else None
+    fault = accept(job, nodes, failed_job, selection)
     if fault is None:
         return None
     beside = named is not None and (job.metadata.namespace, named.name) in {each.key for each in jobs}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 from pathlib import Path
@@ -13,11 +12,11 @@ import typer
 from adit.cli.console import ExitCode, Output, fail, out, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from pydicom import Dataset
-
     from adit.cli.session import Session
-    from adit.dicom.node import Node, Probe
+    from adit.dicom.node import Answer, Node, Probe
+    from adit.ledger.records import NodeKey
     from adit.model.dicom_node import DicomNode
+    from adit.model.findings import Findings
 
 app = typer.Typer(no_args_is_help=True, help="Ask a DicomNode what it offers and what it holds.")
 
@@ -48,8 +47,9 @@ def probe(
 ) -> None:
     """Ask whether a node answers, and what it offers.
 
-    A PACS is asked by C-ECHO and by what it accepts in an association; a
-    folder is looked at.
+    A PACS is asked by C-ECHO and by what it accepts in an association, a
+    DICOMweb server by small requests; a folder is looked at. What a node in
+    the ledger offers is noted there, and how it did in transfers is shown.
 
     [bold]Exit codes[/bold]
 
@@ -66,11 +66,15 @@ def probe(
     """
     with _session(context, file, name) as session:
         probes = [(node, _open(context, node).probe()) for node in _nodes(session, name, file)]
+        roads = _noted(session, probes)
     if output is Output.JSON:
-        print_json([_as_json(node, found) for node, found in probes])
+        print_json([_as_json(node, found) | {"roads": _roads(roads.get(node.key))} for node, found in probes])
     else:
         for node, found in probes:
             _tell(node, found)
+            for road in _roads(roads.get(node.key)):
+                how = "works" if road["works"] else f"[yellow]fails[/yellow] ({road['fault']})"
+                out.print(f"  {road['name']} {how}, as transfers saw at {road['time']}")
     if any(not found.reachable or found.fault for _, found in probes):
         raise typer.Exit(ExitCode.NOT_GREEN)
     if any(_missing(node, found) for node, found in probes):
@@ -96,7 +100,7 @@ def find(
 ) -> None:
     """Look for patients, studies, series or images.
 
-    Asks by C-FIND; of a folder, reads the files' headers. Keys are DICOM
+    Asks by C-FIND; of a folder or bucket, reads headers. Keys are DICOM
     keywords; values match as DICOM says (PS3.4 C.2.2.2): * and ?, dates as
     20240101-20241231, several UIDs with a backslash between them. Of a PACS,
     series need a StudyInstanceUID, images a SeriesInstanceUID too.
@@ -117,7 +121,7 @@ def find(
     with _session(context, file, name) as session:
         nodes = _nodes(session, name, file)
         try:
-            found: list[Dataset] = [each for node in nodes for each in _open(context, node).find(query)]
+            found: list[Answer] = [each for node in nodes for each in _open(context, node).find(query)]
         except TransferFault as error:
             fail(str(error.fault), ExitCode.NOT_GREEN)
     if output is Output.JSON:
@@ -136,6 +140,7 @@ def _session(context: typer.Context, file: Path | None, name: str) -> AbstractCo
 
 
 def _nodes(session: Session | None, name: str, file: Path | None) -> list[DicomNode]:
+    from adit.cli.job_name import name_of
     from adit.cli.manifest_input import read_files
     from adit.model.dicom_node import DicomNode
 
@@ -143,7 +148,7 @@ def _nodes(session: Session | None, name: str, file: Path | None) -> list[DicomN
     if session is not None:
         node = session.ledger.node((namespace or "default", plain))
         if node is None:
-            known = ", ".join(each.metadata.name for each in session.ledger.nodes()) or "none"
+            known = ", ".join(name_of(each.metadata) for each in session.ledger.nodes()) or "none"
             fail(
                 f"There is no DicomNode {name} in the ledger (there are: {known}). Apply it, or name its file with -f."
             )
@@ -168,10 +173,25 @@ def _open(context: typer.Context, node: DicomNode) -> Node:
     return open_node(node, Share(), secrets=settings_of(context).secrets_folder)
 
 
+def _noted(session: Session | None, probes: list[tuple[DicomNode, Probe]]) -> dict[NodeKey, Findings]:
+    """Writes down what was found, where there is a ledger, and reads what transfers found."""
+    if session is None:
+        return {}
+    from datetime import UTC, datetime
+
+    for node, found in probes:
+        if found.reachable and found.fault is None and node.spec.services is not None:
+            session.ledger.note_probe(node, found.services, datetime.now(UTC))
+    return session.ledger.findings()
+
+
+def _roads(findings: Findings | None) -> list[dict[str, Any]]:
+    return [] if findings is None else [road.model_dump(mode="json") for road in findings.roads]
+
+
 def _missing(node: DicomNode, found: Probe) -> list[str]:
     """Services that the DicomNode lists and the peer does not offer."""
-    listed: Iterable[str] = node.spec.dimse.services if node.spec.dimse else ()
-    return [str(service) for service in listed if str(service) not in found.services]
+    return [str(service) for service in node.spec.services or () if str(service) not in found.services]
 
 
 def _as_json(node: DicomNode, found: Probe) -> dict[str, Any]:
@@ -186,10 +206,8 @@ def _as_json(node: DicomNode, found: Probe) -> dict[str, Any]:
 
 
 def _tell(node: DicomNode, found: Probe) -> None:
-    where = node.spec.dimse
-    address = f"{where.ae_title} at {where.host}:{where.port}" if where else getattr(node.spec.folder, "path", "")
     answers = "[green]answers[/green]" if found.reachable else "[bold red]does not answer[/bold red]"
-    out.print(f"{node.metadata.name} ({address}) {answers}")
+    out.print(f"{node.metadata.name} ({_address(node)}) {answers}")
     if found.services:
         out.print(f"  offers {', '.join(found.services)}")
     if found.reachable and _missing(node, found):
@@ -200,3 +218,13 @@ def _tell(node: DicomNode, found: Probe) -> None:
         out.print(f"  {name}: {value}", markup=False)
     if found.fault:
         out.print(f"  {found.fault}", markup=False)
+
+
+def _address(node: DicomNode) -> str:
+    spec = node.spec
+    if spec.folder is not None:
+        return spec.folder.path
+    if spec.s3 is not None:
+        return f"s3://{spec.s3.bucket}/{spec.s3.root}"
+    faces = [] if spec.dimse is None else [f"{spec.dimse.ae_title} at {spec.dimse.host}:{spec.dimse.port}"]
+    return ", ".join(faces if spec.dicom_web is None else [*faces, spec.dicom_web.url])

@@ -52,13 +52,13 @@ def load(folder: Path, pacs: DicomNode) -> list[Loaded]:
     spec = DicomNodeSpec(folder=Folder(path=str(folder)))
     patients = open_node(DicomNode(metadata=ObjectMeta(name="patients"), spec=spec), Share())
     target = open_node(pacs, Share())
-    studies = [str(study.StudyInstanceUID) for study in patients.find(Query(Level.STUDY))]
+    studies = [str(study.get("StudyInstanceUID")) for study in patients.find(Query(Level.STUDY))]
     return sorted((_load_study(patients, target, study) for study in studies), key=lambda loaded: -loaded.instances)
 
 
 def _load_study(patients: Node, target: Node, study: str) -> Loaded:
     images = patients.find(Query(Level.IMAGE, {"StudyInstanceUID": study}, ("SOPClassUID",)))
-    channel = target.open_store({str(each.SOPClassUID) for each in images})
+    channel = target.open_store({str(each.get("SOPClassUID")) for each in images})
     taken = 0
 
     def deliver(instance: Instance) -> None:
@@ -101,7 +101,7 @@ def _told_classes(source: Node, study: str) -> frozenset[str]:
     keys = {"StudyInstanceUID": study}
     told: set[str] = set()
     for series in list(source.find(Query(Level.SERIES, keys))):
-        inside = {**keys, "SeriesInstanceUID": str(series.SeriesInstanceUID)}
+        inside = {**keys, "SeriesInstanceUID": str(series.get("SeriesInstanceUID"))}
         told |= {
             str(image.get("SOPClassUID") or "") for image in source.find(Query(Level.IMAGE, inside, ("SOPClassUID",)))
         }

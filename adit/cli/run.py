@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adit.cli.arguments import Files
+from adit.cli.arguments import Files, Receive
 from adit.cli.console import ExitCode, Output, fail, out, print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def run(
             show_default=False,
         ),
     ] = None,
+    receive: Receive = None,
 ) -> None:
     """Do the jobs of these files now, and prove that every instance has arrived.
 
@@ -70,6 +71,7 @@ def run(
     """
     from adit.cli.dispatching import utc_now
     from adit.cli.manifest_input import apply_all, read_files
+    from adit.cli.receiver import receiving
     from adit.cli.session import open_session
     from adit.cli.settings import settings_of
     from adit.ledger.connection import LedgerUnavailable
@@ -88,7 +90,8 @@ def run(
         if not jobs:
             say.print("There is no TransferJob in these files; the nodes are applied.")
             return
-        went_through = transfer(session, [job for job in jobs if job.key not in before])
+        with receiving(session, receive, say.print, log=settings.logs / "receiver.log"):
+            went_through = transfer(session, [job for job in jobs if job.key not in before])
         try:
             code = show(session, [_record(session, job) for job in jobs], manifest, output)
         except LedgerUnavailable:

@@ -23,7 +23,9 @@ from adit.ledger.postgres_binaries import EmbeddedPostgresError
 @dataclass(frozen=True, slots=True)
 class Session:
     ledger: Ledger
+    url: str  # of the ledger's owner, with our driver
     worker_url: str  # for workers: a role that may only write about its own attempt
+    receiver_url: str  # for the receiver: a role that may only find a mailbox
     settings: Settings
     revive: Callable[[], None]  # for whoever waits for the ledger: starts our own server again if it died
 
@@ -36,15 +38,15 @@ def open_session(settings: Settings) -> Iterator[Session]:
     """
     with ExitStack() as stack:
         try:
-            url, worker_url, revive = _urls(settings, stack)
+            urls, revive = _urls(settings, stack)
         except (EmbeddedPostgresError, LedgerUnavailable) as error:
             fail(f"The ledger cannot be used: {error}")
         except LedgerError as error:
             refused(error)
-        source = engine(url)
+        source = engine(urls.owner)
         stack.callback(source.dispose)
         try:
-            yield Session(Ledger(source), worker_url, settings, revive)
+            yield Session(Ledger(source), urls.owner, urls.worker, urls.receiver, settings, revive)
         except LedgerUnavailable as error:
             fail(f"The ledger went away: {error}. Nothing that it had acknowledged is lost.", ExitCode.NOT_GREEN)
         except LedgerError as error:
@@ -60,16 +62,25 @@ def refused(error: LedgerError) -> NoReturn:
     )
 
 
-def _urls(settings: Settings, stack: ExitStack) -> tuple[str, str, Callable[[], None]]:
+@dataclass(frozen=True, slots=True)
+class _Urls:
+    owner: str
+    worker: str
+    receiver: str
+
+
+def _urls(settings: Settings, stack: ExitStack) -> tuple[_Urls, Callable[[], None]]:
     if settings.database_url is None:
         server = stack.enter_context(EmbeddedPostgres(settings.postgres))
         migrate(server.url)
-        return server.url, server.worker_url, partial(_revive, server)
+        return _Urls(server.url, server.worker_url, server.receiver_url), partial(_revive, server)
     url = normal_url(settings.database_url)
     missing = pending(url)
     if missing:
         fail(f"The ledger lacks {len(missing)} migration(s) of this version. Run `adit migrate` first.")
-    return url, normal_url(settings.worker_database_url or settings.database_url), lambda: None  # not ours to start
+    worker = normal_url(settings.worker_database_url or settings.database_url)
+    receiver = normal_url(settings.receiver_database_url or settings.database_url)
+    return _Urls(url, worker, receiver), lambda: None  # not ours to start
 
 
 def _revive(server: EmbeddedPostgres) -> None:

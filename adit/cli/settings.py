@@ -29,12 +29,16 @@ def _default_data() -> Path:
 
 
 class Settings(BaseSettings):
-    """ADIT_* in the environment. Without a database URL a Postgres of our own runs in the data folder."""
+    """ADIT_* in the environment, or files of those names in the folder ADIT_CREDENTIALS.
+
+    Without a database URL a Postgres of our own runs in the data folder.
+    """
 
     model_config = SettingsConfigDict(env_prefix="ADIT_", frozen=True, extra="ignore")
 
     database_url: str | None = None
     worker_database_url: str | None = None  # of a role in adit_worker; the same as database_url if absent
+    receiver_database_url: str | None = None  # of a role in adit_receiver; the same as database_url if absent
     data: Path = Field(default_factory=_default_data)
     secrets: Path | None = None
     spool: Path | None = None
@@ -86,4 +90,5 @@ def normal_url(url: str) -> str:
 def settings_of(context: typer.Context) -> Settings:
     """The settings of this call: the environment, and `--data`."""
     data: Path | None = context.find_root().obj
-    return Settings() if data is None else Settings(data=data)
+    secret = os.environ.get("ADIT_CREDENTIALS")
+    return Settings(_secrets_dir=secret) if data is None else Settings(_secrets_dir=secret, data=data)

@@ -15,7 +15,7 @@ from adit.deid.character_set import encode
 from adit.deid.element_walk import Element, Encoding, MalformedError, elements
 from adit.deid.splice import Edit, FileCursor, InflatingCursor, Original, SplicedInstance, spliced
 from adit.model.outcome import Fault, FaultCode, TransferFault
-from adit.model.transfer_job import Trial
+from adit.model.trial import Trial
 
 PROTOCOL_ID: Final = 0x00120020
 PROTOCOL_NAME: Final = 0x00120021

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import MutableSequence
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
-from pydicom import DataElement, Dataset
-from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.multival import MultiValue
-
-from adit.dicom.node import Query
+from adit.dicom import dictionary
+from adit.dicom.node import Answer, Query
 
 _NOT_MATCHED: Final = frozenset({"QueryRetrieveLevel", "SpecificCharacterSet", "TimezoneOffsetFromUTC"})
 _NUMBERS: Final = frozenset({"IS", "DS", "US", "SS", "UL", "SL", "UV", "SV", "FL", "FD"})
@@ -24,7 +22,7 @@ _UNREADABLE: Final = (ValueError, TypeError, ArithmeticError, LookupError, NotIm
 _RANGE_OF_DT: Final = re.compile(r"([0-9.]*(?:[+-][0-9]{4})?)-([0-9.]*(?:[+-][0-9]{4})?)")
 
 
-def keep(answer: Dataset, query: Query) -> bool:
+def keep(answer: Answer, query: Query) -> bool:
     """Whether `answer` matches all keys of `query` (PS3.4 C.2.2.2), by these rules:
 
     - An empty key, and `*` alone, match everything.
@@ -43,24 +41,23 @@ def keep(answer: Dataset, query: Query) -> bool:
     return all(_matches(answer, keyword, asked) for keyword, asked in query.keys.items() if keyword not in _NOT_MATCHED)
 
 
-def _matches(answer: Dataset, keyword: str, asked: str) -> bool:
-    tag = tag_for_keyword(keyword)
-    if tag is None:
+def _matches(answer: Answer, keyword: str, asked: str) -> bool:
+    entry = dictionary.entry(keyword)
+    if entry is None:
         raise ValueError(f"{keyword} is no DICOM keyword")
-    vr = dictionary_VR(tag)
+    _, vr = entry
     alternatives = [value for value in (part.strip(" \0") for part in asked.split("\\")) if value]
-    if not alternatives or "*" in alternatives or vr == "SQ" or tag not in answer:
+    if not alternatives or "*" in alternatives or vr == "SQ" or keyword not in answer:
         return True
     try:
-        values = _values(answer[tag])
+        values = _values(answer.get(keyword))
     except _UNREADABLE:
         return False
     return any(_value_matches(value, pattern, vr) for value in values for pattern in alternatives)
 
 
-def _values(element: DataElement) -> list[str]:
-    value = element.value
-    several = value if isinstance(value, (MultiValue, list, tuple)) else [value]
+def _values(value: Any) -> list[str]:
+    several = value if isinstance(value, (MutableSequence, tuple)) else [value]
     texts = ("" if one is None else str(one).strip(" \0") for one in several)
     return [text for text in texts if text]
 

@@ -1,6 +1,6 @@
 """The interface of every DICOM node, and the values that cross it.
 
-Implemented by `dimse` and `folder`; called by `adit.transfer` and the command line. Everything that
+Implemented by `dimse`, `folder` and `s3`; called by `adit.transfer` and the command line. Everything that
 goes wrong is raised as `TransferFault`, naming the node, the instance where there is one, and the cure.
 """
 
@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import BinaryIO, Final, Protocol
+from typing import Any, BinaryIO, Final, Protocol, runtime_checkable
 
-from pydicom import Dataset
-
-from adit.model.outcome import Fault
+from adit.model.outcome import Fault, FaultCode
 
 
 class Level(StrEnum):
@@ -53,6 +51,17 @@ class Wanted:
     series_instance_uid: str | None = None
     sop_instance_uids: tuple[str, ...] | None = None
     sop_class_uids: frozenset[str] = frozenset()  # what the plan announced; empty if unknown
+    expected: frozenset[str] = frozenset()  # SOP Instance UIDs that the plan lists of it; empty if unknown
+
+
+class Answer(Protocol):
+    """One match of a query: values by DICOM keyword. A pydicom data set is one, and so is less."""
+
+    def get(self, keyword: str, default: Any = None, /) -> Any:
+        """The value: a text or a number, several in a list; empty or None where there is none."""
+        ...
+
+    def __contains__(self, keyword: Any, /) -> bool: ...
 
 
 class Instance(Protocol):
@@ -99,6 +108,7 @@ class FetchReport:
     failed_sop_instance_uids: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = ()  # what the final status means; empty when it is plain success
     announced: int = 0  # the highest number of sub-operations that the source spoke of; 0 if of none
+    left: tuple[Fault, ...] = ()  # what was wrong with roads that were left for another, which went on
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +123,7 @@ class Stored:
     sha256: str  # hex, of the encoded data set as delivered
     location: str | None = None
     warning: Fault | None = None  # a DIMSE warning status 0xB000, 0xB006, 0xB007
+    road: str = ""  # by which it went, such as C-STORE
 
 
 class StoreChannel(Protocol):
@@ -129,6 +140,24 @@ class StoreChannel(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class BatchChannel(StoreChannel, Protocol):
+    """A channel that takes several instances at once where several are waiting."""
+
+    @property
+    def instances_at_once(self) -> int: ...
+    @property
+    def bytes_at_once(self) -> int: ...
+
+    def store_all(self, instances: Sequence[Instance]) -> Sequence[Stored | Fault | None]:
+        """One outcome for each, in their order: the acknowledgement, or why it was refused; None to send it alone.
+
+        Raises TransferFault: with `sop_instance_uid` set, that one cannot be sent and nothing is known of the
+        others; without, the channel is dead, or takes only one at a time.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Proof:
     """What the destination says, asked again, about one instance that it acknowledged."""
@@ -143,7 +172,7 @@ class Probe:
     """What a node answered when it was asked what it can do."""
 
     reachable: bool
-    services: tuple[str, ...] = ()  # by adit.model.dicom_node.Service's names, or "Read", "Write" of a folder
+    services: tuple[str, ...] = ()  # by adit.model.dicom_node.Service's names, or "Read", "Write" of a folder or bucket
     detail: Mapping[str, str] = field(default_factory=dict)
     fault: Fault | None = None
 
@@ -154,7 +183,7 @@ class Node(Protocol):
     @property
     def name(self) -> str: ...
 
-    def find(self, query: Query) -> Iterator[Dataset]:
+    def find(self, query: Query) -> Iterator[Answer]:
         """Answers one by one; each is a match by all of the query's keys, whatever the peer filtered."""
         ...
 
@@ -191,4 +220,17 @@ class Node(Protocol):
 
     def interrupt(self) -> None:
         """Ends every call in progress soon, with TransferFault(INTERRUPTED); thread-safe, for good."""
+        ...
+
+
+@runtime_checkable
+class Wayfarer(Protocol):
+    """A node that goes by one of several roads."""
+
+    def roads_met(self) -> Mapping[str, FaultCode | None]:
+        """The roads that were tried so far, such as C-GET, and what was wrong with each the last time; or None."""
+        ...
+
+    def try_last(self, roads: Collection[str]) -> None:
+        """Before anything is tried: these failed others lately, or are said not to be offered."""
         ...

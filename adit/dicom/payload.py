@@ -11,7 +11,7 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final, Protocol
+from typing import BinaryIO, Final, Protocol, cast
 
 SPOOL_ABOVE: Final = 16 * 2**20
 """Bytes from which on a payload goes to disk."""
@@ -88,6 +88,25 @@ class _PositionedReader(io.RawIOBase):
         super().close()
 
 
+@dataclass(frozen=True, slots=True)
+class Spool:
+    """Where objects too big for memory lie, for as long as they are held.
+
+    Their files have no names, so that nothing about a patient is left behind however the process ends. Where
+    the folder goes with the process (a pod's volume) `counted` gives them names: the kubelet sees only those,
+    and could not hold the pod to its limit otherwise.
+    """
+
+    folder: Path
+    counted: bool = False
+
+    def file(self) -> BinaryIO:
+        """Gone when it is closed. Raises OSError."""
+        if self.counted:
+            return cast(BinaryIO, tempfile.NamedTemporaryFile(dir=self.folder))
+        return tempfile.TemporaryFile(dir=self.folder)
+
+
 class PayloadWriter:
     """Takes a payload piece by piece; holds at most `spool_above` bytes in memory, whatever arrives.
 
@@ -95,7 +114,7 @@ class PayloadWriter:
     frees what was written of one that ended early.
     """
 
-    def __init__(self, spool: Path | None = None, spool_above: int = SPOOL_ABOVE) -> None:
+    def __init__(self, spool: Spool | None = None, spool_above: int = SPOOL_ABOVE) -> None:
         self._spool = spool
         self._spool_above = spool_above
         self._memory = io.BytesIO()
@@ -105,7 +124,7 @@ class PayloadWriter:
     def write(self, piece: memoryview | bytes) -> None:
         self.size += len(piece)
         if self._file is None and self.size > self._spool_above:
-            self._file = tempfile.TemporaryFile(dir=self._spool)  # noqa: SIM115 - closed with the payload
+            self._file = tempfile.TemporaryFile() if self._spool is None else self._spool.file()  # noqa: SIM115
             self._file.write(self._memory.getbuffer())
             self._memory = io.BytesIO()
         (self._file or self._memory).write(piece)

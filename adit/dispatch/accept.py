@@ -9,28 +9,48 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from adit.ledger.records import JobRecord, NodeKey
+from adit.ledger.records import JobRecord, NodeKey, SelectionRecord
 from adit.model.dicom_node import DicomNode, Service
+from adit.model.dicom_web import WebService
 from adit.model.outcome import Fault, FaultCode
 from adit.model.transfer_job import TransferJob
 
 _STUDY_FIND: Final = frozenset({Service.STUDY_ROOT_FIND})
-_FIND: Final = _STUDY_FIND | {Service.PATIENT_ROOT_FIND}
-_GET: Final = frozenset({Service.STUDY_ROOT_GET, Service.PATIENT_ROOT_GET})
-_STORAGE: Final = frozenset({Service.STORAGE})
+_FIND: Final[frozenset[Service | WebService]] = _STUDY_FIND | {Service.PATIENT_ROOT_FIND, WebService.QIDO}
+_FETCH: Final[frozenset[Service | WebService]] = frozenset(
+    {
+        Service.STUDY_ROOT_GET,
+        Service.PATIENT_ROOT_GET,
+        Service.STUDY_ROOT_MOVE,
+        Service.PATIENT_ROOT_MOVE,
+        WebService.WADO,
+    }
+)
+_ANY_STUDY_FIND: Final[frozenset[Service | WebService]] = _STUDY_FIND | {WebService.QIDO}
+_STORAGE: Final[frozenset[Service | WebService]] = frozenset({Service.STORAGE, WebService.STOW})
 
 _MENDED_BY_OTHERS: Final = frozenset(
     {FaultCode.NODE_NOT_FOUND, FaultCode.SERVICE_NOT_OFFERED, FaultCode.JOB_NOT_FOUND, FaultCode.JOB_NOT_FINISHED}
 )
 
 
-def accept(job: TransferJob, nodes: Mapping[NodeKey, DicomNode], failed_job: JobRecord | None = None) -> Fault | None:
+def accept(
+    job: TransferJob,
+    nodes: Mapping[NodeKey, DicomNode],
+    failed_job: JobRecord | None = None,
+    selection: SelectionRecord | None = None,
+) -> Fault | None:
     """Why the job cannot run as things stand, or None if it can.
 
-    `failed_job` is the ledger's record of the job that `selection.failedOf` names, if there is one.
-    The fault's message begins with the field at fault.
+    `failed_job` is the ledger's record of the job that `selection.failedOf` names, `selection` that of the
+    list that `selection.list` names, if there is one. The fault's message begins with the field at fault.
     """
-    return _treatment(job) or _nodes(job, nodes) or _failed_of(job, failed_job)
+    return (
+        _listed(job, selection)
+        or _treatment(job, selection)
+        or _nodes(job, nodes, selection)
+        or _failed_of(job, failed_job)
+    )
 
 
 def can_wait(fault: Fault) -> bool:
@@ -41,20 +61,39 @@ def can_wait(fault: Fault) -> bool:
     return fault.code in _MENDED_BY_OTHERS
 
 
-def _treatment(job: TransferJob) -> Fault | None:
+def _listed(job: TransferJob, selection: SelectionRecord | None) -> Fault | None:
+    """Lists come before the jobs that name them, so that nothing is waited for."""
+    listed = job.spec.selection.listed
+    if listed is None or selection is not None:
+        return None
+    field, value = ("name", listed.name) if listed.id is None else ("id", listed.id)
+    return Fault(
+        code=FaultCode.SELECTION_NOT_FOUND,
+        message=f"spec.selection.list.{field}: the ledger has no selection {value} for {job.metadata.namespace}.",
+        cure="Post the selection again, unused ones expire, and name it in a new job.",
+    )
+
+
+def _treatment(job: TransferJob, selection: SelectionRecord | None) -> Fault | None:
     """A pseudonym asks for a de-identified copy; an original must never pass in its place."""
     for index, study in enumerate(job.spec.selection.studies or ()):
         if study.pseudonym is not None:
-            return Fault(
-                code=FaultCode.DEIDENTIFICATION_UNAVAILABLE,
-                message=f"spec.selection.studies[{index}].pseudonym asks for a de-identified copy; none can be made.",
-                cure="Leave the pseudonym out if the unchanged study may go to the destination.",
-                node=job.spec.destination.node,
-            )
+            return _no_deidentification(job, f"spec.selection.studies[{index}].pseudonym asks")
+    if selection is not None and selection.pseudonyms:
+        return _no_deidentification(job, f"spec.selection.list: {selection.pseudonyms} of its studies ask")
     return None
 
 
-def _nodes(job: TransferJob, nodes: Mapping[NodeKey, DicomNode]) -> Fault | None:
+def _no_deidentification(job: TransferJob, asks: str) -> Fault:
+    return Fault(
+        code=FaultCode.DEIDENTIFICATION_UNAVAILABLE,
+        message=f"{asks} for a de-identified copy; none can be made.",
+        cure="Leave the pseudonym out if the unchanged study may go to the destination.",
+        node=job.spec.destination.node,
+    )
+
+
+def _nodes(job: TransferJob, nodes: Mapping[NodeKey, DicomNode], selection: SelectionRecord | None) -> Fault | None:
     namespace = job.metadata.namespace
     source = nodes.get((namespace, job.spec.source.node))
     destination = nodes.get((namespace, job.spec.destination.node))
@@ -64,8 +103,8 @@ def _nodes(job: TransferJob, nodes: Mapping[NodeKey, DicomNode]) -> Fault | None
         return _no_node("spec.destination.node", job.spec.destination.node, namespace)
     return (
         _offers(source, _FIND, "spec.source.node", "the source must be asked which instances a study has")
-        or _patient_ids(source, job)
-        or _offers(source, _GET, "spec.source.node", "the source must send instances")
+        or _patient_ids(source, job, selection)
+        or _offers(source, _FETCH, "spec.source.node", "the source must send instances")
         or _offers(destination, _STORAGE, "spec.destination.node", "the destination must take instances")
     )
 
@@ -79,34 +118,44 @@ def _no_node(field: str, name: str, namespace: str) -> Fault:
     )
 
 
-def _offers(node: DicomNode, any_of: frozenset[Service], field: str, why: str) -> Fault | None:
-    """A folder offers everything; of a DIMSE peer one of the services must be listed."""
-    if node.spec.dimse is None or any_of.intersection(node.spec.dimse.services):
+def _offers(node: DicomNode, any_of: frozenset[Service | WebService], field: str, why: str) -> Fault | None:
+    """A folder offers everything; of a peer one of the services must be listed."""
+    listed = node.spec.services
+    if listed is None or any_of.intersection(listed):
         return None
+    faces = {Service: "dimse.services", WebService: "dicomWeb.services"}
+    of_faces = [kind for kind in faces if any(isinstance(service, kind) for service in listed)]
+    its_own = sorted(service for kind in of_faces for service in any_of if isinstance(service, kind))
     return Fault(
         code=FaultCode.SERVICE_NOT_OFFERED,
-        message=f"{field}: DicomNode {node.metadata.name} does not offer {' or '.join(sorted(any_of))}, and {why}.",
-        cure="Add the service to the node's dimse.services if the peer has it, or name another node.",
+        message=f"{field}: DicomNode {node.metadata.name} does not offer {' or '.join(its_own)}, and {why}.",
+        cure=f"Add the service to the node's {' or '.join(faces[kind] for kind in of_faces)} if the peer has it, "
+        "or name another node.",
         node=node.metadata.name,
     )
 
 
-def _patient_ids(source: DicomNode, job: TransferJob) -> Fault | None:
+def _patient_ids(source: DicomNode, job: TransferJob, selection: SelectionRecord | None) -> Fault | None:
     """A query in the Patient Root model needs a PatientID above study level (PS3.4 C.4.1.3.2.1)."""
-    if source.spec.dimse is None or _STUDY_FIND.intersection(source.spec.dimse.services):
+    if source.spec.dimse is None or _ANY_STUDY_FIND.intersection(source.spec.services or ()):
         return None
     for index, study in enumerate(job.spec.selection.studies or ()):
         if study.patient_id is None:
-            return Fault(
-                code=FaultCode.SERVICE_NOT_OFFERED,
-                message=(
-                    f"spec.selection.studies[{index}].patientID is missing, and DicomNode {source.metadata.name} "
-                    f"offers no {Service.STUDY_ROOT_FIND}."
-                ),
-                cure="Give the patientID, or add StudyRootFind to the node's dimse.services if the peer has it.",
-                node=source.metadata.name,
-            )
+            return _no_patient_id(source, f"spec.selection.studies[{index}].patientID is missing")
+    if selection is not None and selection.without_patient_id:
+        return _no_patient_id(
+            source, f"spec.selection.list: {selection.without_patient_id} of its studies have no patientID"
+        )
     return None
+
+
+def _no_patient_id(source: DicomNode, missing: str) -> Fault:
+    return Fault(
+        code=FaultCode.SERVICE_NOT_OFFERED,
+        message=f"{missing}, and DicomNode {source.metadata.name} offers no {Service.STUDY_ROOT_FIND}.",
+        cure="Give the patientID, or add StudyRootFind to the node's dimse.services if the peer has it.",
+        node=source.metadata.name,
+    )
 
 
 def _failed_of(job: TransferJob, failed_job: JobRecord | None) -> Fault | None:

@@ -26,6 +26,7 @@ class AdmissionSettings:
     max_running: int = 100  # attempts at once, of all jobs
     max_starts: int = 50  # claims in one transaction, so that the lock is held shortly
     jobs: frozenset[UUID] | None = None  # start tasks of these only (`adit run`); of all, if None
+    closed: frozenset[str] = frozenset()  # namespaces in which nothing can be started for now
 
 
 def admit(snapshot: AdmissionSnapshot, settings: AdmissionSettings | None = None) -> list[Grant]:
@@ -75,7 +76,11 @@ def _choose(snapshot: AdmissionSnapshot, settings: AdmissionSettings) -> list[Ca
     )
     running = dict(snapshot.owner_running)
     chosen: list[Candidate] = []
-    ours = [each for each in snapshot.candidates if settings.jobs is None or each.record.id in settings.jobs]
+    ours = [
+        each
+        for each in snapshot.candidates
+        if (settings.jobs is None or each.record.id in settings.jobs) and each.source[0] not in settings.closed
+    ]
     for priority in _ORDER:
         same = [candidate for candidate in ours if candidate.record.job.spec.priority is priority]
         _choose_fairly(same, room, running, chosen)

@@ -9,22 +9,24 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
 import structlog
 
 from adit.dispatch.accept import accept, can_wait
 from adit.dispatch.admit import AdmissionSettings, admit
-from adit.dispatch.launcher import Launcher, LaunchFailed
+from adit.dispatch.launcher import Launcher, LaunchFailed, StillEnding
 from adit.dispatch.settle import settle
 from adit.dispatch.sweep import NOT_STARTED, Patience, Sweep
 from adit.ledger.connection import LedgerUnavailable
 from adit.ledger.ledger import Ledger
-from adit.ledger.records import Claim, JobRecord, NodeKey, TaskSeed
+from adit.ledger.records import Claim, EndedAttempt, JobRecord, JobSummary, NodeKey, TaskSeed
 from adit.model.dicom_node import DicomNode
 from adit.model.outcome import Fault, FaultCode
+from adit.model.state import TaskState
 
 _log = structlog.get_logger(__name__)
 
@@ -70,9 +72,11 @@ class Dispatcher:
         self._settings = settings or DispatchSettings()
         self._sweep = Sweep(ledger, launcher, self._settings.patience, monotonic)
         self._expired_at: float | None = None  # when retention was last enforced (monotonic)
+        self._unreadable: frozenset[UUID] = frozenset()  # jobs of which that was told
+        self._more = False  # whether the last step left something that can be done at once
 
     def run(self, until: Callable[[], bool], wake: threading.Event) -> None:
-        """Steps until `until()`; between steps that change nothing it waits for `wake` or the poll.
+        """Steps until `until()`; where a step has done all that can be done at once, waits for `wake` or the poll.
 
         A ledger that cannot be reached is waited for, with growing pauses; all else is raised.
         """
@@ -83,7 +87,8 @@ class Dispatcher:
             try:
                 if until():
                     return
-                if not self.step():
+                self.step()
+                if not self._more:
                     wake.wait(self._pause())
                 failures = 0
             except LedgerUnavailable as error:
@@ -98,7 +103,7 @@ class Dispatcher:
         Ends come before starts, so that a freed slot is used in the same step.
         """
         now = self._clock()
-        self._launcher.reap()
+        self._more = False
         changed = [
             self._sweep.run(now),
             self._settle(now),
@@ -106,9 +111,10 @@ class Dispatcher:
             self._ledger.fail_overdue(now) > 0,
             self._expand(now),
             self._start(now),
-            bool(self._ledger.close_jobs(now)),
+            self._close(now),
         ]
         self._enforce_retention(now)
+        self._tell_of_unreadable_jobs()
         return any(changed)
 
     def shutdown(
@@ -138,18 +144,38 @@ class Dispatcher:
 
     def _settle(self, now: datetime) -> bool:
         settled = False
-        for ended in self._ledger.ended(_BATCH):
+        waiting = self._ledger.ended(_BATCH)
+        self._more |= len(waiting) == _BATCH
+        for reported in waiting:
+            try:
+                ended = self._with_its_cause(reported)
+            except StillEnding:
+                continue
             settlement = settle(ended, now=now, random=self._random)
-            if self._ledger.settle(ended.attempt_id, settlement, now):
+            amended = None if ended is reported else ended.report
+            if self._ledger.settle(ended.attempt_id, settlement, now, amended=amended):
                 settled = True
                 _log.info("settled", task=ended.task_id, attempt=ended.attempt_id, state=str(settlement.state))
         return settled
+
+    def _with_its_cause(self, ended: EndedAttempt) -> EndedAttempt:
+        """A worker that was told to end, and not by us, cannot know why; the place where it ran may."""
+        interrupted = ended.report.faults[:1] and ended.report.faults[0].code is FaultCode.INTERRUPTED
+        if not interrupted or ended.job.spec.cancel is not None:
+            return ended
+        cause = self._launcher.interruption(ended)
+        if cause is None:
+            return ended
+        faults = (cause, *ended.report.faults)
+        report = ended.report.model_copy(update={"outcome": cause.outcome, "faults": faults})
+        return replace(ended, report=report)
 
     def _expand(self, now: datetime) -> bool:
         waiting = self._ledger.unexpanded(_BATCH)
         if not waiting:
             return False
         nodes = {node.key: node for node in self._ledger.nodes()}
+        self._more |= len(waiting) == _BATCH
         changed = [self._expand_job(record, nodes, now) for record in waiting]
         return any(changed)
 
@@ -158,15 +184,23 @@ class Dispatcher:
         job = record.job
         named = job.spec.selection.failed_of
         failed_job = self._ledger.job((job.metadata.namespace, named.name)) if named else None
-        fault = accept(job, nodes, failed_job)
+        listed = job.spec.selection.listed
+        selection = self._ledger.selection(job.metadata.namespace, listed) if listed else None
+        fault = accept(job, nodes, failed_job, selection)
         if fault is not None and can_wait(fault):
             fault = _end_of_waiting(record, fault, now)
             if fault is None:
                 return False
+        if fault is None and failed_job is not None:
+            fault = _nothing_to_retry(self._ledger.summary(failed_job.id))
         if fault is not None and self._ledger.refuse(record.id, fault, now):
             _log.warning("job refused", job=str(record.id), code=str(fault.code))
         elif failed_job is not None and failed_job.ended_at is not None:
             self._ledger.expand_failed_of(record.id, failed_job.id, now)
+        elif selection is not None:
+            self._ledger.expand_list(record.id, selection.id, now)
+        elif listed is not None:
+            return False  # it has tasks and its list is gone, which the ledger does not do: never end it half done
         else:
             # Also when it could not be refused, because it was accepted before and has tasks already.
             self._ledger.expand(record.id, _seeds(record), now)
@@ -177,12 +211,20 @@ class Dispatcher:
 
         Killed in between, the attempt is never begun, and its lease returns the task.
         """
+        settings = replace(self._settings.admission, closed=self._launcher.closed())
         with self._ledger.admission(now) as admission:
-            grants = admit(admission.snapshot, self._settings.admission)
+            grants = admit(admission.snapshot, settings)
             claims = admission.claim(grants, self._settings.patience.lease) if grants else []
+        self._more |= len(claims) == settings.max_starts
         for claim in claims:
             self._launch(claim, now)
         return bool(claims)
+
+    def _close(self, now: datetime) -> bool:
+        """Others may have waited for such an end (`failedOf`)."""
+        closed = bool(self._ledger.close_jobs(now))
+        self._more |= closed
+        return closed
 
     def _launch(self, claim: Claim, now: datetime) -> None:
         attempt_id = claim.assignment.attempt_id
@@ -190,7 +232,14 @@ class Dispatcher:
             self._launcher.launch(claim)
         except LaunchFailed as error:
             _log.warning("launch failed", attempt=attempt_id, error=str(error))
-            self._ledger.declare_lost(attempt_id, seen_heartbeat=None, fault=NOT_STARTED, now=now)
+            self._ledger.declare_lost(attempt_id, seen_heartbeat=None, fault=error.fault or NOT_STARTED, now=now)
+            self._more = True  # it is to be settled
+
+    def _tell_of_unreadable_jobs(self) -> None:
+        unreadable = self._ledger.unreadable_jobs()
+        for job_id in unreadable - self._unreadable:
+            _log.error("a newer version's job waits for that version", job=str(job_id))
+        self._unreadable = unreadable
 
     def _enforce_retention(self, now: datetime) -> None:
         seconds = self._monotonic()
@@ -202,6 +251,19 @@ class Dispatcher:
         due = self._ledger.next_due(self._clock())
         until_due = (due - self._clock()).total_seconds() if due else self._settings.poll_seconds
         return max(0.0, min(self._settings.poll_seconds, until_due))
+
+
+def _nothing_to_retry(failed_job: JobSummary) -> Fault | None:
+    """To retry none of the studies of a job that was cut short would look like a success."""
+    cut_short = failed_job.tasks.get(TaskState.CANCELED, 0)
+    if failed_job.tasks.get(TaskState.FAILURE, 0) > 0 or cut_short == 0:
+        return None
+    name = failed_job.record.job.metadata.name
+    return Fault(
+        code=FaultCode.JOB_NOT_RETRIABLE,
+        message=f"spec.selection.failedOf.name: nothing failed in TransferJob {name}; canceled tasks: {cut_short}.",
+        cure="Apply that job's selection under a new name.",
+    )
 
 
 def _end_of_waiting(record: JobRecord, fault: Fault, now: datetime) -> Fault | None:

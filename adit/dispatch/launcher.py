@@ -7,13 +7,24 @@ a worker. What a worker achieved is never learnt here: it stands in the ledger.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
-from adit.ledger.records import Claim, RunningAttempt
+from adit.ledger.records import Claim, EndedAttempt, RunningAttempt
+from adit.model.outcome import Fault
 
 
 class LaunchFailed(Exception):  # noqa: N818 - it says what happened
     """Raised by `launch` only when it is certain that nothing was started, and nothing will be."""
+
+    def __init__(self, message: str, fault: Fault | None = None) -> None:
+        """`fault` says why, where the launcher knows it."""
+        super().__init__(message)
+        self.fault = fault
+
+
+class StillEnding(Exception):  # noqa: N818 - a state, not a mistake
+    """The worker has written its last word and is just about to be gone: ask again soon."""
 
 
 class Launcher(Protocol):
@@ -50,6 +61,24 @@ class Launcher(Protocol):
         """
         ...
 
+    def epitaph(self, attempt: RunningAttempt) -> Fault | None:
+        """Why an attempt ended that has no report, as far as the place where it ran can tell; else None.
+
+        Asked only after `alive` was False for it, or about to be declared lost for its silence.
+        """
+        ...
+
+    def interruption(self, ended: EndedAttempt) -> Fault | None:
+        """Why a worker that nobody of us told to stop was, if the place where it ran can tell; else None.
+
+        Asked of attempts that reported INTERRUPTED. Raises StillEnding while that is not known yet.
+        """
+        ...
+
+    def closed(self) -> frozenset[str]:
+        """The namespaces in which nothing can be started for now, so that nothing is claimed there. Costs nothing."""
+        ...
+
     def own(self) -> frozenset[int]:
         """The attempts whose workers this very launcher started, and that may still run. Asks no ledger."""
         ...
@@ -65,6 +94,10 @@ class Launcher(Protocol):
         """As `kill`, for each of `own`; they leave `own` soon."""
         ...
 
-    def reap(self) -> None:
-        """Clears away what ended workers leave behind (zombies, finished Jobs). Costs little."""
+    def reap(self, running: Sequence[RunningAttempt]) -> None:
+        """Looks after what was launched and clears away what ended workers leave behind (zombies, finished Jobs).
+
+        Called once in each step with all attempts that the ledger calls running, before anything is asked
+        about one of them: what is not among them has ended, or has just been launched. Costs little.
+        """
         ...

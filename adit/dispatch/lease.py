@@ -23,8 +23,10 @@ class _Sighting:
 class Leases:
     """The last change of each running attempt's heartbeat, as this dispatcher saw it."""
 
-    def __init__(self, lease_seconds: float) -> None:
+    def __init__(self, lease_seconds: float, start_seconds: float | None = None) -> None:
+        """`start_seconds`: the lease of an attempt that has not begun, where starting takes longer."""
         self._lease_seconds = lease_seconds
+        self._start_seconds = lease_seconds if start_seconds is None else start_seconds
         self._sightings: dict[int, _Sighting] = {}
 
     def expired(self, running: Sequence[RunningAttempt], seconds: float) -> list[RunningAttempt]:
@@ -36,8 +38,11 @@ class Leases:
         return [
             attempt
             for attempt in running
-            if seconds - self._sightings[attempt.attempt_id].seen_at >= self._lease_seconds
+            if seconds - self._sightings[attempt.attempt_id].seen_at >= self._patience(attempt)
         ]
+
+    def _patience(self, attempt: RunningAttempt) -> float:
+        return self._start_seconds if attempt.heartbeat_at is None else self._lease_seconds
 
     def _sight(self, attempt: RunningAttempt, seconds: float) -> _Sighting:
         last = self._sightings.get(attempt.attempt_id)

@@ -14,12 +14,13 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from adit.dispatch.launcher import LaunchFailed
-from adit.ledger.records import Claim, RunningAttempt
+from adit.ledger.records import Claim, EndedAttempt, RunningAttempt
+from adit.model.outcome import Fault
 from adit.model.process_reference import ProcessReference, parse, start_ticks
 
 _REMEMBERED: Final = 1000  # ended children whose attempts may still be called running by the ledger
@@ -47,6 +48,7 @@ class ProcessLauncher:
         self._environment |= {
             "ADIT_DATABASE_URL": database_url,
             "ADIT_SPOOL": str(spool),
+            "ADIT_RELAY_HOST": self._environment.get("ADIT_RELAY_HOST") or "127.0.0.1",  # a receiver of this machine
             "MALLOC_ARENA_MAX": "2",  # else each of a worker's threads keeps an arena, and memory grows with them
         }
         if secrets is not None:
@@ -82,6 +84,17 @@ class ProcessLauncher:
         reference = self._reference(attempt)
         return None if reference is None else _runs(reference)
 
+    def epitaph(self, attempt: RunningAttempt) -> Fault | None:
+        """A process leaves nothing behind that says more than that it is gone."""
+        return None
+
+    def interruption(self, ended: EndedAttempt) -> Fault | None:
+        """A signal says nothing of who sent it."""
+        return None
+
+    def closed(self) -> frozenset[str]:
+        return frozenset()
+
     def own(self) -> frozenset[int]:
         return frozenset(attempt_id for attempt_id, child in list(self._children.items()) if _runs(child))
 
@@ -91,7 +104,7 @@ class ProcessLauncher:
     def kill_own(self) -> None:
         self._signal_own(signal.SIGKILL)
 
-    def reap(self) -> None:
+    def reap(self, running: Sequence[RunningAttempt]) -> None:
         """Exit codes are collected by the waiting threads; here old children are forgotten."""
         while len(self._ended) > _REMEMBERED:
             self._children.pop(self._ended.popleft(), None)

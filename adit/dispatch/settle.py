@@ -11,18 +11,22 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from adit.ledger.records import EndedAttempt, Settlement
-from adit.model.outcome import INFRASTRUCTURE_FAULTS, WARNINGS, Fault, FaultCode, Outcome
+from adit.model.outcome import INFRASTRUCTURE_FAULTS, UNSTARTED_FAULTS, WARNINGS, Fault, FaultCode, Outcome
 from adit.model.state import TaskState
 from adit.model.transfer_job import Cancel
 
 MAX_INFRASTRUCTURE_FAULTS: Final = 10
 """How often a task may lose its worker (killed, vanished, interrupted) before it is given up."""
+MAX_UNSTARTED: Final = 200
+"""How often no worker could be started for a task (about eight hours of trying) before it is given up."""
 MAX_BUGS: Final = 2
 """How often a task may hit an error in our own code before it is given up."""
 _INFRASTRUCTURE_BACKOFF: Final = (1, 30)  # base and cap, in seconds
+_UNSTARTED_BACKOFF: Final = (5, 300)
 
-_LASTING: Final = WARNINGS - {FaultCode.ARRIVAL_NOT_PROVABLE}
-"""Warnings about the data as it was fetched or stored, which stays so whatever a later attempt does."""
+_LASTING: Final = (WARNINGS - {FaultCode.ARRIVAL_NOT_PROVABLE}) | {FaultCode.CONTRACT_MISMATCH}
+"""Warnings about the data as it was fetched or stored, which stays so whatever a later attempt does;
+also those of another version's workers, which this one cannot read."""
 
 _PASSING = frozenset({Outcome.TRANSIENT_FAULT, Outcome.PARTIAL, Outcome.EMPTY, Outcome.CANCELLED})
 """Outcomes that another attempt may mend, and that stopping a worker can cause."""
@@ -34,8 +38,8 @@ def settle(ended: EndedAttempt, *, now: datetime, random: Callable[[], float]) -
     - Success only if every expected instance is verified, there is at least one, and nothing was
       worth a warning, in this attempt or an earlier one. Without a destination that can be asked: a
       warning, if all is stored.
-    - A fault that may pass: again later, up to the job's `retry.maxAttempts`; the loss of a worker
-      and our own bugs have budgets of their own.
+    - A fault that may pass: again later, up to the job's `retry.maxAttempts`; the loss of a worker,
+      a worker that could not be started and our own bugs have budgets of their own.
     - Nothing is retried once the job is cancelled or when its deadline would come first.
     """
     settlement = _bounded(_by_outcome(ended, now, random), ended)
@@ -58,6 +62,8 @@ def _by_outcome(ended: EndedAttempt, now: datetime, random: Callable[[], float])
                 return _given_up(ended, _times(ended.bugs, "unexpected error"))
             return _retry(ended, _fault(ended), now, random)
         case Outcome.TRANSIENT_FAULT | Outcome.PARTIAL | Outcome.EMPTY | Outcome.CANCELLED:
+            if _is_unstarted(ended):
+                return _retry_start(ended, now, random)
             if _is_infrastructure(ended):
                 return _retry_after_loss(ended, now, random)
             return _retry(ended, _fault(ended), now, random)
@@ -91,15 +97,27 @@ def _retry(ended: EndedAttempt, fault: Fault, now: datetime, random: Callable[[]
 def _retry_after_loss(ended: EndedAttempt, now: datetime, random: Callable[[], float]) -> Settlement:
     if ended.infrastructure_faults >= MAX_INFRASTRUCTURE_FAULTS:
         return _given_up(ended, f"the loss of {ended.infrastructure_faults} workers")
-    base, cap = _INFRASTRUCTURE_BACKOFF
-    return _again(_fault(ended), now, min(cap, base * 2 ** max(0, ended.infrastructure_faults - 1)) * random())
+    return _again(_fault(ended), now, _backoff(_INFRASTRUCTURE_BACKOFF, ended.infrastructure_faults) * random())
+
+
+def _retry_start(ended: EndedAttempt, now: datetime, random: Callable[[], float]) -> Settlement:
+    """A cluster without room is no fault of the task: it waits long, but not for ever."""
+    if ended.unstarted >= MAX_UNSTARTED:
+        return _given_up(ended, f"{ended.unstarted} attempts at starting a worker")
+    return _again(_fault(ended), now, _backoff(_UNSTARTED_BACKOFF, ended.unstarted) * random())
+
+
+def _backoff(bounds: tuple[int, int], times: int) -> int:
+    """Seconds: the base, doubled with each further time, up to the cap."""
+    base, cap = bounds
+    return min(cap, base << min(20, max(0, times - 1)))
 
 
 def _bounded(settlement: Settlement, ended: EndedAttempt) -> Settlement:
     """Whatever the faults were, no task is tried more often than all of its budgets allow together."""
     budgets = ended.job.spec.retry.max_attempts + MAX_INFRASTRUCTURE_FAULTS + MAX_BUGS
-    if settlement.state is TaskState.PENDING and ended.number >= budgets:
-        return _given_up(ended, f"{ended.number} attempts of any kind")
+    if settlement.state is TaskState.PENDING and ended.number - ended.unstarted >= budgets:
+        return _given_up(ended, f"{ended.number - ended.unstarted} attempts of any kind")
     return settlement
 
 
@@ -137,6 +155,12 @@ def _is_infrastructure(ended: EndedAttempt) -> bool:
     """The place where the worker ran failed, not the nodes; or it was stopped, but not to cancel its job."""
     faults = ended.report.faults
     return ended.report.outcome is Outcome.CANCELLED or (bool(faults) and faults[0].code in INFRASTRUCTURE_FAULTS)
+
+
+def _is_unstarted(ended: EndedAttempt) -> bool:
+    """No worker ever began."""
+    faults = ended.report.faults
+    return bool(faults) and faults[0].code in UNSTARTED_FAULTS
 
 
 def _fault(ended: EndedAttempt) -> Fault:

@@ -27,6 +27,7 @@ class Patience:
     """How long the dispatcher waits for a worker, in seconds."""
 
     lease: int = 30  # without a sign of life before the attempt is declared lost
+    start: int | None = None  # until a launched worker gives its first sign of life; as the lease, if absent
     stop: float = 30  # after it was asked to stop before it is killed
     deadline: float = 30  # after the job's deadline, which the worker watches itself, before it is asked to stop
 
@@ -39,7 +40,7 @@ class Sweep:
         self._launcher = launcher
         self._patience = patience
         self._monotonic = monotonic
-        self._leases = Leases(patience.lease)
+        self._leases = Leases(patience.lease, patience.start)
         self._stopping: dict[int, float] = {}  # attempt id: when it was first asked to stop (monotonic)
 
     def run(self, now: datetime, stopped: Set[int] = frozenset()) -> bool:
@@ -48,6 +49,7 @@ class Sweep:
         `stopped` are attempts whose workers were told to end, not by way of the ledger.
         """
         running = self._ledger.running()
+        self._launcher.reap(running)
         silent = {attempt.attempt_id for attempt in self._leases.expired(running, self._monotonic())}
         lost = 0
         present: list[RunningAttempt] = []
@@ -55,9 +57,11 @@ class Sweep:
             if self._launcher.alive(attempt) is False:
                 told = attempt.attempt_id in stopped or attempt.stop_requested_at is not None
                 # Too young to take note of the signal, it ended by it: that was asked for, and is no loss.
-                lost += self._lose(attempt, _STOPPED if told and attempt.begun_at is None else _VANISHED, now)
+                young = told and attempt.begun_at is None
+                fault = _STOPPED if young else self._launcher.epitaph(attempt) or _VANISHED
+                lost += self._lose(attempt, fault, now)
             elif attempt.attempt_id in silent:
-                lost += self._lose(attempt, _SILENT, now)
+                lost += self._lose(attempt, self._launcher.epitaph(attempt) or _SILENT, now)
             else:
                 present.append(attempt)
         asked = self._request_stops(present, now)

@@ -8,28 +8,36 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import date, datetime
+from functools import cache
 from typing import Any, Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, Engine, Row, func, select, text, union_all, update
+from sqlalchemy import Connection, Engine, Row, Select, Text, bindparam, cast, func, select, text, union_all, update
 
+from adit.ledger import instances
 from adit.ledger.connection import transaction
 from adit.ledger.events import told, write_events
 from adit.ledger.job_documents import RECORD_COLUMNS, JobDocuments
+from adit.ledger.node_findings import ask_for_probes, findings_of
 from adit.ledger.records import AdmissionSnapshot, Candidate, Claim, Grant, NodeKey, NodeLoad
 from adit.ledger.resources import all_nodes
 from adit.ledger.tables import attempt, job, task
 from adit.model.assignment import Assignment
 from adit.model.dicom_node import DicomNode
+from adit.model.findings import Findings, last_resorts
+from adit.model.outcome import FaultCode
 from adit.model.state import TaskState
 from adit.model.transfer_job import TransferJob
 
 DUE_COUNTED: Final = 500
 """Due tasks of a job are counted up to this, the highest parallelism there is."""
 _LOCK: Final = 0x41444954_41444D49  # "ADITADMI"
+
+_OTHER_PLACE: Final = "The destination is another place than it was: everything is sent anew."
+_OUTGROWN: Final = (FaultCode.OUT_OF_MEMORY, FaultCode.OUT_OF_DISK)
 
 # The columns repeat what the assignment says, for counting budgets and for the worker's grants.
 _INSERT: Final = text(
@@ -63,7 +71,7 @@ class Admission:
         records = documents.records(connection, rows)
         running = {row.job_id: row for row in connection.execute(_RUNNING)}
         self._nodes = {resource.key: resource for resource in all_nodes(connection)}
-        self._jobs = {record.id: record for record in records}
+        self._jobs = records
         owners: dict[str, int] = defaultdict(int)
         for row in running.values():
             owners[row.owner] += row.attempts
@@ -71,13 +79,14 @@ class Admission:
             now=now,
             candidates=tuple(
                 Candidate(
-                    record=record,
+                    record=records[row.id],
                     due=row.due,
-                    running=running[record.id].attempts if record.id in running else 0,
+                    running=running[row.id].attempts if row.id in running else 0,
                     source=(row.namespace, row.source),
                     destination=(row.namespace, row.destination),
                 )
-                for record, row in zip(records, rows, strict=True)
+                for row in rows
+                if row.id in records
             ),
             nodes=_loads(connection, self._nodes),
             owner_running=dict(owners),
@@ -103,12 +112,22 @@ class Admission:
                 chosen += [(row, grant, record.job) for row, grant in zip(tasks, wanted[job_id], strict=False)]
         if not chosen:
             return []
-        assignments = [
-            self._assignment(attempt_id, *choice, lease_seconds)
-            for attempt_id, choice in zip(self._attempt_ids(len(chosen)), chosen, strict=True)
-        ]
+        used = {key for _, _, resource in chosen for key in (_source(resource), _destination(resource))}
+        findings = findings_of(self._connection, used)
+        to_probe = ask_for_probes(self._connection, [self._nodes[key] for key in sorted(used)], self._now)
+        assignments = []
+        for attempt_id, choice in zip(self._attempt_ids(len(chosen)), chosen, strict=True):
+            ends = [_source(choice[2]), _destination(choice[2])]
+            known = [last_resorts(findings.get(key, Findings()), self._now) for key in ends]
+            probes = tuple(key[1] for key in ends if key in to_probe)
+            to_probe -= set(ends)  # one attempt is enough
+            made = self._assignment(attempt_id, *choice, lease_seconds)
+            hints = {"source_last": known[0], "destination_last": known[1], "to_probe": probes}
+            assignments.append(made.model_copy(update=hints))
+        self._forget_other_places({row.id: (row.place, row.job_created_on) for row, _, _ in chosen}, assignments)
         self._write(assignments)
-        return [Claim(assignment) for assignment in assignments]
+        sizes = _sizes(self._connection, [assigned.task_id for assigned in assignments])
+        return [Claim(assigned, *sizes.get(assigned.task_id, ())) for assigned in assignments]
 
     def _has_nodes(self, resource: TransferJob) -> bool:
         return _source(resource) in self._nodes and _destination(resource) in self._nodes
@@ -153,20 +172,37 @@ class Admission:
             lease_seconds=lease_seconds,
         )
 
+    def _forget_other_places(
+        self, known: Mapping[int, tuple[str | None, date]], assignments: Sequence[Assignment]
+    ) -> None:
+        """A DicomNode that was edited may be another place now: what was stored at the first is not at the second."""
+        moved = [each for each in assignments if known[each.task_id][0] not in (None, each.destination.spec.place)]
+        for each in moved:
+            instances.forget(self._connection, each.task_id, known[each.task_id][1])
+        write_events(
+            self._connection,
+            [told(each.task_id, each.number, self._now, "OtherPlace", _OTHER_PLACE, level="warning") for each in moved],
+        )
+
     def _write(self, assignments: Sequence[Assignment]) -> None:
         documents = [assigned.model_dump(mode="json", by_alias=True) for assigned in assignments]
         self._connection.execute(_INSERT, {"assignments": json.dumps(documents), "now": self._now})
-        self._connection.execute(
-            update(task)
-            .where(task.c.id.in_([assigned.task_id for assigned in assignments]))
-            .values(
-                state=TaskState.IN_PROGRESS,
-                attempts=task.c.attempts + 1,
-                started_at=func.coalesce(task.c.started_at, self._now),
-                message="",
-                fault=None,
+        places: dict[str, list[int]] = defaultdict(list)
+        for assigned in assignments:
+            places[assigned.destination.spec.place].append(assigned.task_id)
+        for place, task_ids in places.items():
+            self._connection.execute(
+                update(task)
+                .where(task.c.id.in_(task_ids))
+                .values(
+                    state=TaskState.IN_PROGRESS,
+                    place=place,
+                    attempts=task.c.attempts + 1,
+                    started_at=func.coalesce(task.c.started_at, self._now),
+                    message="",
+                    fault=None,
+                )
             )
-        )
         write_events(
             self._connection,
             [
@@ -176,6 +212,29 @@ class Admission:
         )
 
 
+def _sizes(connection: Connection, task_ids: Sequence[int]) -> dict[int, tuple[int, int]]:
+    """How often tasks outgrew their workers, and the most bytes that any attempt at the same received, of any job."""
+    same = task.alias("same")
+    first_fault = cast(attempt.c.report[("faults", "0", "code")].astext, Text)
+    outgrown = first_fault.in_([str(code) for code in _OUTGROWN]) & (attempt.c.task_id == task.c.id)
+    query = (
+        select(
+            task.c.id,
+            func.count().filter(outgrown).label("outgrown"),
+            func.coalesce(func.max(attempt.c.bytes_received), 0).label("bytes"),
+        )
+        .join(
+            same,
+            (same.c.study_instance_uid == task.c.study_instance_uid)
+            & same.c.series_instance_uids.is_not_distinct_from(task.c.series_instance_uids),
+        )
+        .join(attempt, attempt.c.task_id == same.c.id)
+        .where(task.c.id.in_(task_ids))
+        .group_by(task.c.id)
+    )
+    return {row.id: (row.outgrown, int(row.bytes)) for row in connection.execute(query)}
+
+
 @contextmanager
 def admission(source: Engine, documents: JobDocuments, now: datetime) -> Iterator[Admission]:
     with transaction(source) as connection:
@@ -183,23 +242,27 @@ def admission(source: Engine, documents: JobDocuments, now: datetime) -> Iterato
         yield Admission(connection, documents, now)
 
 
-def _open_jobs(connection: Connection, now: datetime) -> Sequence[Row[Any]]:
-    """Jobs that may start something now, oldest first, with the number of their due tasks up to the bound."""
+@cache
+def _open_jobs_query() -> Select[Any]:
     few = (
         select(task.c.id)
-        .where(task.c.job_id == job.c.id, task.c.state == TaskState.PENDING, task.c.not_before <= now)
+        .where(task.c.job_id == job.c.id, task.c.state == TaskState.PENDING, task.c.not_before <= bindparam("now"))
         .limit(DUE_COUNTED)
         .correlate(job)
         .subquery()
     )
     due = select(func.count().label("due")).select_from(few).lateral()
-    query = (
+    return (
         select(*RECORD_COLUMNS, job.c.namespace, job.c.source, job.c.destination, due.c.due)
         .where(job.c.ended_at.is_(None), job.c.cancel.is_(None), ~job.c.suspend, due.c.due > 0)
-        .where(job.c.deadline.is_(None) | (job.c.deadline > now))
+        .where(job.c.deadline.is_(None) | (job.c.deadline > bindparam("now")))
         .order_by(job.c.created_at, job.c.id)
     )
-    return connection.execute(query).all()
+
+
+def _open_jobs(connection: Connection, now: datetime) -> Sequence[Row[Any]]:
+    """Jobs that may start something now, oldest first, with the number of their due tasks up to the bound."""
+    return connection.execute(_open_jobs_query(), {"now": now}).all()
 
 
 _RUNNING: Final = (
@@ -219,9 +282,10 @@ def _held(side: str) -> Any:
     ).where(attempt.c.settled_at.is_(None))
 
 
-def _loads(connection: Connection, nodes: dict[NodeKey, DicomNode]) -> dict[NodeKey, NodeLoad]:
+@cache
+def _held_by_node() -> Select[Any]:
     held = union_all(_held("source"), _held("destination")).subquery()
-    query = select(
+    return select(
         held.c.namespace,
         held.c.name,
         func.count().label("tasks"),
@@ -229,8 +293,11 @@ def _loads(connection: Connection, nodes: dict[NodeKey, DicomNode]) -> dict[Node
         func.coalesce(func.sum(held.c.queries_per_second), 0.0).label("queries"),
         func.coalesce(func.sum(held.c.bytes_per_second), 0).label("bytes"),
     ).group_by(held.c.namespace, held.c.name)
+
+
+def _loads(connection: Connection, nodes: dict[NodeKey, DicomNode]) -> dict[NodeKey, NodeLoad]:
     loads = {key: NodeLoad(resource, 0, 0, 0.0, 0) for key, resource in nodes.items()}
-    for row in connection.execute(query):
+    for row in connection.execute(_held_by_node()):
         key = (row.namespace, row.name)
         if key in nodes:
             loads[key] = NodeLoad(nodes[key], row.tasks, int(row.associations), float(row.queries), int(row.bytes))

@@ -9,20 +9,43 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Row, func, select, update
-
-from adit.ledger import instances
-from adit.ledger.connection import LedgerUnavailable, engine, transaction
-from adit.ledger.events import write_events
-from adit.ledger.records import EventRecord
-from adit.ledger.tables import attempt
+from adit.ledger import event_record, instance_rows
+from adit.ledger.event_record import EventRecord
+from adit.ledger.postgres_session import LedgerError, LedgerUnavailable
+from adit.ledger.worker_connection import Row, WorkerConnection
 from adit.model.assignment import Assignment, Progress, Report
 from adit.model.instance import InstanceRecord
+from adit.model.mailbox import Mailbox
 
-__all__ = ["AttemptLedger", "Directive", "Fenced", "LedgerUnavailable"]
+__all__ = ["AttemptLedger", "Directive", "Fenced", "LedgerError", "LedgerUnavailable"]
+
+_OURS: Final = "id = %(id)s AND token = %(token)s AND ended_at IS NULL"
+_COUNTERS: Final = ", ".join(f"{name} = %({name})s" for name in Progress.model_fields)
+_BEGIN: Final = f"""
+    UPDATE attempt SET begun_at = coalesce(begun_at, %(now)s), heartbeat_at = %(now)s, reference = %(reference)s
+    WHERE {_OURS} AND (reference IS NULL OR reference = %(reference)s)
+    RETURNING assignment::text
+"""  # noqa: S608 - nothing of this is anyone's input
+_TASK: Final = f"SELECT task_id, job_created_on FROM attempt WHERE {_OURS}"  # noqa: S608
+_HEARTBEAT: Final = f"""
+    UPDATE attempt SET heartbeat_at = %(now)s, {_COUNTERS}
+    WHERE {_OURS} RETURNING task_id, job_created_on, number, stop_requested_at IS NOT NULL
+"""  # noqa: S608
+_FINISH: Final = f"""
+    UPDATE attempt SET heartbeat_at = %(now)s, ended_at = %(now)s, report = CAST(%(report)s AS jsonb), {_COUNTERS}
+    WHERE {_OURS}
+"""  # noqa: S608
+_FINISHED: Final = """
+    SELECT 1 FROM attempt WHERE id = %(id)s AND token = %(token)s AND report = CAST(%(report)s AS jsonb)
+"""
+_OPEN_MAILBOX: Final = """
+    SELECT adit_open_mailbox(%(mailbox)s, %(study)s, %(series)s, %(host)s, %(port)s, %(secret)s, %(now)s)
+"""
+_CLOSE_MAILBOX: Final = "SELECT adit_close_mailbox(%(mailbox)s, %(now)s)"
+_EVENTS: Final = event_record.insert("%({})s")
 
 
 class Fenced(Exception):  # noqa: N818 - a state, not a mistake
@@ -45,81 +68,96 @@ class AttemptLedger:
     """
 
     def __init__(self, url: str, attempt_id: int, token: UUID) -> None:
-        self._engine = engine(url, connections=1)
-        self._attempt_id = attempt_id
-        self._token = token
+        self._connection = WorkerConnection(url, token)
+        self._identity = {"id": attempt_id, "token": token}
 
     def begin(self, reference: str, now: datetime) -> Assignment:
         """Take the attempt up under the launcher's name for this worker, and learn what to do.
 
         Raises Fenced as well when another worker, by its reference, has begun it.
         """
-        statement = (
-            update(attempt)
-            .where(self._ours(), attempt.c.reference.is_(None) | (attempt.c.reference == reference))
-            .values(begun_at=func.coalesce(attempt.c.begun_at, now), heartbeat_at=now, reference=reference)
-            .returning(attempt.c.assignment)
-        )
-        with transaction(self._engine, token=self._token) as connection:
-            return Assignment.model_validate(self._one(connection, statement).assignment)
+        with self._connection.transaction() as connection:
+            values = {**self._identity, "now": _aware(now), "reference": reference}
+            (document,) = self._one(connection.execute(_BEGIN, values).fetchone())
+        return Assignment.model_validate_json(document)
 
     def instances(self) -> list[InstanceRecord]:
         """The task's rows, those of earlier attempts too."""
-        query = select(attempt.c.task_id, attempt.c.job_created_on).where(self._ours())
-        with transaction(self._engine, token=self._token) as connection:
+        with self._connection.transaction() as connection:
             # Fenced must not look like "nothing is there".
-            own = self._one(connection, query)
-            return instances.read(connection, own.task_id, own.job_created_on)
+            task_id, created_on = self._one(connection.execute(_TASK, self._identity).fetchone())
+            rows = connection.execute(instance_rows.READ, {"task_id": task_id, "created_on": created_on})
+            return [instance_rows.record(row) for row in rows]
 
     def write(
         self, records: Sequence[InstanceRecord], progress: Progress, events: Sequence[EventRecord], now: datetime
     ) -> Directive:
         """Heartbeat, progress, instance rows and events in one transaction; the first two alone are a heartbeat.
 
-        Rows follow the rule of `adit.ledger.instances`. The events' task and attempt are filled in here.
+        Rows follow the rule of `adit.ledger.instance_rows`. The events' task and attempt are filled in here.
         """
-        statement = (
-            update(attempt)
-            .where(self._ours())
-            .values(heartbeat_at=now, **progress.model_dump())
-            .returning(attempt.c.task_id, attempt.c.job_created_on, attempt.c.number, attempt.c.stop_requested_at)
-        )
-        with transaction(self._engine, token=self._token) as connection:
-            own = self._one(connection, statement)
-            instances.upsert(connection, own.task_id, own.job_created_on, records, now)
-            write_events(connection, [replace(line, task_id=own.task_id, attempt_number=own.number) for line in events])
-        return Directive(stop=own.stop_requested_at is not None)
+        values = {**self._identity, "now": _aware(now), **progress.model_dump()}
+        with self._connection.transaction() as connection:
+            task_id, created_on, number, stop = self._one(connection.execute(_HEARTBEAT, values).fetchone())
+            task = {"task_id": task_id, "created_on": created_on, "now": now}
+            # One statement, or as many as the same instance comes again, in the given order.
+            for rows in instance_rows.rounds(records):
+                connection.execute(instance_rows.UPSERT, {**task, **instance_rows.columns(rows)})
+            if events:
+                ours = [replace(line, task_id=task_id, attempt_number=number) for line in events]
+                connection.execute(_EVENTS, event_record.columns(ours))
+        return Directive(stop=stop)
 
     def finish(self, report: Report, now: datetime) -> None:
         """End the attempt; from now on it is fenced. The same report again changes nothing and raises nothing."""
-        document = report.model_dump(mode="json")
-        statement = (
-            update(attempt)
-            .where(self._ours())
-            .values(heartbeat_at=now, ended_at=now, report=document, **report.progress.model_dump())
-        )
-        with transaction(self._engine, token=self._token) as connection:
-            if connection.execute(statement).rowcount == 0:
+        document = report.model_dump_json()
+        values = {**self._identity, "now": _aware(now), "report": document, **report.progress.model_dump()}
+        with self._connection.transaction() as connection:
+            if connection.execute(_FINISH, values).rowcount == 0:
                 # Perhaps our own first try, whose acknowledgement was lost.
-                query = select(attempt.c.report).where(attempt.c.id == self._attempt_id, attempt.c.token == self._token)
-                if connection.execute(query).scalar_one_or_none() != document:
-                    raise self._fenced()
+                self._one(connection.execute(_FINISHED, {**self._identity, "report": document}).fetchone())
+
+    def open_mailbox(
+        self, mailbox: Mailbox, study_instance_uid: str, series_instance_uid: str | None, now: datetime
+    ) -> int | None:
+        """Register where this attempt waits for a C-MOVE's objects; the message id to send the C-MOVE with.
+
+        None, and nothing registered, while another attempt's mailbox would get the same objects. Earlier mailboxes
+        of this attempt are closed. Raises Fenced also for a study that is not this attempt's.
+        """
+        values = {
+            "mailbox": mailbox.id,
+            "study": study_instance_uid,
+            "series": series_instance_uid,
+            "host": mailbox.host,
+            "port": mailbox.port,
+            "secret": mailbox.secret,
+            "now": _aware(now),
+        }
+        with self._connection.transaction() as connection:
+            row = connection.execute(_OPEN_MAILBOX, values).fetchone()
+            (message_id,) = self._one(None if row is None or row[0] is None else row)
+        return int(message_id) or None
+
+    def close_mailbox(self, mailbox_id: UUID, now: datetime) -> None:
+        """Nothing more is for it. Harmless on one that is closed, or of another attempt."""
+        with self._connection.transaction() as connection:
+            connection.execute(_CLOSE_MAILBOX, {"mailbox": mailbox_id, "now": _aware(now)})
 
     def close(self) -> None:
         """Give the connection back. May be called twice."""
-        self._engine.dispose()
+        self._connection.close()
 
-    def _ours(self) -> ColumnElement[bool]:
-        return (attempt.c.id == self._attempt_id) & (attempt.c.token == self._token) & attempt.c.ended_at.is_(None)
-
-    def _one(self, connection: Connection, statement: Any) -> Row[Any]:
-        row = connection.execute(statement).one_or_none()
+    def _one(self, row: Row | None) -> Row:
         if row is None:
-            raise self._fenced()
+            raise Fenced(
+                f"attempt {self._identity['id']} is not this worker's (any more): it has ended, was declared lost, "
+                f"has another token or was begun by another worker"
+            )
         return row
 
-    def _fenced(self) -> Fenced:
-        return Fenced(
-            f"attempt {self._attempt_id} is not this worker's (any more): it has ended, was declared lost, "
-            f"has another token or was begun by another worker"
-        )
+
+def _aware(now: datetime) -> datetime:
+    if now.tzinfo is None:
+        raise ValueError(f"a time without a zone: {now}")
+    return now

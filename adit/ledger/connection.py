@@ -6,77 +6,37 @@ Neither error shows what the driver said: its text may hold a row, and so a pati
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError, OperationalError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-# One round trip at the start of each transaction. All are local to it (SET LOCAL), so that they hold
-# behind PgBouncer in transaction mode and never leak to the next user of the connection. A caller
-# that hangs inside a transaction loses it, and with it the admission lock, after the idle timeout.
-_BEGIN = text(
-    "SELECT set_config('statement_timeout', '60s', true),"
-    " set_config('idle_in_transaction_session_timeout', '60s', true),"
-    " set_config('timezone', 'UTC', true),"
-    " set_config('adit.token', :token, true)"
-)
-_RETRIABLE_SQLSTATES = ("08", "40", "53", "55P03", "57", "25006")
+from adit.ledger import postgres_session
+from adit.ledger.postgres_session import LedgerError, LedgerUnavailable
 
+__all__ = ["LedgerError", "LedgerUnavailable", "engine", "is_lost", "transaction"]
 
-class LedgerUnavailable(Exception):  # noqa: N818 - a condition of the database, not a mistake
-    """The database cannot be reached, went away, or is too busy: nothing was promised, try again later.
-
-    A transaction whose commit was not acknowledged may have happened; every write of the ledger may
-    be repeated.
-    """
-
-    def __init__(self, message: str, sqlstate: str | None = None) -> None:
-        super().__init__(message)
-        self.sqlstate = sqlstate
-
-
-class LedgerError(Exception):
-    """The database refused a statement that it should have taken: a defect, or a schema that someone changed.
-
-    Tells the driver's exception by its type, the SQLSTATE (PostgreSQL, Appendix A), and the names of table
-    and constraint; never a value.
-    """
-
-    def __init__(self, error: StatementError) -> None:
-        original = error.orig
-        diagnosis = getattr(original, "diag", None)
-        self.sqlstate: str | None = getattr(original, "sqlstate", None)
-        self.table: str | None = getattr(diagnosis, "table_name", None)
-        self.constraint: str | None = getattr(diagnosis, "constraint_name", None)
-        facts = {"SQLSTATE": self.sqlstate, "table": self.table, "constraint": self.constraint}
-        told = ", ".join(f"{name} {value}" for name, value in facts.items() if value)
-        super().__init__(f"{type(original or error).__name__}{f' ({told})' if told else ''}")
+_SCHEME = re.compile(r"^postgres(ql)?://")  # libpq's words: the driver is ours to choose
+_WHOLE = {"no_parameters": True}  # so that several statements may go in one round trip
 
 
 def engine(url: str, *, connections: int = 5) -> Engine:
-    """A pool of at most `connections`, each checked before use, so that a restarted server goes unnoticed.
+    """A pool of at most `connections`, for `transaction`, which says BEGIN and COMMIT itself.
 
     No server-side prepared statements and no session state: works behind PgBouncer in transaction mode.
     """
     return create_engine(
-        url,
+        _SCHEME.sub("postgresql+psycopg://", url),
         hide_parameters=True,
         pool_size=connections,
         max_overflow=0,
-        pool_pre_ping=True,
+        isolation_level="AUTOCOMMIT",
         pool_timeout=30,
-        connect_args={
-            "application_name": "adit",
-            "connect_timeout": 10,
-            "prepare_threshold": None,
-            "keepalives_idle": 10,
-            "keepalives_interval": 5,
-            "keepalives_count": 3,
-            "tcp_user_timeout": 30_000,
-        },
+        connect_args=dict(postgres_session.CONNECT),
     )
 
 
@@ -88,16 +48,35 @@ def transaction(source: Engine, *, token: UUID | None = None) -> Iterator[Connec
     LedgerUnavailable when the database is lost on the way, LedgerError when it refuses a statement.
     """
     try:
-        with source.begin() as connection:
-            connection.execute(_BEGIN, {"token": "" if token is None else str(token)})
+        with _begun(source, token) as connection:
             yield connection
+            connection.exec_driver_sql("COMMIT", execution_options=_WHOLE)
     except PoolTimeout as error:
         raise LedgerUnavailable("no database connection became free within 30 s") from error
     except StatementError as error:
         if not (isinstance(error, DBAPIError) and is_lost(error)):
-            raise LedgerError(error) from None
-        state = getattr(error.orig, "sqlstate", None)
-        raise LedgerUnavailable(f"the database is unavailable: {_first_line(error)}", state) from None
+            raise LedgerError(error.orig or error) from None
+        raise postgres_session.unavailable(error.orig) from None
+
+
+def _begun(source: Engine, token: UUID | None) -> Connection:
+    """A connection in a transaction, rolled back when it is closed before the commit.
+
+    One round trip begins it and finds a connection that a restarted server has dropped: nothing was done then, and
+    another one is taken. With the driver's own BEGIN and a ping before it there would be three.
+    """
+    begin = "BEGIN; " + postgres_session.BEGIN.format(token=f"'{token or ''}'")
+    for tries_left in (1, 0):
+        connection = source.connect()
+        try:
+            connection.exec_driver_sql(begin, execution_options=_WHOLE)
+        except DBAPIError as error:
+            connection.close()
+            if not error.connection_invalidated or not tries_left:
+                raise
+        else:
+            return connection
+    raise AssertionError("the last try returns or raises")
 
 
 def is_lost(error: DBAPIError) -> bool:
@@ -107,8 +86,4 @@ def is_lost(error: DBAPIError) -> bool:
         return True
     if state is None:
         return isinstance(error, OperationalError)  # libpq could not even talk
-    return str(state).startswith(_RETRIABLE_SQLSTATES)
-
-
-def _first_line(error: DBAPIError) -> str:
-    return next(iter(str(error.orig).splitlines()), type(error.orig).__name__)
+    return postgres_session.is_passing(str(state))

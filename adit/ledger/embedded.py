@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from adit.ledger.postgres_binaries import EmbeddedPostgresError
-from adit.ledger.postgres_server import OWNER, WORKER, PostgresServer
+from adit.ledger.postgres_server import OWNER, RECEIVER, WORKER, PostgresServer
 
 __all__ = ["EmbeddedPostgres", "EmbeddedPostgresError"]
 
@@ -59,6 +59,11 @@ class EmbeddedPostgres:
     def worker_url(self) -> str:
         """The same database for a worker: its role is a member of adit_worker and nothing else."""
         return self._server.url(WORKER)
+
+    @property
+    def receiver_url(self) -> str:
+        """The same for a receiver: its role is a member of adit_receiver and nothing else."""
+        return self._server.url(RECEIVER)
 
     def __enter__(self) -> Self:
         self._prepare_folder()

@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Connection, select, text
 
-from adit.ledger.records import EventRecord
+from adit.ledger import event_record
+from adit.ledger.event_record import EventRecord
 from adit.ledger.tables import event
 
-_FIELDS: Final = ("task_id", "attempt_number", "at", "level", "code", "message")
-_INSERT: Final = text(
-    """
-    INSERT INTO event (task_id, attempt_number, at, level, code, message, detail)
-    SELECT * FROM unnest(
-        CAST(:task_id AS bigint[]), CAST(:attempt_number AS integer[]), CAST(:at AS timestamptz[]),
-        CAST(:level AS text[]), CAST(:code AS text[]), CAST(:message AS text[]), CAST(:detail AS jsonb[])
-    )
-    """
-)
+_INSERT: Final = text(event_record.insert(":{}"))
 
 
 def write_events(connection: Connection, records: Sequence[EventRecord]) -> None:
     """Nothing is read back: a worker may write events, not read them."""
     if records:
-        columns = {name: [getattr(record, name) for record in records] for name in _FIELDS}
-        details = [json.dumps(dict(record.detail)) for record in records]
-        connection.execute(_INSERT, {**columns, "detail": details})
+        connection.execute(_INSERT, event_record.columns(records))
 
 
 def events_of(connection: Connection, task_id: int) -> list[EventRecord]:

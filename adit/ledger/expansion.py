@@ -7,7 +7,7 @@ asks for, and each batch is written together with the cursor under the job's loc
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from hashlib import sha256
@@ -16,6 +16,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Engine, select, text, update
 
+from adit.ledger import selections
 from adit.ledger.connection import transaction
 from adit.ledger.records import TaskSeed
 from adit.ledger.tables import job
@@ -38,9 +39,9 @@ _INSERT: Final = text(
 _COPY_FAILED: Final = text(
     """
     INSERT INTO task (job_id, job_created_on, state, not_before,
-                      key, study_instance_uid, patient_id, series_instance_uids, pseudonym)
+                      key, study_instance_uid, patient_id, series_instance_uids, pseudonym, place)
     SELECT :job_id, :created_on, 'Pending', :now,
-           key, study_instance_uid, patient_id, series_instance_uids, pseudonym
+           key, study_instance_uid, patient_id, series_instance_uids, pseudonym, place
     FROM task WHERE job_id = :failed_job_id AND state = 'Failure'
     ORDER BY id
     ON CONFLICT DO NOTHING
@@ -78,19 +79,44 @@ def expand(source: Engine, job_id: UUID, seeds: Sequence[TaskSeed], now: datetim
 
     `seeds` must be the same sequence at each call for a job. Raises LookupError for an unknown job.
     """
+
+    def page(connection: Connection, cursor: int) -> tuple[Sequence[TaskSeed], int]:
+        return seeds[cursor : cursor + BATCH], len(seeds)
+
+    return _expand(source, job_id, page, now)
+
+
+def expand_list(source: Engine, job_id: UUID, selection_id: UUID, now: datetime) -> int:
+    """The same from a selection that the ledger keeps, which is never held as a whole.
+
+    From the first batch on the selection stays. Raises LookupError for an unknown job or selection.
+    """
+
+    def page(connection: Connection, cursor: int) -> tuple[Sequence[TaskSeed], int]:
+        size = selections.use(connection, selection_id, now)
+        return selections.page(connection, selection_id, cursor, BATCH), size
+
+    return _expand(source, job_id, page, now)
+
+
+_Page = Callable[[Connection, int], tuple[Sequence[TaskSeed], int]]
+"""The next lines of a selection from a cursor on, and how many lines it has in all."""
+
+
+def _expand(source: Engine, job_id: UUID, page: _Page, now: datetime) -> int:
     made = 0
     while True:
         with transaction(source) as connection:
             created_on, cursor, done = _locked(connection, job_id)
             if done:
                 return made
-            batch = seeds[cursor : cursor + BATCH]
+            batch, size = page(connection, cursor)
             if batch:
                 lines = [{"key": task_key(seed)} | asdict(seed) for seed in batch]
                 values = {"job_id": job_id, "created_on": created_on, "now": now, "seeds": json.dumps(lines)}
                 made += connection.execute(_INSERT, values).rowcount
             cursor += len(batch)
-            complete = cursor >= len(seeds)
+            complete = cursor >= size
             connection.execute(
                 update(job)
                 .where(job.c.id == job_id)

@@ -1,6 +1,7 @@
 """Jobs as resources, parsed once: a job's document may list 500 studies and is asked for at every step.
 
-Used by every module that hands out a JobRecord or decides by a job's spec.
+Used by every module that hands out a JobRecord or decides by a job's spec. A document that only a newer version can
+read holds up its own job, which waits for that version, and no other.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from threading import Lock
 from typing import Any, Final
 from uuid import UUID
 
+from pydantic import ValidationError
 from sqlalchemy import Connection, Row, select
 
 from adit.ledger.records import JobRecord
@@ -20,7 +22,15 @@ from adit.model.transfer_job import TransferJob
 
 _KEPT: Final = 1000
 
-RECORD_COLUMNS: Final = (job.c.id, job.c.revision, job.c.created_at, job.c.expanded_at, job.c.ended_at, job.c.refusal)
+RECORD_COLUMNS: Final = (
+    job.c.id,
+    job.c.revision,
+    job.c.created_at,
+    job.c.expanded_at,
+    job.c.ended_at,
+    job.c.refusal,
+    job.c.deleted_at,
+)
 """What `JobDocuments.records` needs of each row; the document itself is read only when it is new."""
 
 
@@ -29,25 +39,33 @@ class JobDocuments:
 
     def __init__(self) -> None:
         self._jobs: OrderedDict[tuple[UUID, int], TransferJob] = OrderedDict()
+        self._unreadable: frozenset[UUID] = frozenset()
         self._lock = Lock()
 
-    def records(self, connection: Connection, rows: Sequence[Row[Any]]) -> list[JobRecord]:
-        """A record for each row that has RECORD_COLUMNS, in the same order."""
+    @property
+    def unreadable(self) -> frozenset[UUID]:
+        """The jobs that were met and could not be read."""
+        return self._unreadable
+
+    def records(self, connection: Connection, rows: Sequence[Row[Any]]) -> dict[UUID, JobRecord]:
+        """By id, the record of each row that has RECORD_COLUMNS and whose document can be read."""
         jobs = self.of(connection, {(row.id, row.revision) for row in rows})
-        return [
-            JobRecord(
+        return {
+            row.id: JobRecord(
                 id=row.id,
                 job=jobs[row.id],
                 created_at=row.created_at,
                 expanded_at=row.expanded_at,
                 ended_at=row.ended_at,
                 refusal=None if row.refusal is None else Fault.model_validate(row.refusal),
+                deleted_at=row.deleted_at,
             )
             for row in rows
-        ]
+            if row.id in jobs
+        }
 
     def of(self, connection: Connection, keys: Collection[tuple[UUID, int]]) -> dict[UUID, TransferJob]:
-        """The jobs with these ids. A document changed meanwhile comes in its newer form."""
+        """Those of the jobs with these ids that can be read. A document changed meanwhile comes in its newer form."""
         with self._lock:
             found = {key[0]: self._jobs[key] for key in keys if key in self._jobs}
             for key in keys:
@@ -57,7 +75,12 @@ class JobDocuments:
         if missing:
             query = select(job.c.id, job.c.revision, job.c.document).where(job.c.id.in_(missing))
             for row in connection.execute(query):
-                found[row.id] = TransferJob.model_validate(row.document)
+                try:
+                    found[row.id] = TransferJob.model_validate(row.document)
+                except ValidationError:
+                    self._unreadable |= {row.id}
+                    continue
+                self._unreadable -= {row.id}
                 self._keep((row.id, row.revision), found[row.id])
         return found
 

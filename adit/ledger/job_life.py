@@ -6,14 +6,55 @@ Every statement is about whatever is due, so that it may be repeated and may run
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, exists, func, select, update
+from sqlalchemy import BindParameter, ColumnElement, Connection, bindparam, exists, func, select, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from adit.ledger.events import told, write_events
 from adit.ledger.tables import job, task
 from adit.model.outcome import Fault, FaultCode
 from adit.model.state import TaskState
+
+# Asked in each step of the dispatcher: to build such a query takes longer than to send it.
+_NOW: Final[BindParameter[datetime]] = bindparam("now")
+_IS_OPEN: Final = exists().where(
+    task.c.job_id == job.c.id, task.c.state.in_([TaskState.PENDING, TaskState.IN_PROGRESS])
+)
+_CLOSE: Final = (
+    update(job)
+    .where(job.c.ended_at.is_(None), job.c.expanded_at.is_not(None), ~_IS_OPEN)
+    .values(ended_at=_NOW)
+    .returning(job.c.id)
+)
+_NEXT_WAITING: Final = (
+    select(func.min(task.c.not_before))
+    .select_from(task.join(job, job.c.id == task.c.job_id))
+    .where(task.c.state == TaskState.PENDING, task.c.not_before > _NOW)
+    .where(~job.c.suspend, job.c.cancel.is_(None))
+)
+_NEXT_OVERDUE: Final = select(func.min(job.c.deadline)).where(job.c.ended_at.is_(None), job.c.deadline > _NOW)
+_NEXT_DUE: Final = select(_NEXT_WAITING.scalar_subquery(), _NEXT_OVERDUE.scalar_subquery())
+
+
+def _end_where(due: ColumnElement[bool]) -> ReturningUpdate[tuple[int]]:
+    return (
+        update(task)
+        .where(task.c.job_id == job.c.id, job.c.ended_at.is_(None), due)
+        .where(task.c.state == TaskState.PENDING)
+        .values(
+            state=bindparam("to", type_=task.c.state.type),
+            message=bindparam("message"),
+            fault=bindparam("fault", type_=task.c.fault.type),
+            ended_at=_NOW,
+        )
+        .returning(task.c.id)
+    )
+
+
+_END_CANCELLED: Final = _end_where(job.c.cancel.is_not(None))
+_END_OVERDUE: Final = _end_where(job.c.deadline <= _NOW)
 
 
 def cancel_pending(connection: Connection, now: datetime) -> int:
@@ -21,7 +62,7 @@ def cancel_pending(connection: Connection, now: datetime) -> int:
     return _end_pending(
         connection,
         now,
-        job.c.cancel.is_not(None),
+        _END_CANCELLED,
         TaskState.CANCELED,
         Fault(code=FaultCode.CANCELLED, message="The job was canceled before this task was done."),
         "warning",
@@ -33,7 +74,7 @@ def fail_overdue(connection: Connection, now: datetime) -> int:
     return _end_pending(
         connection,
         now,
-        job.c.deadline <= now,
+        _END_OVERDUE,
         TaskState.FAILURE,
         Fault(
             code=FaultCode.DEADLINE_EXCEEDED,
@@ -46,39 +87,24 @@ def fail_overdue(connection: Connection, now: datetime) -> int:
 
 def close_jobs(connection: Connection, now: datetime) -> list[UUID]:
     """Mark the jobs whose every task has ended, and return them."""
-    is_open = exists().where(task.c.job_id == job.c.id, task.c.state.in_([TaskState.PENDING, TaskState.IN_PROGRESS]))
-    statement = (
-        update(job)
-        .where(job.c.ended_at.is_(None), job.c.expanded_at.is_not(None), ~is_open)
-        .values(ended_at=now)
-        .returning(job.c.id)
-    )
-    return list(connection.execute(statement).scalars())
+    return list(connection.execute(_CLOSE, {"now": now}).scalars())
 
 
 def next_due(connection: Connection, now: datetime) -> datetime | None:
     """When the next waiting task becomes due, or a deadline passes: the earliest of both after `now`."""
-    waiting = (
-        select(func.min(task.c.not_before).label("at"))
-        .select_from(task.join(job, job.c.id == task.c.job_id))
-        .where(task.c.state == TaskState.PENDING, task.c.not_before > now)
-        .where(~job.c.suspend, job.c.cancel.is_(None))
-    )
-    overdue = select(func.min(job.c.deadline).label("at")).where(job.c.ended_at.is_(None), job.c.deadline > now)
-    times = [connection.execute(query).scalar_one() for query in (waiting, overdue)]
+    times = connection.execute(_NEXT_DUE, {"now": now}).one()
     return min((time for time in times if time is not None), default=None)
 
 
 def _end_pending(
-    connection: Connection, now: datetime, due: ColumnElement[bool], state: TaskState, fault: Fault, level: str
+    connection: Connection,
+    now: datetime,
+    statement: ReturningUpdate[tuple[int]],
+    state: TaskState,
+    fault: Fault,
+    level: str,
 ) -> int:
-    statement = (
-        update(task)
-        .where(task.c.job_id == job.c.id, job.c.ended_at.is_(None), due)
-        .where(task.c.state == TaskState.PENDING)
-        .values(state=state, message=fault.message, fault=fault.model_dump(mode="json"), ended_at=now)
-        .returning(task.c.id)
-    )
-    ended = list(connection.execute(statement).scalars())
+    values = {"now": now, "to": state, "message": fault.message, "fault": fault.model_dump(mode="json")}
+    ended = list(connection.execute(statement, values).scalars())
     write_events(connection, [told(task_id, None, now, fault.code, fault.message, level=level) for task_id in ended])
     return len(ended)

@@ -1,63 +1,84 @@
 """The proof of a job as one JSON-ready document: what was asked, what became of it, instance by instance.
 
-Printed and saved by the command line. It names nobody: no patient id, no pseudonym, and no location (a
-folder's path has the patient id in it).
+Printed and saved by the command line, streamed by the facade. It names nobody: no patient id, no pseudonym,
+and no location (a folder's path has the patient id in it).
 """
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date, datetime
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Engine, Row, select
+from sqlalchemy import Engine, select
 
 from adit.ledger import instances
+from adit.ledger.attempt_history import attempts_of
 from adit.ledger.connection import transaction
 from adit.ledger.job_documents import JobDocuments
-from adit.ledger.records import JobSummary, TaskRecord
-from adit.ledger.reports import summary, tasks
-from adit.ledger.tables import attempt, job, task
+from adit.ledger.records import AttemptRecord, JobSummary, TaskRecord
+from adit.ledger.reports import summary, task_page
+from adit.ledger.tables import job
 from adit.model.instance import InstanceRecord
 from adit.model.outcome import Fault
 
 VERSION: Final = 1
+_PAGE: Final = 500
+_TOGETHER: Final = 250
 
 
 def manifest(source: Engine, documents: JobDocuments, job_id: UUID) -> dict[str, object]:
     """Raises LookupError for an unknown job."""
+    head, listed = manifest_parts(source, documents, job_id)
+    return {**head, "tasks": list(listed)}
+
+
+def manifest_parts(
+    source: Engine, documents: JobDocuments, job_id: UUID
+) -> tuple[dict[str, object], Iterator[dict[str, object]]]:
+    """All of it but its tasks, and its tasks one by one, so that a big job's is never held as a whole.
+
+    Raises LookupError for an unknown job.
+    """
     with transaction(source) as connection:
         summed = summary(connection, documents, job_id)
         dropped_at = connection.execute(select(job.c.instances_dropped_at).where(job.c.id == job_id)).scalar_one()
-    attempts = _attempts(source, job_id)
-    created_on = summed.record.created_at.date()
-    return {
-        "version": VERSION,
-        "job": _job(summed) | {"instancesDroppedAt": _time(dropped_at)},
-        "tasks": [
-            _task(record)
-            | {
-                "attempts": attempts.get(record.id, []),
-                "instances": [_instance(row) for row in instances.paged(source, record.id, created_on)],
+    head = {"version": VERSION, "job": _job(summed) | {"instancesDroppedAt": _time(dropped_at)}}
+    return head, _tasks(source, job_id, summed.record.created_at.date())
+
+
+def _tasks(source: Engine, job_id: UUID, created_on: date) -> Iterator[dict[str, object]]:
+    last = 0
+    while True:
+        with transaction(source) as connection:
+            page = task_page(connection, job_id, None, last, _PAGE)
+            attempts = attempts_of(connection, [record.id for record in page])
+        for record, rows in _with_instances(source, page, created_on):
+            yield {
+                **_task(record),
+                "attempts": [_attempt(each) for each in attempts.get(record.id, ())],
+                "instances": [_instance(row) for row in rows],
             }
-            for record in tasks(source, job_id, None)
-        ],
-    }
+        if len(page) < _PAGE:
+            return
+        last = page[-1].id
 
 
-def _attempts(source: Engine, job_id: UUID) -> dict[int, list[dict[str, object]]]:
-    columns = ("task_id", "number", "claimed_at", "begun_at", "ended_at", "reference", "road", "report")
-    query = (
-        select(*(attempt.c[name] for name in columns))
-        .join(task, task.c.id == attempt.c.task_id)
-        .where(task.c.job_id == job_id)
-        .order_by(attempt.c.task_id, attempt.c.number)
-    )
-    found: dict[int, list[dict[str, object]]] = {}
-    with transaction(source) as connection:
-        for row in connection.execute(query):
-            found.setdefault(row.task_id, []).append(_attempt(row))
-    return found
+def _with_instances(
+    source: Engine, page: Sequence[TaskRecord], created_on: date
+) -> Iterator[tuple[TaskRecord, Iterable[InstanceRecord]]]:
+    """Small tasks share a query, a big one has its own: 50,000 small ones would be as many round trips."""
+    left = list(page)
+    while left:
+        batch = left[:_TOGETHER]
+        known = instances.of_several(source, [record.id for record in batch], created_on)
+        if known:
+            yield from ((record, known[record.id]) for record in batch if record.id in known)
+            left = left[len(known) :]
+        else:
+            yield left[0], instances.paged(source, left[0].id, created_on)
+            left = left[1:]
 
 
 def _job(summed: JobSummary) -> dict[str, object]:
@@ -98,18 +119,19 @@ def _task(record: TaskRecord) -> dict[str, object]:
     }
 
 
-def _attempt(row: Row[Any]) -> dict[str, object]:
-    report = row.report or {}
+def _attempt(record: AttemptRecord) -> dict[str, object]:
+    report = record.report
     return {
-        "number": row.number,
-        "outcome": report.get("outcome"),
-        "road": row.road,
-        "claimedAt": _time(row.claimed_at),
-        "begunAt": _time(row.begun_at),
-        "endedAt": _time(row.ended_at),
-        "worker": row.reference,
-        "faults": report.get("faults", []),
-        "warnings": report.get("warnings", []),
+        "number": record.number,
+        "outcome": None if report is None else str(report.outcome),
+        "road": record.road,
+        "storeRoad": record.store_road,
+        "claimedAt": _time(record.claimed_at),
+        "begunAt": _time(record.begun_at),
+        "endedAt": _time(record.ended_at),
+        "worker": record.reference,
+        "faults": [] if report is None else [fault.model_dump(mode="json") for fault in report.faults],
+        "warnings": [] if report is None else [fault.model_dump(mode="json") for fault in report.warnings],
     }
 
 

@@ -54,6 +54,13 @@ def pending(url: str) -> tuple[str, ...]:
         source.dispose()
 
 
+def newest() -> str:
+    """The revision that this version's schema has."""
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    assert head is not None  # noqa: S101 - there is always one
+    return head
+
+
 def _config() -> Config:
     config = Config()
     # % would be read as an interpolation

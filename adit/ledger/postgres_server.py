@@ -30,6 +30,8 @@ from adit.ledger.socket_folder import SOCKET, SocketFolder
 DATABASE: Final = "adit"
 OWNER: Final = "adit"
 WORKER: Final = "adit_embedded_worker"
+RECEIVER: Final = "adit_embedded_receiver"
+_GROUPS: Final = {WORKER: "adit_worker", RECEIVER: "adit_receiver"}
 _START_SECONDS: Final = 120  # crash recovery included
 _STOP_SECONDS: Final = 30
 
@@ -119,7 +121,7 @@ class PostgresServer:
         self._clear_stale_locks(folder)
         client = pwd.getpwuid(os.geteuid()).pw_name
         self._write("pg_hba.conf", "local all all peer map=adit\n")
-        self._write("pg_ident.conf", f'adit "{client}" {OWNER}\nadit "{client}" {WORKER}\n')
+        self._write("pg_ident.conf", "".join(f'adit "{client}" {role}\n' for role in (OWNER, *_GROUPS)))
         settings = {
             "listen_addresses": "",
             "unix_socket_directories": str(folder),
@@ -192,10 +194,12 @@ class PostgresServer:
         folder = self._socket.find()
         with psycopg.connect(f"host={folder} dbname=postgres user={OWNER}", autocommit=True) as connection:
             roles = {row[0] for row in connection.execute("SELECT rolname FROM pg_roles")}
-            if "adit_worker" not in roles:
-                connection.execute("CREATE ROLE adit_worker NOLOGIN")
-            if WORKER not in roles:
-                connection.execute(sql.SQL("CREATE ROLE {} LOGIN IN ROLE adit_worker").format(sql.Identifier(WORKER)))
+            for login, group in _GROUPS.items():
+                if group not in roles:
+                    connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(group)))
+                if login not in roles:
+                    made = sql.SQL("CREATE ROLE {} LOGIN IN ROLE {}")
+                    connection.execute(made.format(sql.Identifier(login), sql.Identifier(group)))
             if connection.execute("SELECT FROM pg_database WHERE datname = %s", (DATABASE,)).fetchone() is None:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
 

@@ -6,11 +6,12 @@ Read by the dispatcher's decisions (which are pure functions of these) and by th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
+from adit.ledger.event_record import EventRecord as EventRecord
 from adit.model.assignment import Assignment, Report, Share
 from adit.model.dicom_node import DicomNode
 from adit.model.outcome import Fault
@@ -37,12 +38,21 @@ class JobRecord:
     expanded_at: datetime | None
     ended_at: datetime | None  # when its last task ended; None while any is open
     refusal: Fault | None  # why it was not accepted; such a job never runs
+    deleted_at: datetime | None = None  # when its resource went away; the record stays
 
     @property
     def deadline(self) -> datetime | None:
         """When whatever has not ended fails."""
         seconds = self.job.spec.deadline_seconds
         return None if seconds is None else self.created_at + timedelta(seconds=seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class LiveJob:
+    """What an operator compares with the resources that are there."""
+
+    namespace: str
+    ended: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +63,55 @@ class TaskSeed:
     patient_id: str | None = None
     series_instance_uids: tuple[str, ...] | None = None
     pseudonym: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """One attempt at a task: how far it came, and how it ended if it has."""
+
+    task_id: int
+    number: int
+    claimed_at: datetime
+    begun_at: datetime | None
+    heartbeat_at: datetime | None
+    ended_at: datetime | None
+    reference: str | None  # the launcher's name for its worker
+    road: str | None
+    store_road: str | None
+    report: Report | None
+    expected: int
+    received: int
+    stored: int
+    verified: int
+    bytes_received: int
+    bytes_stored: int
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionRecord:
+    """A selection that the facade was given; its lines stay in the ledger."""
+
+    id: UUID
+    namespace: str
+    name: str | None
+    size: int
+    pseudonyms: int  # how many of its lines ask for a de-identified copy
+    without_patient_id: int
+    created_at: datetime
+    expires_at: datetime  # when it goes if no job has used it
+    used_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRecord:
+    """Who may call the facade, and for what. The token itself is kept nowhere."""
+
+    name: str
+    scopes: frozenset[str]
+    namespaces: frozenset[str] | None  # None: all
+    created_at: datetime
+    expires_at: datetime
+    revoked_at: datetime | None = None
 
 
 # --- admission: what the dispatcher's `admit` decision sees and answers ---
@@ -102,9 +161,15 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A claimed task: the attempt exists and is committed; now it must be launched."""
+    """A claimed task: the attempt exists and is committed; now it must be launched.
+
+    What earlier attempts learnt of its size, those of other jobs too, lets a launcher choose how much room a worker
+    gets.
+    """
 
     assignment: Assignment
+    outgrown: int = 0  # how often a worker was too small for it (out of memory, or of room on disk)
+    known_bytes: int = 0  # the most that an earlier attempt at the same received
 
 
 # --- running and ended attempts ---
@@ -116,8 +181,10 @@ class RunningAttempt:
 
     attempt_id: int
     token: UUID
+    number: int
     task_id: int
     job_id: UUID
+    namespace: str
     claimed_at: datetime
     begun_at: datetime | None  # when the worker first reported
     heartbeat_at: datetime | None
@@ -139,6 +206,7 @@ class EndedAttempt:
     counted_attempts: int  # this one included, those lost to infrastructure not
     infrastructure_faults: int  # this one included if it is one
     bugs: int  # attempts of this task that ended as Bug, this one included
+    unstarted: int  # attempts for which no worker could be started, this one included if it is one
     job: TransferJob
     job_created_at: datetime
     # from the instance rows, not from the worker's word:
@@ -181,7 +249,16 @@ class JobSummary:
     verified: int
     bytes_stored: int
     started_at: datetime | None
-    failures: tuple[FaultCount, ...] = ()  # the three most frequent
+    failures: tuple[FaultCount, ...] = ()  # and warnings: the three most frequent
+
+
+@dataclass(frozen=True, slots=True)
+class JobStage:
+    """What changes seldom in a job's life, and costs little to ask: whether to ask for its summary."""
+
+    revision: int  # of what was applied
+    expanded: bool
+    ended: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,16 +280,3 @@ class TaskRecord:
     digest: str | None  # over its instances, kept when their rows are dropped
     started_at: datetime | None
     ended_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class EventRecord:
-    """One line of a task's structured log."""
-
-    task_id: int
-    attempt_number: int | None
-    at: datetime
-    level: str  # info, warning, error
-    code: str
-    message: str
-    detail: Mapping[str, object] = field(default_factory=dict)

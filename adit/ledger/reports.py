@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Any, Final
 from uuid import UUID
@@ -27,7 +27,9 @@ def summary(connection: Connection, documents: JobDocuments, job_id: UUID) -> Jo
     row = connection.execute(select(*RECORD_COLUMNS, job.c.created_on).where(job.c.id == job_id)).one_or_none()
     if row is None:
         raise LookupError(f"no job {job_id}")
-    record = documents.records(connection, [row])[0]
+    record = documents.records(connection, [row]).get(job_id)
+    if record is None:
+        raise LookupError(f"job {job_id} can be read by a newer version only")
     groups = connection.execute(
         select(
             task.c.state,
@@ -47,7 +49,7 @@ def summary(connection: Connection, documents: JobDocuments, job_id: UUID) -> Jo
         for name in COUNTED:
             totals[name] += int(getattr(source, name))
     counts = {TaskState(group.state): group.tasks for group in groups}
-    verdict = _verdict(record, counts)
+    verdict = verdict_of(record, counts)
     started = [group.started_at for group in groups if group.started_at is not None]
     return JobSummary(
         record=record,
@@ -60,7 +62,7 @@ def summary(connection: Connection, documents: JobDocuments, job_id: UUID) -> Jo
     )
 
 
-def _verdict(record: JobRecord, counts: dict[TaskState, int]) -> JobVerdict:
+def verdict_of(record: JobRecord, counts: dict[TaskState, int]) -> JobVerdict:
     canceling = record.job.spec.cancel is not None
     if record.refusal is None:
         return job_verdict(counts, expanded=record.expanded_at is not None, canceling=canceling)
@@ -78,12 +80,17 @@ def _live(job_id: UUID, created_on: date) -> Any:
 
 
 def _failures(connection: Connection, job_id: UUID) -> tuple[FaultCount, ...]:
+    """What failed tasks failed for, the most frequent first; then what others were warned of."""
     code = task.c.fault["code"].astext
     query = (
         select(code.label("code"), func.count().label("count"), func.min(cast(task.c.fault, Text)).label("example"))
-        .where(task.c.job_id == job_id, task.c.state == TaskState.FAILURE, task.c.fault.is_not(None))
+        .where(
+            task.c.job_id == job_id,
+            task.c.state.in_([TaskState.FAILURE, TaskState.WARNING]),
+            task.c.fault.is_not(None),
+        )
         .group_by(code)
-        .order_by(func.count().desc(), code)
+        .order_by(func.bool_or(task.c.state == TaskState.FAILURE).desc(), func.count().desc(), code)
         .limit(_FAILURES_SHOWN)
     )
     return tuple(
@@ -96,19 +103,36 @@ def tasks(source: Engine, job_id: UUID, state: TaskState | None) -> Iterator[Tas
     """In the order of the selection; a page a transaction, so that 10,000 tasks hold no connection."""
     last = 0
     while True:
-        query = select(task).where(task.c.job_id == job_id, task.c.id > last).order_by(task.c.id).limit(_PAGE)
-        if state is not None:
-            query = query.where(task.c.state == state)
         with transaction(source) as connection:
-            rows = connection.execute(query).all()
-            live = _live_by_task(connection, rows)
-        yield from (_record(row, live.get(row.id, row)) for row in rows)
-        if len(rows) < _PAGE:
+            page = task_page(connection, job_id, state, last, _PAGE)
+        yield from page
+        if len(page) < _PAGE:
             return
-        last = rows[-1].id
+        last = page[-1].id
 
 
-def _live_by_task(connection: Connection, rows: Any) -> dict[int, Row[Any]]:
+def task_page(
+    connection: Connection, job_id: UUID, state: TaskState | None, after: int, limit: int
+) -> list[TaskRecord]:
+    """The tasks behind the one with id `after`, at most `limit`, in the order of the selection."""
+    query = select(task).where(task.c.job_id == job_id, task.c.id > after).order_by(task.c.id).limit(limit)
+    if state is not None:
+        query = query.where(task.c.state == state)
+    return _task_records(connection, connection.execute(query).all())
+
+
+def find_task(connection: Connection, job_id: UUID, task_id: int) -> TaskRecord | None:
+    """The task, if it is one of this job's."""
+    query = select(task).where(task.c.id == task_id, task.c.job_id == job_id)
+    return next(iter(_task_records(connection, connection.execute(query).all())), None)
+
+
+def _task_records(connection: Connection, rows: Sequence[Row[Any]]) -> list[TaskRecord]:
+    live = _live_by_task(connection, rows)
+    return [_record(row, live.get(row.id, row)) for row in rows]
+
+
+def _live_by_task(connection: Connection, rows: Sequence[Row[Any]]) -> dict[int, Row[Any]]:
     in_progress = {row.id: row.job_created_on for row in rows if row.state == TaskState.IN_PROGRESS}
     if not in_progress:
         return {}

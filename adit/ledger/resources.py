@@ -5,15 +5,18 @@ The rules are those of the CRDs (`adit.model.transfer_job`), enforced here becau
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, Row, Select, exists, select, update
+from pydantic import ValidationError
+from sqlalchemy import ColumnElement, Connection, Row, Select, Text, case, cast, delete, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from adit.ledger.job_documents import RECORD_COLUMNS
-from adit.ledger.records import Applied, NodeKey
+from adit.ledger.records import Applied, LiveJob, NodeKey
 from adit.ledger.tables import job, node, task
 from adit.model.dicom_node import DicomNode
 from adit.model.outcome import Fault
@@ -34,14 +37,17 @@ class ResourceConflict(Exception):  # noqa: N818 - what the user asked for is in
 
 def apply_node(connection: Connection, resource: DicomNode, now: datetime) -> Applied:
     document = _document(resource)
-    values = {"document": document, "applied_at": now}
+    values: dict[str, Any] = {"document": document, "applied_at": now}
     namespace, name = resource.key
     created = insert(node).values(namespace=namespace, name=name, **values).on_conflict_do_nothing()
     if connection.execute(created.returning(node.c.name)).one_or_none() is not None:
         return Applied.CREATED
     where = (node.c.namespace == namespace) & (node.c.name == name)
-    if connection.execute(select(node.c.document).where(where).with_for_update()).scalar_one() == document:
+    known = connection.execute(select(node.c.document).where(where).with_for_update()).scalar_one()
+    if known == document or _is_older(document, known):
         return Applied.UNCHANGED
+    if known["spec"] != document["spec"]:
+        values |= {"findings": None, "probe_asked_at": None}  # of another node, as it were
     connection.execute(update(node).where(where).values(values))
     return Applied.CONFIGURED
 
@@ -49,12 +55,29 @@ def apply_node(connection: Connection, resource: DicomNode, now: datetime) -> Ap
 def find_node(connection: Connection, key: NodeKey) -> DicomNode | None:
     query = select(node.c.document).where(node.c.namespace == key[0], node.c.name == key[1])
     document = connection.execute(query).scalar_one_or_none()
-    return None if document is None else DicomNode.model_validate(document)
+    return None if document is None else _readable(document)
+
+
+def _readable(document: object) -> DicomNode | None:
+    """None for a node of a kind that only a newer version knows: its jobs wait, as for one that is not there."""
+    try:
+        return DicomNode.model_validate(document)
+    except ValidationError:
+        return None
 
 
 def all_nodes(connection: Connection) -> list[DicomNode]:
     query = select(node.c.document).order_by(node.c.namespace, node.c.name)
-    return [DicomNode.model_validate(document) for document in connection.execute(query).scalars()]
+    nodes = (_readable(document) for document in connection.execute(query).scalars())
+    return [each for each in nodes if each is not None]
+
+
+def delete_node(connection: Connection, key: NodeKey, uid: str | None) -> bool:
+    """What runs keeps the node that it started with. A `uid` leaves alone what was made anew under the name."""
+    statement = delete(node).where(node.c.namespace == key[0], node.c.name == key[1])
+    if uid is not None:
+        statement = statement.where(node.c.document[("metadata", "uid")].astext == uid)
+    return connection.execute(statement).rowcount > 0
 
 
 # --- jobs ---
@@ -62,11 +85,25 @@ def all_nodes(connection: Connection) -> list[DicomNode]:
 
 def apply_job(connection: Connection, resource: TransferJob, now: datetime, refusal: Fault | None) -> Applied:
     """Raises ResourceConflict; then nothing is changed."""
+    uid = _uid(resource)
+    if uid is not None and not _make_way(connection, resource.key, uid, now):
+        return Applied.UNCHANGED
+    if create_job(connection, resource, now, refusal):
+        return Applied.CREATED
+    row = connection.execute(select(job).where(*_live(resource.key)).with_for_update()).one()
+    changed = _change(connection, row, resource)
+    if refusal is not None and refuse(connection, row.id, refusal, now):
+        changed = Applied.CONFIGURED
+    return changed
+
+
+def create_job(connection: Connection, resource: TransferJob, now: datetime, refusal: Fault | None = None) -> bool:
+    """False, and nothing happens, if there is a job of that name."""
     namespace, name = resource.key
     created = (
         insert(job)
         .values(
-            id=_identity(resource),
+            id=_uid(resource) or uuid4(),
             namespace=namespace,
             name=name,
             owner=resource.owner,
@@ -78,16 +115,54 @@ def apply_job(connection: Connection, resource: TransferJob, now: datetime, refu
             ended_at=None if refusal is None else now,
             **_changeable(resource, now),
         )
-        .on_conflict_do_nothing(constraint="job_namespace_name_key")
+        .on_conflict_do_nothing(index_elements=["namespace", "name"], index_where=job.c.deleted_at.is_(None))
     )
-    if connection.execute(created.returning(job.c.id)).one_or_none() is not None:
-        return Applied.CREATED
-    where = (job.c.namespace == namespace) & (job.c.name == name)
-    row = connection.execute(select(job).where(where).with_for_update()).one()
-    changed = _change(connection, row, resource)
-    if refusal is not None and refuse(connection, row.id, refusal, now):
-        changed = Applied.CONFIGURED
-    return changed
+    return connection.execute(created.returning(job.c.id)).one_or_none() is not None
+
+
+def edit_job(
+    connection: Connection, key: tuple[str, str], edit: Callable[[TransferJob], TransferJob]
+) -> TransferJob | None:
+    """The job as `edit` made it from what it was; nobody else changes it meanwhile. None if there is none."""
+    row = connection.execute(select(job).where(*_live(key)).with_for_update()).one_or_none()
+    if row is None:
+        return None
+    resource = edit(TransferJob.model_validate(row.document))
+    _change(connection, row, resource)
+    return resource
+
+
+def delete_job(connection: Connection, job_id: UUID, now: datetime) -> bool:
+    """Its resource is gone: what runs is terminated, what waits is cancelled, the record stays. False if it knew."""
+    document = func.jsonb_set(job.c.document, ["spec", "cancel"], func.to_jsonb(cast(str(Cancel.TERMINATE), Text)))
+    open_ = job.c.ended_at.is_(None)
+    statement = (
+        update(job)
+        .where(job.c.id == job_id, job.c.deleted_at.is_(None))
+        .values(
+            deleted_at=now,
+            cancel=case((open_, str(Cancel.TERMINATE)), else_=job.c.cancel),
+            document=case((open_, document), else_=job.c.document),
+            revision=job.c.revision + 1,
+        )
+    )
+    return connection.execute(statement).rowcount > 0
+
+
+def live_jobs(connection: Connection) -> dict[UUID, LiveJob]:
+    """Every job whose resource is there, as far as the ledger knows, by id."""
+    query = select(job.c.id, job.c.namespace, job.c.ended_at).where(job.c.deleted_at.is_(None))
+    return {row.id: LiveJob(row.namespace, row.ended_at is not None) for row in connection.execute(query)}
+
+
+def _make_way(connection: Connection, key: tuple[str, str], uid: UUID, now: datetime) -> bool:
+    """A resource of another uid has taken over the name: the old one is gone. False if it is this one that is."""
+    if connection.execute(select(job.c.deleted_at).where(job.c.id == uid)).scalar_one_or_none() is not None:
+        return False  # late news of a resource that was deleted
+    other = connection.execute(select(job.c.id).where(*_live(key), job.c.id != uid)).scalar_one_or_none()
+    if other is not None:
+        delete_job(connection, other, now)
+    return True
 
 
 def refuse(connection: Connection, job_id: UUID, fault: Fault, now: datetime) -> bool:
@@ -107,9 +182,15 @@ def jobs_query(*, limit: int) -> Select[Any]:
 
 
 def job_query(key: tuple[str, str]) -> Select[Any]:
-    return select(*RECORD_COLUMNS).where(job.c.namespace == key[0], job.c.name == key[1])
+    """The job of that name, not those that once had it."""
+    return select(*RECORD_COLUMNS).where(*_live(key))
 
 
+def job_by_id_query(job_id: UUID) -> Select[Any]:
+    return select(*RECORD_COLUMNS).where(job.c.id == job_id)
+
+
+@cache
 def unexpanded_query(limit: int) -> Select[Any]:
     """Accepted jobs without their (whole) list of tasks, oldest first."""
     waiting = (job.c.expanded_at.is_(None), job.c.ended_at.is_(None))
@@ -118,7 +199,7 @@ def unexpanded_query(limit: int) -> Select[Any]:
 
 def _change(connection: Connection, row: Row[Any], resource: TransferJob) -> Applied:
     document = _document(resource)
-    if row.document == document:
+    if row.document == document or _is_older(document, row.document):
         return Applied.UNCHANGED
     check_change(TransferJob.model_validate(row.document), resource, finished=row.ended_at is not None)
     connection.execute(
@@ -127,6 +208,14 @@ def _change(connection: Connection, row: Row[Any], resource: TransferJob) -> App
         .values(revision=job.c.revision + 1, **_changeable(resource, row.created_at))
     )
     return Applied.CONFIGURED
+
+
+def _is_older(document: dict[str, Any], known: dict[str, Any]) -> bool:
+    """Late news of the same resource: a list that was begun before an event, or a leader that was frozen."""
+    new, old = document["metadata"], known["metadata"]
+    if new.get("uid") is None or new.get("uid") != old.get("uid"):
+        return False
+    return (new.get("generation") or 0) < (old.get("generation") or 0)
 
 
 def check_change(old: TransferJob, new: TransferJob, *, finished: bool) -> None:
@@ -165,9 +254,13 @@ def _document(resource: TransferJob | DicomNode) -> dict[str, Any]:
     return resource.model_dump(mode="json", by_alias=True, exclude={"status"}, exclude_none=True)
 
 
-def _identity(resource: TransferJob) -> UUID:
+def _live(key: tuple[str, str]) -> tuple[ColumnElement[bool], ...]:
+    return job.c.namespace == key[0], job.c.name == key[1], job.c.deleted_at.is_(None)
+
+
+def _uid(resource: TransferJob) -> UUID | None:
     """The API server's uid where there is one, so that ledger and cluster speak of the same job."""
     try:
         return UUID(resource.metadata.uid or "")
     except ValueError:
-        return uuid4()
+        return None

@@ -13,9 +13,12 @@ from sqlalchemy import ColumnElement, Connection, Engine, delete, exists, func, 
 
 from adit.ledger.connection import transaction
 from adit.ledger.partitions import drop_month, month_of, months
-from adit.ledger.tables import instance, job, task
+from adit.ledger.tables import attempt, instance, job, mailbox, task
 
 _JOBS_AT_ONCE: Final = 100
+_MAILBOXES: Final = timedelta(
+    days=1
+)  # that a C-MOVE's message id is remembered: so long a late object is known as such
 
 
 def expire(source: Engine, now: datetime) -> int:
@@ -31,6 +34,13 @@ def expire(source: Engine, now: datetime) -> int:
         expired += batch
         if batch < _JOBS_AT_ONCE:
             return expired
+
+
+def forget_mailboxes(connection: Connection, now: datetime) -> None:
+    """Deletes those that have been of no use for a while."""
+    over = select(attempt.c.id).where(attempt.c.ended_at.is_not(None))
+    useless = mailbox.c.closed_at.is_not(None) | mailbox.c.attempt_id.in_(over)
+    connection.execute(delete(mailbox).where(mailbox.c.opened_at < now - _MAILBOXES, useless))
 
 
 def _is_due(now: datetime) -> ColumnElement[bool]:

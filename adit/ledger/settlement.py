@@ -16,6 +16,7 @@ from adit.ledger.digest import digest_column
 from adit.ledger.events import told, write_events
 from adit.ledger.records import Settlement
 from adit.ledger.tables import attempt, instance, task
+from adit.model.assignment import Report
 from adit.model.state import TaskState
 
 _LEVELS: Final = {TaskState.SUCCESS: "info", TaskState.FAILURE: "error"}
@@ -25,7 +26,9 @@ class NotProven(Exception):  # noqa: N818 - what is missing, in one word
     """Success was asked for, but the instance rows do not prove it: a bug in the caller. Nothing was written."""
 
 
-def settle(connection: Connection, attempt_id: int, settlement: Settlement, now: datetime) -> bool:
+def settle(
+    connection: Connection, attempt_id: int, settlement: Settlement, now: datetime, amended: Report | None = None
+) -> bool:
     """False if the attempt was settled before. Raises NotProven, LookupError for an unknown attempt, and
     ValueError when the attempt has not ended or the settlement is no answer (running, or a retry without a time)."""
     if settlement.state is TaskState.IN_PROGRESS or (
@@ -48,7 +51,8 @@ def settle(connection: Connection, attempt_id: int, settlement: Settlement, now:
         raise NotProven(
             f"attempt {attempt_id} of task {found.task_id} proves {proof.verified} of {proof.expected} instances"
         )
-    connection.execute(update(attempt).where(attempt.c.id == attempt_id).values(settled_at=now))
+    report = {} if amended is None else {"report": amended.model_dump(mode="json")}
+    connection.execute(update(attempt).where(attempt.c.id == attempt_id).values(settled_at=now, **report))
     connection.execute(
         update(task)
         .where(task.c.id == found.task_id)

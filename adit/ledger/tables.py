@@ -70,6 +70,8 @@ node: Final = Table(
     Column("name", Text, nullable=False),
     _document("document"),
     Column("applied_at", Instant, nullable=False),
+    _document("findings", optional=True),  # adit.model.findings; of the node as the document has it
+    Column("probe_asked_at", Instant),
     PrimaryKeyConstraint("namespace", "name", name="node_pkey"),
 )
 
@@ -95,8 +97,9 @@ job: Final = Table(
     Column("ended_at", Instant),
     _document("refusal", optional=True),
     Column("instances_dropped_at", Instant),
+    Column("deleted_at", Instant),  # its resource went away; the record stays, and the name is free
     PrimaryKeyConstraint("id", name="job_pkey"),
-    UniqueConstraint("namespace", "name", name="job_namespace_name_key"),
+    Index("job_namespace_name_key", "namespace", "name", unique=True, postgresql_where=text("deleted_at IS NULL")),
     CheckConstraint("cancel IN ('Drain', 'Terminate')", name="job_cancel_check"),
     Index("job_open", "created_at", postgresql_where=text("ended_at IS NULL")),
     Index("job_created", "created_at"),
@@ -114,6 +117,7 @@ task: Final = Table(
     Column("patient_id", Text),
     Column("series_instance_uids", ARRAY(Text)),
     Column("pseudonym", Text),
+    Column("place", Text),  # where its instances are, as far as the rows say that they are stored
     Column("state", Text, nullable=False),
     Column("not_before", Instant, nullable=False),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
@@ -140,6 +144,7 @@ task: Final = Table(
         "(ended_at IS NOT NULL) = (state IN ('Success', 'Warning', 'Failure', 'Canceled'))", name="task_ended_check"
     ),
     Index("task_of_job", "job_id", "id"),
+    Index("task_of_study", "study_instance_uid"),
     Index("task_due", "job_id", "not_before", "id", postgresql_where=text("state = 'Pending'")),
     Index("task_waiting", "not_before", postgresql_where=text("state = 'Pending'")),
     Index("task_open", "job_id", postgresql_where=text("state IN ('Pending', 'InProgress')")),
@@ -179,6 +184,7 @@ attempt: Final = Table(
     _number("bytes_received"),
     _number("bytes_stored"),
     Column("road", Text),
+    Column("store_road", Text),
     PrimaryKeyConstraint("id", name="attempt_pkey"),
     ForeignKeyConstraint(
         ["task_id", "job_created_on"], ["task.id", "task.job_created_on"], name="attempt_task_id_fkey"
@@ -232,4 +238,71 @@ event: Final = Table(
     PrimaryKeyConstraint("id", name="event_pkey"),
     CheckConstraint("level IN ('info', 'warning', 'error')", name="event_level_check"),
     Index("event_of_task", "task_id", "id"),
+)
+
+mailbox: Final = Table(
+    "mailbox",
+    metadata,
+    Column("id", Uuid, nullable=False),
+    Column("attempt_id", BigInteger, ForeignKey("attempt.id", name="mailbox_attempt_id_fkey"), nullable=False),
+    Column("study_instance_uid", Text, nullable=False),
+    Column("series_instance_uid", Text),
+    Column("message_id", Integer, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("port", Integer, nullable=False),
+    Column("secret", Text, nullable=False),  # empty once it is closed
+    Column("opened_at", Instant, nullable=False),
+    Column("closed_at", Instant),
+    PrimaryKeyConstraint("id", name="mailbox_pkey"),
+    CheckConstraint("message_id BETWEEN 1 AND 65535", name="mailbox_message_id_check"),
+    Index("mailbox_of_study", "study_instance_uid"),
+    Index("mailbox_of_attempt", "attempt_id"),
+    Index("mailbox_opened", "opened_at"),
+)
+
+selection: Final = Table(
+    "selection",
+    metadata,
+    Column("id", Uuid, nullable=False),
+    Column("namespace", Text, nullable=False),
+    Column("name", Text),
+    Column("digest", Text, nullable=False),  # sha256 over its lines: the same post twice is one selection
+    Column("size", Integer, nullable=False),
+    Column("pseudonyms", Integer, nullable=False),  # how many lines ask for a de-identified copy
+    Column("without_patient_id", Integer, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Column("used_at", Instant),  # when a job's tasks were first made from it; it is kept from then on
+    PrimaryKeyConstraint("id", name="selection_pkey"),
+    UniqueConstraint("namespace", "name", name="selection_namespace_name_key"),
+    Index("selection_unused", "expires_at", postgresql_where=text("used_at IS NULL")),
+)
+
+selection_line: Final = Table(
+    "selection_line",
+    metadata,
+    Column("selection_id", Uuid, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("study_instance_uid", Text, nullable=False),
+    Column("patient_id", Text),
+    Column("series_instance_uids", ARRAY(Text)),
+    Column("pseudonym", Text),
+    PrimaryKeyConstraint("selection_id", "position", name="selection_line_pkey"),
+    ForeignKeyConstraint(
+        ["selection_id"], ["selection.id"], name="selection_line_selection_id_fkey", ondelete="CASCADE"
+    ),
+)
+
+api_token: Final = Table(
+    "api_token",
+    metadata,
+    Column("name", Text, nullable=False),
+    Column("hash", Text, nullable=False),  # sha256 of the token, which nobody keeps
+    Column("scopes", ARRAY(Text), nullable=False),
+    Column("namespaces", ARRAY(Text)),  # all of them if null
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Column("revoked_at", Instant),
+    PrimaryKeyConstraint("name", name="api_token_pkey"),
+    UniqueConstraint("hash", name="api_token_hash_key"),
 )

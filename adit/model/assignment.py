@@ -7,17 +7,19 @@ what they started with, whatever happens to the resources meanwhile.
 from __future__ import annotations
 
 from datetime import date, datetime
+from typing import Final
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from adit.model.dicom_node import DicomNode
-from adit.model.outcome import Fault, Outcome
-from adit.model.transfer_job import Trial
+from adit.model.findings import Observation, Road
+from adit.model.outcome import Fault, FaultCode, Outcome
+from adit.model.trial import Trial
 
 
 class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Share(_Value):
@@ -47,6 +49,9 @@ class Assignment(_Value):
     destination: DicomNode
     source_share: Share = Share()
     destination_share: Share = Share()
+    source_last: tuple[Road, ...] = ()  # roads to try last, by what is known of the node
+    destination_last: tuple[Road, ...] = ()
+    to_probe: tuple[str, ...] = ()  # nodes that this attempt is asked to probe, by their names
     deadline: datetime | None = None
     lease_seconds: int = 30  # without a heartbeat for this long the attempt is declared lost
 
@@ -60,7 +65,8 @@ class Progress(_Value):
     verified: int = 0
     bytes_received: int = 0
     bytes_stored: int = 0
-    road: str | None = None  # how it is fetched, such as C-GET
+    road: str | None = None  # how it is fetched, such as C-GET; several with a comma between
+    store_road: str | None = None  # how it is stored, such as C-STORE
 
 
 class Report(_Value):
@@ -70,3 +76,27 @@ class Report(_Value):
     faults: tuple[Fault, ...] = ()  # at most 20; per-instance ones stand in the instance rows
     warnings: tuple[Fault, ...] = ()
     progress: Progress = Progress()
+    observed: tuple[Observation, ...] = ()  # of each of its nodes
+
+
+_UNREADABLE: Final = Fault(
+    code=FaultCode.CONTRACT_MISMATCH,
+    message="A worker of another version reported what this one cannot read.",
+    cure="Give all parts of the system the same version; another attempt finds out what has arrived.",
+)
+
+
+def report_of(document: object) -> Report:
+    """A report as it was kept. One that only another version can read is a fault: it stops nothing but its own task."""
+    try:
+        return Report.model_validate(document)
+    except ValidationError:
+        return Report(outcome=_UNREADABLE.outcome, faults=(_UNREADABLE,))
+
+
+def warning_of(document: object) -> Fault:
+    """A report's warning as it was kept; also one that this version does not know, so that none is forgotten."""
+    try:
+        return Fault.model_validate(document)
+    except ValidationError:
+        return _UNREADABLE

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, ClassVar, Literal
-from zoneinfo import ZoneInfo
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from adit.model.identifiers import AbsolutePath, AETitle, Hostname, Name, Quantity, TimeOfDay, TimeZoneName
+from adit.model.dicom_web import KEYS_OF_SCHEME, DicomWeb, WebService
+from adit.model.identifiers import AbsolutePath, AETitle, Hostname, Quantity, TimeOfDay, TimeZoneName
 from adit.model.resource import SET, Resource, Rule, Strict, once_each
+from adit.model.s3 import CREDENTIAL_KEYS, S3
+from adit.model.tls import TLS, TLS_KEYS
 
 
 class Service(StrEnum):
@@ -35,19 +37,6 @@ DEFAULT_SERVICES = (
 )
 
 
-class TLS(Strict):
-    """TLS towards a DIMSE peer (PS3.15 Annex B).
-
-    The secret holds `ca.crt`, and for a client certificate `tls.crt` and `tls.key`, as Kubernetes
-    names them: a projected Secret in a pod, a folder `<secrets>/<secretName>/` on one machine.
-    """
-
-    secret_name: Name = Field(description="Where the certificates are: a Secret's name.")
-    server_name: Hostname | None = Field(
-        default=None, description="The name that the peer's certificate must bear; the host if absent."
-    )
-
-
 class Timeouts(Strict):
     """How long to wait for a DIMSE peer, in seconds."""
 
@@ -64,6 +53,10 @@ class Timeouts(Strict):
         default=120,
         description="For each 64 KiB of a data set to come, or its end; for each 256 KiB of one to be taken.",
     )
+    idle_seconds: Annotated[int, Field(ge=1, le=86400)] = Field(
+        default=30,
+        description="By C-MOVE, for what is missing to come after the peer said that it had sent all.",
+    )
 
 
 class Dimse(Strict):
@@ -73,6 +66,10 @@ class Dimse(Strict):
     calling_ae_title: AETitle = Field(
         default="ADIT", alias="callingAETitle", description="Our AE title towards this peer."
     )
+    move_destination: AETitle | None = Field(
+        default=None,
+        description="The AE title by which the peer knows our receiver, for C-MOVE; callingAETitle if absent.",
+    )
     host: Hostname = Field(description="Where it listens: a host name, an IPv4 or an IPv6 address.")
     port: Annotated[int, Field(ge=1, le=65535)] = Field(description="The TCP port on which it listens.")
     tls: TLS | None = Field(default=None, description="TLS towards this peer; plain TCP if absent.")
@@ -80,10 +77,15 @@ class Dimse(Strict):
         default=DEFAULT_SERVICES,
         description=(
             "What the peer offers. At a destination without StudyRootFind no arrival can be proven: a warning at best. "
-            "The Move services are only probed: nothing is fetched by C-MOVE yet."
+            "Where C-GET is not offered, or fails, a study is fetched by C-MOVE: list a Move service for that."
         ),
     )
     timeouts: Timeouts = Field(default=Timeouts(), description="How long to wait for the peer.")
+
+    @property
+    def receiver_ae_title(self) -> str:
+        """Where it sends to when we ask it by C-MOVE."""
+        return self.move_destination or self.calling_ae_title
 
     @field_validator("services")
     @classmethod
@@ -167,6 +169,8 @@ class Window(Strict):
     @field_validator("time_zone")
     @classmethod
     def _known_zone(cls, value: str) -> str:
+        from zoneinfo import ZoneInfo  # few nodes have windows, and workers never look at them
+
         try:
             ZoneInfo(value)
         except (ValueError, OSError, KeyError) as error:
@@ -182,11 +186,16 @@ class Window(Strict):
         return self
 
 
+_ONE_KIND: Final = "exactly one of dimse, dicomWeb, folder, s3 must be given, or dimse and dicomWeb together"
+
+
 class DicomNodeSpec(Strict):
-    """Exactly one of `dimse` and `folder` says what kind of node it is."""
+    """Says what kind of node it is. A PACS may have two faces, `dimse` and `dicomWeb`; everything else has one."""
 
     dimse: Dimse | None = Field(default=None, description="A peer that speaks DIMSE over TCP (PS3.7, PS3.8).")
+    dicom_web: DicomWeb | None = Field(default=None, description="A server that speaks DICOMweb (PS3.18).")
     folder: Folder | None = Field(default=None, description="A folder of DICOM files, on a disk that the worker sees.")
+    s3: S3 | None = Field(default=None, description="A bucket of DICOM files behind the S3 API.")
     limits: Limits = Field(
         default=Limits(), description="What the node may be asked for at once, by all tasks together."
     )
@@ -196,16 +205,53 @@ class DicomNodeSpec(Strict):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            rule="[has(self.dimse), has(self.folder)].filter(kind, kind).size() == 1",
-            message="exactly one of dimse, folder must be given",
+            rule="[has(self.dimse) || has(self.dicomWeb), has(self.folder), has(self.s3)]"
+            ".filter(kind, kind).size() == 1",
+            message=_ONE_KIND,
         ),
     )
 
+    @property
+    def place(self) -> str:
+        """What the node is in the world: two nodes of one place are the same peer, whatever else they say.
+
+        One with two faces is where its DIMSE face is, so that it may get or lose the other and stays the same.
+        """
+        if self.dimse is not None:
+            return f"dimse {self.dimse.ae_title}@{self.dimse.host}:{self.dimse.port}"
+        if self.dicom_web is not None:
+            return f"dicomWeb {self.dicom_web.url.rstrip('/')}/{self.dicom_web.prefixes.stow or ''}"
+        if self.s3 is not None:
+            return f"s3 {self.s3.endpoint or ''} {self.s3.bucket}/{self.s3.root}"
+        assert self.folder is not None  # noqa: S101 - there is exactly one kind
+        return f"folder {self.folder.path}"
+
     @model_validator(mode="after")
     def _exactly_one_kind(self) -> DicomNodeSpec:
-        if sum(kind is not None for kind in (self.dimse, self.folder)) != 1:
-            raise ValueError("exactly one of dimse, folder must be given")
+        if sum(kind is not None for kind in (self.dimse or self.dicom_web, self.folder, self.s3)) != 1:
+            raise ValueError(_ONE_KIND)
         return self
+
+    @property
+    def services(self) -> tuple[Service | WebService, ...] | None:
+        """What the peer is said to offer, by all of its faces; None where a node offers everything (a folder, say)."""
+        if self.dimse is None and self.dicom_web is None:
+            return None
+        return tuple(service for face in (self.dimse, self.dicom_web) if face is not None for service in face.services)
+
+    @property
+    def secrets(self) -> dict[str, tuple[str, ...]]:
+        """The Secrets that the node names, each with those of its keys that are used."""
+        named: dict[str, tuple[str, ...]] = {}
+        for peer in (self.dimse, self.dicom_web, self.s3):
+            if peer is not None and peer.tls is not None:
+                named[peer.tls.secret_name] = TLS_KEYS
+        if self.dicom_web is not None and (given := self.dicom_web.credentials) is not None:
+            named[given.secret_name] = (*named.get(given.secret_name, ()), *KEYS_OF_SCHEME[given.scheme])
+        if self.s3 is not None and self.s3.credentials is not None:
+            name = self.s3.credentials.secret_name
+            named[name] = (*named.get(name, ()), *CREDENTIAL_KEYS)
+        return named
 
 
 class DicomNode(Resource):

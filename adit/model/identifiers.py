@@ -22,8 +22,19 @@ _LONG_STRING: Final = r"^[^\\\x00-\x1f\x7f]+$"
 _NAME: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 _HOSTNAME: Final = r"^([A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)$"
 _PATH: Final = r"^/[^\x00]*$"
+_WEB_URL: Final = (
+    r"^https?://([A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
+    r"(/([A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*)?$"
+)
+_URL_PREFIX: Final = r"^[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*$"
+_HEADER_NAME: Final = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
 _TIME_OF_DAY: Final = r"^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$"
 _TIME_ZONE: Final = r"^[A-Za-z0-9_+/-]+$"
+_BUCKET: Final = r"^[a-z0-9][a-z0-9.-]*[a-z0-9]$"
+_KEY_PREFIX: Final = r"^[A-Za-z0-9_][A-Za-z0-9_.=+@-]*(/[A-Za-z0-9_][A-Za-z0-9_.=+@-]*)*$"
+_ENDPOINT: Final = r"^https?://([A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$"
+_REGION: Final = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
+_UUID: Final = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 
 RULE_OF_PATTERN: Final = {
     _UID: "must be a DICOM UID: numbers joined by dots, none with a leading zero (PS3.5 section 9.1)",
@@ -34,8 +45,16 @@ RULE_OF_PATTERN: Final = {
     _NAME: "must be a Kubernetes name: lower case letters, digits and '-', a letter or digit at both ends (RFC 1123)",
     _HOSTNAME: "must be a host name, an IPv4 or an IPv6 address",
     _PATH: "must be an absolute path, beginning with '/'",
+    _WEB_URL: "must be a URL such as https://pacs.example.org/dicom-web, without user, query and fragment",
+    _URL_PREFIX: "must be parts of a URL's path such as qido/v1, without '/' at either end",
+    _HEADER_NAME: "must be the name of an HTTP header (RFC 9110 section 5.1)",
     _TIME_OF_DAY: "must be a time of day from 00:00 to 24:00, written HH:MM",
     _TIME_ZONE: "must be the name of an IANA time zone, such as Europe/Berlin",
+    _BUCKET: "must be a bucket's name: 3 to 63 lower case letters, digits, '.' and '-'",
+    _KEY_PREFIX: "must be parts joined by '/', none empty, of letters, digits and _.=+@-, none beginning with a dot",
+    _ENDPOINT: "must be http:// or https://, a host and perhaps a port, and nothing else",
+    _REGION: "must be a region's name: lower case letters, digits and '-'",
+    _UUID: "must be a UUID in lower case, such as 0d9f0b6e-3c1c-4f0e-9a57-2f0c5f4f7a11",
 }
 """What each pattern means to people; `adit.model.manifest_file` says it instead of the pattern."""
 
@@ -80,6 +99,21 @@ AbsolutePath = Annotated[
     StringConstraints(min_length=1, max_length=1024, pattern=_PATH),
     Field(description="An absolute path."),
 ]
+WebUrl = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=1024, pattern=_WEB_URL),
+    Field(description="An http or https URL: no user or password, no query, no fragment."),
+]
+UrlPrefix = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=256, pattern=_URL_PREFIX),
+    Field(description="Parts of a URL's path."),
+]
+HeaderName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=64, pattern=_HEADER_NAME),
+    Field(description="The name of an HTTP header."),
+]
 TimeOfDay = Annotated[
     str,
     StringConstraints(max_length=5, pattern=_TIME_OF_DAY),
@@ -89,6 +123,31 @@ TimeZoneName = Annotated[
     str,
     StringConstraints(min_length=1, max_length=64, pattern=_TIME_ZONE),
     Field(description="The name of an IANA time zone."),
+]
+BucketName = Annotated[
+    str,
+    StringConstraints(min_length=3, max_length=63, pattern=_BUCKET),
+    Field(description="The name of an S3 bucket."),
+]
+KeyPrefix = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=256, pattern=_KEY_PREFIX),
+    Field(description="The beginning of an object's key."),
+]
+Endpoint = Annotated[
+    str,
+    StringConstraints(min_length=8, max_length=300, pattern=_ENDPOINT),
+    Field(description="A server's address without path, user or query."),
+]
+Region = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=64, pattern=_REGION),
+    Field(description="The name of an S3 region."),
+]
+Identity = Annotated[
+    str,
+    StringConstraints(min_length=36, max_length=36, pattern=_UUID),
+    Field(description="A UUID (RFC 9562), in lower case."),
 ]
 
 _QUANTITY: Final = re.compile(r"^([1-9][0-9]*(\.[0-9]+)?)(Ki|Mi|Gi|Ti|k|M|G|T)?$")

@@ -60,6 +60,19 @@ class FaultCode(StrEnum):
     NOT_PROVEN = "NotProven"
     INTERRUPTED = "Interrupted"
     LOST = "Lost"
+    OUT_OF_MEMORY = "OutOfMemory"
+    OUT_OF_DISK = "OutOfDisk"
+    EVICTED = "Evicted"
+    PREEMPTED = "Preempted"
+    MACHINE_LOST = "MachineLost"
+    WORKER_DELETED = "WorkerDeleted"
+    CONTRACT_MISMATCH = "ContractMismatch"
+    LAUNCH_REFUSED = "LaunchRefused"
+    LAUNCH_FORBIDDEN = "LaunchForbidden"
+    POD_REFUSED = "PodRefused"
+    IMAGE_UNAVAILABLE = "ImageUnavailable"
+    UNSCHEDULABLE = "Unschedulable"
+    START_FAILED = "StartFailed"
     # partial and empty: the source gave less than it announced
     INCOMPLETE = "Incomplete"
     NOTHING_RECEIVED = "NothingReceived"
@@ -76,13 +89,16 @@ class FaultCode(StrEnum):
     ASSOCIATION_REJECTED = "AssociationRejected"
     SERVICE_NOT_OFFERED = "ServiceNotOffered"
     NODE_NOT_FOUND = "NodeNotFound"
+    SELECTION_NOT_FOUND = "SelectionNotFound"
     JOB_NOT_FOUND = "JobNotFound"
     JOB_NOT_FINISHED = "JobNotFinished"
     JOB_NOT_RETRIABLE = "JobNotRetriable"
+    MOVE_DESTINATION_UNKNOWN = "MoveDestinationUnknown"
     TLS_FAILED = "TLSFailed"
     SECRET_MISSING = "SecretMissing"  # noqa: S105 - a fault's name
     FOLDER_MISSING = "FolderMissing"
     PERMISSION_DENIED = "PermissionDenied"
+    TOO_MANY_OBJECTS = "TooManyObjects"
     DEIDENTIFICATION_UNAVAILABLE = "DeidentificationUnavailable"
     # endings that nobody can mend
     DEADLINE_EXCEEDED = "DeadlineExceeded"
@@ -94,6 +110,33 @@ class FaultCode(StrEnum):
     STORED_WITH_WARNING = "StoredWithWarning"
     FETCHED_WITH_WARNING = "FetchedWithWarning"
 
+
+INFRASTRUCTURE_FAULTS: Final = frozenset(
+    {
+        FaultCode.LOST,
+        FaultCode.INTERRUPTED,
+        FaultCode.OUT_OF_MEMORY,
+        FaultCode.OUT_OF_DISK,
+        FaultCode.EVICTED,
+        FaultCode.PREEMPTED,
+        FaultCode.MACHINE_LOST,
+        FaultCode.WORKER_DELETED,
+        FaultCode.CONTRACT_MISMATCH,
+    }
+)
+"""Faults of the place where the worker ran; retried on a budget of their own."""
+
+UNSTARTED_FAULTS: Final = frozenset(
+    {
+        FaultCode.LAUNCH_REFUSED,
+        FaultCode.LAUNCH_FORBIDDEN,
+        FaultCode.POD_REFUSED,
+        FaultCode.IMAGE_UNAVAILABLE,
+        FaultCode.UNSCHEDULABLE,
+        FaultCode.START_FAILED,
+    }
+)
+"""Faults that kept a worker from starting: nothing was tried, so they cost the task no attempt."""
 
 _TRANSIENT = {
     FaultCode.NODE_UNREACHABLE,
@@ -107,8 +150,8 @@ _TRANSIENT = {
     FaultCode.DISK_FULL,
     FaultCode.IO_FAILED,
     FaultCode.NOT_PROVEN,
-    FaultCode.INTERRUPTED,
-    FaultCode.LOST,
+    *INFRASTRUCTURE_FAULTS,
+    *UNSTARTED_FAULTS,
 }
 _PERMANENT_DATA = {
     FaultCode.STUDY_NOT_FOUND,
@@ -124,13 +167,16 @@ _PERMANENT_CONFIGURATION = {
     FaultCode.ASSOCIATION_REJECTED,
     FaultCode.SERVICE_NOT_OFFERED,
     FaultCode.NODE_NOT_FOUND,
+    FaultCode.SELECTION_NOT_FOUND,
     FaultCode.JOB_NOT_FOUND,
     FaultCode.JOB_NOT_FINISHED,
     FaultCode.JOB_NOT_RETRIABLE,
+    FaultCode.MOVE_DESTINATION_UNKNOWN,
     FaultCode.TLS_FAILED,
     FaultCode.SECRET_MISSING,
     FaultCode.FOLDER_MISSING,
     FaultCode.PERMISSION_DENIED,
+    FaultCode.TOO_MANY_OBJECTS,
     FaultCode.DEIDENTIFICATION_UNAVAILABLE,
 }
 WARNINGS: Final = frozenset(
@@ -155,9 +201,6 @@ OUTCOME_OF_FAULT: Final[dict[FaultCode, Outcome]] = {
     **dict.fromkeys(WARNINGS, Outcome.SUCCESS),
 }
 """The outcome that each fault leads to when it is what ended the attempt. Total over FaultCode."""
-
-INFRASTRUCTURE_FAULTS: Final = frozenset({FaultCode.LOST, FaultCode.INTERRUPTED})
-"""Faults of the place where the worker ran; retried on a budget of their own."""
 
 
 class Fault(BaseModel):

@@ -47,6 +47,8 @@ class Strict(BaseModel):
     """
 
     model_config = ConfigDict(
+        defer_build=True,  # most are parts of others, which are built with them; a worker uses few
+        hide_input_in_errors=True,  # it may name a patient, and an error may end in a log
         frozen=True,
         extra="forbid",
         alias_generator=to_camel,
@@ -80,7 +82,14 @@ _Key = Annotated[str, StringConstraints(max_length=317, pattern=r"^[^\x00]*$")] 
 class ObjectMeta(BaseModel):
     """The part of Kubernetes' ObjectMeta that we read; what else a server adds is not ours."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
+    model_config = ConfigDict(
+        defer_build=True,
+        hide_input_in_errors=True,
+        frozen=True,
+        extra="ignore",
+        alias_generator=to_camel,
+        populate_by_name=True,
+    )
 
     name: Name
     namespace: Name = "default"
@@ -94,7 +103,13 @@ class Resource(BaseModel):
     """One custom resource as it stands in a file or in the API server."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, json_schema_extra=_write_rules
+        defer_build=True,
+        hide_input_in_errors=True,
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        populate_by_name=True,
+        json_schema_extra=_write_rules,
     )
 
     api_version: Literal["adit.dev/v1alpha1"] = "adit.dev/v1alpha1"

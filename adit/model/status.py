@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from adit.model.resource import Strict
+from adit.model.findings import Road
+from adit.model.resource import SET, Strict
 from adit.model.state import JobState
 
 Reason = Annotated[
@@ -75,7 +76,9 @@ class FailureCount(Strict):
 
     code: Reason = Field(description="The fault's code (docs/faults.md).")
     count: Annotated[int, Field(ge=1)] = Field(description="How many tasks it ended.")
-    example: Message = Field(default="", description="One of them, in a sentence.")
+    meaning: Annotated[str, StringConstraints(max_length=256)] = Field(
+        default="", description="What the code means; never what a worker or a peer said."
+    )
 
 
 class TransferJobStatus(Strict):
@@ -92,12 +95,28 @@ class TransferJobStatus(Strict):
     completion_time: datetime | None = Field(default=None, description="When the last task ended; the job is frozen.")
     counts: TaskCounts | None = Field(default=None, description="How many tasks are in which state.")
     instances: InstanceCounts | None = Field(default=None, description="How far the instances are.")
+    bytes_per_second: Count | None = Field(
+        default=None, description="How fast instances are stored: lately while it runs, on average once it has ended."
+    )
     progress: Annotated[str, StringConstraints(max_length=32)] | None = Field(
         default=None, description="Ended tasks of all tasks, such as 8123/10000."
     )
     failures: Annotated[
         tuple[FailureCount, ...], Field(max_length=3, json_schema_extra={"x-kubernetes-list-type": "atomic"})
-    ] = Field(default=(), description="The three most frequent faults.")
+    ] = Field(default=(), description="The three most frequent faults of failed tasks, then of those with warnings.")
+
+
+class NodeRoad(Strict):
+    """How instances were fetched from the node, or stored at it, when that was last tried."""
+
+    name: Road = Field(description="How it goes: by which service.")
+    works: bool = Field(description="Whether it did what it was to do; if not, it is tried last for an hour.")
+    time: datetime = Field(description="When that was found, within ten minutes.")
+    fault: Reason | None = Field(default=None, description="What was wrong with it: a fault's code (docs/faults.md).")
+
+
+Offered = Annotated[str, StringConstraints(min_length=1, max_length=32)]
+_ROADS = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
 
 
 class DicomNodeStatus(Strict):
@@ -106,6 +125,12 @@ class DicomNodeStatus(Strict):
     observed_generation: ObservedGeneration = Field(
         default=UNSEEN, description="The generation that this status is about; -1 before it was first seen."
     )
-    conditions: Conditions = Field(default=(), description="Ready, Reachable; Reconciling and Stalled while true.")
+    conditions: Conditions = Field(default=(), description="Accepted, Ready; Stalled while true.")
     active_tasks: Count | None = Field(default=None, description="How many tasks use the node now.")
     last_probe_time: datetime | None = Field(default=None, description="When it was last asked what it can do.")
+    services: Annotated[tuple[Offered, ...], Field(max_length=16, json_schema_extra=SET)] = Field(
+        default=(), description="What it offered then, whatever its spec lists."
+    )
+    roads: Annotated[tuple[NodeRoad, ...], Field(max_length=5, json_schema_extra=_ROADS)] = Field(
+        default=(), description="How its roads did in transfers."
+    )

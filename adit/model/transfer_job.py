@@ -7,8 +7,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from adit.model.identifiers import LongString, Name, PatientID, StudyUID
+from adit.model.identifiers import Identity, LongString, Name, PatientID, StudyUID
 from adit.model.resource import SET, Resource, Rule, Strict, once_each
+from adit.model.trial import Trial as Trial
 
 
 class NodeReference(Strict):
@@ -51,11 +52,31 @@ class JobReference(Strict):
     name: Name = Field(description="The TransferJob's name.")
 
 
+class ListReference(Strict):
+    """A selection that the facade keeps in the ledger, for the same namespace: identifiers stay out of the cluster."""
+
+    name: Name | None = Field(default=None, description="The name that it was given when it was posted.")
+    id: Identity | None = Field(default=None, description="The id that the facade answered with.")
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            rule="has(self.name) != has(self.id)",
+            message="exactly one of name, id must be given",
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> ListReference:
+        if (self.name is None) == (self.id is None):
+            raise ValueError("exactly one of name, id must be given")
+        return self
+
+
 MAX_STUDIES = 500
 
 
 class Selection(Strict):
-    """Which studies: named one by one, or what failed in another job."""
+    """Which studies: named one by one, by a list that the ledger keeps, or what failed in another job."""
 
     studies: (
         Annotated[
@@ -71,14 +92,19 @@ class Selection(Strict):
         ]
         | None
     ) = Field(default=None, description="The studies by name, each of them once.")
+    listed: ListReference | None = Field(
+        default=None,
+        alias="list",
+        description="A selection that was posted to the facade (POST /v1/selections), of up to 50,000 studies.",
+    )
     failed_of: JobReference | None = Field(
         default=None, description="What failed in that finished job of the same namespace."
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            rule="[has(self.studies), has(self.failedOf)].filter(kind, kind).size() == 1",
-            message="exactly one of studies, failedOf must be given",
+            rule="[has(self.studies), has(self.list), has(self.failedOf)].filter(kind, kind).size() == 1",
+            message="exactly one of studies, list, failedOf must be given",
         ),
     )
 
@@ -91,30 +117,8 @@ class Selection(Strict):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Selection:
-        if (self.studies is None) == (self.failed_of is None):
-            raise ValueError("exactly one of studies, failedOf must be given")
-        return self
-
-
-class Trial(Strict):
-    """Written into every instance as ClinicalTrialProtocolID (0012,0020) and -Name (0012,0021)."""
-
-    protocol_id: LongString | None = Field(
-        default=None, alias="protocolID", description="Becomes ClinicalTrialProtocolID (0012,0020)."
-    )
-    protocol_name: LongString | None = Field(default=None, description="Becomes ClinicalTrialProtocolName (0012,0021).")
-
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            rule="has(self.protocolID) || has(self.protocolName)",
-            message="at least one of protocolID, protocolName must be given",
-        ),
-    )
-
-    @model_validator(mode="after")
-    def _something(self) -> Trial:
-        if self.protocol_id is None and self.protocol_name is None:
-            raise ValueError("at least one of protocolID, protocolName must be given")
+        if [self.studies, self.listed, self.failed_of].count(None) != 2:
+            raise ValueError("exactly one of studies, list, failedOf must be given")
         return self
 
 
@@ -194,7 +198,7 @@ class TransferJobSpec(Strict):
     )
     retry: Retry = Field(default=Retry(), description="How often and how late a task is tried again.")
     deadline_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = Field(
-        default=None, description="Counted from the job's creation; what has not ended by then fails."
+        default=None, description="Counted from when ADIT took the job in; what has not ended by then fails."
     )
     retention: Retention = Field(default=Retention(), description="How long the row per instance is kept.")
     suspend: bool | None = Field(default=None, description="Stops starting tasks; running ones finish.")

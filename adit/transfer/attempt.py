@@ -11,12 +11,13 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, Protocol
 
-from adit.dicom.node import Instance, Node, Wanted
+from adit.dicom.node import Instance, Node, Wanted, Wayfarer
 from adit.ledger.attempt_ledger import Fenced, LedgerUnavailable
-from adit.model.assignment import Assignment, Report, Share
+from adit.model.assignment import Assignment, Progress, Report, Share
 from adit.model.dicom_node import DicomNode
+from adit.model.findings import Observation, observation
 from adit.model.instance import InstanceRecord
-from adit.model.outcome import Fault, Outcome, TransferFault
+from adit.model.outcome import Fault, FaultCode, Outcome, TransferFault
 from adit.transfer.bug import bug_fault
 from adit.transfer.channel import Channel
 from adit.transfer.delivery import Delivery
@@ -49,18 +50,23 @@ def run_attempt(
     *,
     clock: Callable[[], datetime],
     stop: threading.Event,
+    until: datetime | None = None,
     patience: Patience = _PATIENCE,
 ) -> Report:
     """Does what the assignment says, and tells how it ended; raises nothing.
 
     `clock` gives aware UTC times. `stop` ends the attempt early: what has been received is still
-    stored and written down, for at most `patience.grace` seconds. The report is not yet in the ledger.
+    stored and written down, for at most `patience.grace` seconds. So does the moment `until`, after which
+    another attempt may go on. The report is not yet in the ledger.
     """
     try:
         refuse_pseudonym(assignment)
         source = open_node(assignment.source, assignment.source_share)
         destination = open_node(assignment.destination, assignment.destination_share)
-        return _Attempt(ledger, source, destination, assignment, clock, patience).run(stop)
+        for node, roads in ((source, assignment.source_last), (destination, assignment.destination_last)):
+            if roads and isinstance(node, Wayfarer):
+                node.try_last(roads)
+        return _Attempt(ledger, source, destination, assignment, clock, patience).run(stop, until)
     except TransferFault as error:
         return Report(outcome=error.fault.outcome, faults=(error.fault,))
     except Exception as error:  # noqa: BLE001 - a bug must end as a report, not as a lost attempt
@@ -91,13 +97,15 @@ class _Attempt:
         self._announced = 0
         self._faults: list[Fault] = []  # of the attempt as a whole, still open
         self._warnings: list[Fault] = []
+        self._offered: dict[str, tuple[str, ...]] = {}  # by node
 
-    def run(self, stop: threading.Event) -> Report:
+    def run(self, stop: threading.Event, until: datetime | None) -> Report:
         watchdog = Watchdog(
             self._halt,
             stop=stop,
             clock=self._clock,
             deadline=self._assignment.deadline,
+            until=until,
             seconds_since_write=self._recorder.seconds_since_write,
             lease_seconds=self._assignment.lease_seconds,
             grace=self._patience.grace,
@@ -126,11 +134,13 @@ class _Attempt:
                 self._faults.append(error.fault)
                 self._recorder.fault("error", error.fault)
         report = verdict(self._facts(), self._roster.progress())
+        report = report.model_copy(update={"observed": self._observed(report.progress)})
         self._recorder.event("info", "Ended", f"The attempt ended: {report.outcome}.")
         return report
 
     def _work(self) -> None:
         self._roster.restore(self._known())
+        self._probe()
         plan = make_plan(self._source, self._assignment)
         # Before anything is written down, so that a known row is one that was asked about before it was ever sent.
         known = {row.sop_instance_uid for row in self._roster.rows()}
@@ -143,6 +153,24 @@ class _Attempt:
             self._transfer(plan, wanted)
         if self._destination.can_verify and self._halt.reason is None:
             verify(self._destination, self._assignment.study_instance_uid, self._roster, self._halt, self._patience)
+
+    def _probe(self) -> None:
+        """Where it is this attempt's turn, once a day for each node: later ones start by the roads that are offered."""
+        for node in (self._source, self._destination):
+            if node.name in self._assignment.to_probe and self._halt.reason is None:
+                found = node.probe()
+                if found.reachable and found.fault is None:
+                    self._offered[node.name] = found.services
+
+    def _observed(self, progress: Progress) -> tuple[Observation, ...]:
+        """How the roads did: those that brought something, and what the nodes say of those that they tried."""
+        lied = dict.fromkeys(self._roster.lied, FaultCode.NOT_PROVEN)
+        seen = []
+        for node, used, worse in ((self._source, progress.road, {}), (self._destination, progress.store_road, lied)):
+            roads: dict[str, FaultCode | None] = dict.fromkeys((used or "").split(", "))
+            roads |= node.roads_met() if isinstance(node, Wayfarer) else {}
+            seen.append(observation(node.name, self._offered.get(node.name), {**roads, **worse}))
+        return tuple(each for each in seen if each.roads or each.services is not None)
 
     def _known(self) -> list[InstanceRecord]:
         """What earlier attempts left, however often the ledger must be asked."""

@@ -17,14 +17,15 @@ CAPACITY: Final = 32 * 2**20
 
 
 class Parcel:
-    """An instance on its way, and how many store channels have died while carrying it."""
+    """An instance on its way, and how many store channels have died while carrying it alone."""
 
-    __slots__ = ("casualties", "instance", "size")
+    __slots__ = ("alone", "casualties", "instance", "size")
 
     def __init__(self, instance: Instance) -> None:
         self.instance = instance
         self.size = instance.size
         self.casualties = 0
+        self.alone = False  # it goes by itself from now on: a channel died with it and others on board
 
 
 class Channel:
@@ -38,6 +39,7 @@ class Channel:
         self._capacity = capacity
         self._changed = Condition()
         self._queue: deque[Parcel] = deque()
+        self._idle = 0  # threads that wait for a parcel
         self._outstanding = 0  # parcels queued or taken, not settled
         self._bytes = 0  # of the outstanding parcels
         self._closed = False
@@ -62,9 +64,25 @@ class Channel:
         """The next parcel; None when the producer has finished and every parcel is settled, or all is lost."""
         with self._changed:
             # A parcel in another thread's hands may come back: only then can this thread help.
+            self._idle += 1
             while self._fault is None and not self._queue and not (self._closed and not self._outstanding):
                 self._changed.wait()
+            self._idle -= 1
             return None if self._fault is not None or not self._queue else self._queue.popleft()
+
+    def take_more(self, first: Parcel, count: int, size: int) -> list[Parcel]:
+        """What waits and may go along with `first`: in all so many, of so many bytes, and none for an idle thread."""
+        taken: list[Parcel] = []
+        with self._changed:
+            total = first.size
+            while (
+                len(taken) + 1 < count
+                and len(self._queue) > self._idle
+                and not self._queue[0].alone
+                and (total := total + self._queue[0].size) <= size
+            ):
+                taken.append(self._queue.popleft())
+        return taken
 
     def put_back(self, parcel: Parcel) -> None:
         """Returns a taken parcel, to be taken by another thread; never blocks, its bytes are still counted."""

@@ -6,10 +6,10 @@ Started by `attempt` before the fetch; one thread per association of the destina
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
-from adit.dicom.node import Node, StoreChannel
+from adit.dicom.node import BatchChannel, Instance, Node, StoreChannel, Stored
 from adit.model.outcome import Fault, FaultCode, Outcome, TransferFault
 from adit.transfer.channel import Channel, Parcel
 from adit.transfer.halt import Halt
@@ -100,16 +100,18 @@ class Delivery:
         deaths = 0  # in a row
         try:
             while (parcel := self._channel.take()) is not None:
+                load = [parcel]
                 try:
                     if road is None:
                         road = self._destination.open_store(self._sop_class_uids)
-                    self._store(road, parcel)
+                    load += self._more(road, parcel)
+                    self._store(road, load)
                     deaths = 0
                 except _ChannelDied as died:
                     if road is not None:
                         road.close()
                         road = None
-                    self._give_back(parcel, died)
+                    self._give_back(load, died)
                     deaths += 1
                     if not self._try_again(died.fault, deaths):
                         return died.fault
@@ -119,46 +121,87 @@ class Delivery:
                     if not self._try_again(unopened.fault, deaths):
                         return unopened.fault
                 except BaseException:
-                    self._channel.put_back(parcel)
+                    for one in load:
+                        self._channel.put_back(one)
                     raise
         finally:
             if road is not None:
                 road.close()
         return None
 
-    def _store(self, road: StoreChannel, parcel: Parcel) -> None:
-        """One instance to its end: acknowledged or refused. Raises _ChannelDied when it got no answer."""
-        uid = parcel.instance.sop_instance_uid
+    def _more(self, road: StoreChannel, parcel: Parcel) -> list[Parcel]:
+        if parcel.alone or not isinstance(road, BatchChannel):
+            return []
+        return self._channel.take_more(parcel, road.instances_at_once, road.bytes_at_once)
+
+    def _store(self, road: StoreChannel, load: list[Parcel]) -> None:
+        """Each parcel to its end, acknowledged or refused; what is left in `load` got no answer.
+
+        Raises _ChannelDied when the channel is of no use any more.
+        """
+        treated = [(parcel, instance) for parcel in list(load) if (instance := self._treated(parcel, load)) is not None]
         try:
-            treated = self._treat(parcel.instance)
+            for (parcel, _), outcome in zip(treated, self._send(road, [one for _, one in treated]), strict=True):
+                if outcome is None:
+                    parcel.alone = True
+                    load.remove(parcel)
+                    self._channel.put_back(parcel)
+                    continue
+                self._note(parcel, outcome)
+                self._settle(parcel, load)
+        finally:
+            for parcel, instance in treated:
+                if instance is not parcel.instance:
+                    instance.close()
+
+    def _treated(self, parcel: Parcel, load: list[Parcel]) -> Instance | None:
+        """What is to be sent of it; None when it ends here."""
+        try:
+            return self._treat(parcel.instance)
         except TransferFault as fault:
-            self._roster.fail(uid, fault.fault)
-            self._channel.settle(parcel)
-            return
+            self._roster.fail(parcel.instance.sop_instance_uid, fault.fault)
+            self._settle(parcel, load)
+            return None
+
+    def _send(self, road: StoreChannel, instances: Sequence[Instance]) -> Sequence[Stored | Fault | None]:
+        """An outcome for each; None for one that is to go alone."""
         try:
-            stored = road.store(treated)
+            if len(instances) > 1 and isinstance(road, BatchChannel):
+                return road.store_all(instances)
+            return [road.store(one) for one in instances]
         except TransferFault as fault:
             if fault.fault.sop_instance_uid is None:
                 raise _ChannelDied(fault.fault) from fault
-            self._roster.fail(uid, fault.fault)
-            if fault.fault.code in _EVERYONES:
-                self._channel.fail(fault.fault.model_copy(update={"sop_instance_uid": None}))
-        else:
-            if not self._roster.stored(stored):
+            culprit = fault.fault.sop_instance_uid
+            return [
+                fault.fault if len(instances) == 1 or one.sop_instance_uid == culprit else None for one in instances
+            ]
+
+    def _note(self, parcel: Parcel, outcome: Stored | Fault) -> None:
+        uid = parcel.instance.sop_instance_uid
+        if isinstance(outcome, Stored):
+            if not self._roster.stored(outcome):
                 self._roster.fail(uid, conflict(uid, self._source))
-        finally:
-            if treated is not parcel.instance:
-                treated.close()
+            return
+        self._roster.fail(uid, outcome)
+        if outcome.code in _EVERYONES:
+            self._channel.fail(outcome.model_copy(update={"sop_instance_uid": None}))
+
+    def _settle(self, parcel: Parcel, load: list[Parcel]) -> None:
+        load.remove(parcel)
         self._channel.settle(parcel)
 
-    def _give_back(self, parcel: Parcel, died: _ChannelDied) -> None:
-        parcel.casualties += died.fault.code in _ON_THE_WAY
-        if parcel.casualties < _CASUALTIES:
-            self._channel.put_back(parcel)
-            return
-        uid = parcel.instance.sop_instance_uid
-        self._roster.fail(uid, died.fault.model_copy(update={"sop_instance_uid": uid}))
-        self._channel.settle(parcel)
+    def _give_back(self, load: list[Parcel], died: _ChannelDied) -> None:
+        """To be tried again; not for ever, when it was alone on board of each channel that died."""
+        for parcel in load:
+            parcel.casualties += died.fault.code in _ON_THE_WAY and len(load) == 1
+            parcel.alone = parcel.alone or len(load) > 1
+            if parcel.casualties < _CASUALTIES:
+                self._channel.put_back(parcel)
+                continue
+            uid = parcel.instance.sop_instance_uid
+            self._roster.fail(uid, died.fault.model_copy(update={"sop_instance_uid": uid}))
+            self._channel.settle(parcel)
 
     def _try_again(self, fault: Fault, deaths: int) -> bool:
         if fault.outcome is not Outcome.TRANSIENT_FAULT or fault.code is FaultCode.INTERRUPTED:

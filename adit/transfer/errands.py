@@ -30,7 +30,7 @@ def errands(plan: Plan, rows: Sequence[InstanceRecord], *, whole_study: bool) ->
     study: list[Wanted] = []
     if whole_study and (afresh or (unlisted_somewhere and plan.least > len(rows))):
         if _missing(rows) or unlisted_somewhere or proven:
-            study = [_wanted(plan, sop_classes=_classes(rows))]
+            study = [_wanted(plan, rows)]
         if len(_classes(rows)) <= CLASSES_AT_ONCE:
             return study
     wanted: list[Wanted] = []
@@ -54,7 +54,7 @@ def _of_series(
     missing = _missing(rows)
     classes = _classes(rows)
     understated = planned is not None and planned.understated and (planned.announced or 0) > len(rows)
-    whole = [_wanted(plan, series_uid=series_uid, sop_classes=classes)]
+    whole = [_wanted(plan, rows, series_uid=series_uid)]
     if len(classes) > CLASSES_AT_ONCE:
         return _by_name(plan, series_uid, missing) + (whole if understated or proven else [])
     if understated or proven or (missing and len(missing) == len(rows)):
@@ -72,18 +72,19 @@ def _by_name(plan: Plan, series_uid: str, rows: Sequence[InstanceRecord]) -> lis
         for start in range(0, len(members), _UIDS_AT_ONCE):
             portion = members[start : start + _UIDS_AT_ONCE]
             uids = tuple(row.sop_instance_uid for row in portion)
-            wanted.append(_wanted(plan, series_uid=series_uid, sop_instances=uids, sop_classes=_classes(portion)))
+            wanted.append(_wanted(plan, portion, series_uid=series_uid, sop_instances=uids))
     return wanted
 
 
 def _wanted(
     plan: Plan,
+    rows: Sequence[InstanceRecord],
     *,
     series_uid: str | None = None,
     sop_instances: tuple[str, ...] | None = None,
-    sop_classes: frozenset[str],
 ) -> Wanted:
-    return Wanted(plan.study_instance_uid, plan.patient_id, series_uid, sop_instances, sop_classes)
+    expected = frozenset(row.sop_instance_uid for row in rows)
+    return Wanted(plan.study_instance_uid, plan.patient_id, series_uid, sop_instances, _classes(rows), expected)
 
 
 def _missing(rows: Iterable[InstanceRecord]) -> list[InstanceRecord]:

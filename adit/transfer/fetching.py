@@ -122,11 +122,13 @@ class Fetching:
         return met
 
     def _note(self, wanted: Wanted, report: FetchReport, tally: Tally, met: _Round) -> None:
-        self._roster.road = report.road
+        self._roster.came_by(report.road)
         said: list[Fault] = []
         detail = {"completed": report.completed, "failed": report.failed, "warning": report.warning}
         detail |= {"announced": report.announced} if report.announced else {}
         self._recorder.event("info", "Fetched", f"{report.road}: {report.completed} instances.", detail)
+        for fault in report.left:
+            self._recorder.fault("warning", fault)
         for fault in report.faults:
             self._recorder.fault("warning", fault)
             if fault.code in WARNINGS:

@@ -1,6 +1,6 @@
 """Why an attempt must stop early, and who notices: one flag that every thread of the attempt reads.
 
-Set by the watchdog (signal, deadline, lease) and by the recorder (the ledger's orders).
+Set by the watchdog (signal, deadline, longest time, lease) and by the recorder (the ledger's orders).
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ class Reason(StrEnum):
 
     CANCELLED = "cancelled"  # the job was cancelled
     INTERRUPTED = "interrupted"  # this process was told to end
+    TOO_LONG = "too long"  # the attempt has taken as long as one may
     DEADLINE = "deadline"  # the job's deadline has passed
     LEDGER_LOST = "ledger lost"  # nothing could be written for most of a lease: another attempt may start soon
     FENCED = "fenced"  # the attempt is no longer ours
 
 
-_GRACEFUL: Final = {Reason.CANCELLED, Reason.INTERRUPTED, Reason.DEADLINE}
+_GRACEFUL: Final = {Reason.CANCELLED, Reason.INTERRUPTED, Reason.TOO_LONG, Reason.DEADLINE}
 
 FAULTS: Final = {
     Reason.CANCELLED: Fault(
@@ -36,6 +37,11 @@ FAULTS: Final = {
         code=FaultCode.INTERRUPTED,
         message="The worker was told to stop before the task was done.",
         cure="Nothing: the next attempt goes on where this one stopped.",
+    ),
+    Reason.TOO_LONG: Fault(
+        code=FaultCode.INTERRUPTED,
+        message="The attempt took as long as one may, so the worker stopped before the task was done.",
+        cure="Nothing: the next attempt goes on where this one stopped. If it happens often, let attempts take longer.",
     ),
     Reason.DEADLINE: Fault(
         code=FaultCode.DEADLINE_EXCEEDED,
@@ -98,6 +104,7 @@ class Watchdog:
         stop: threading.Event,
         clock: Callable[[], datetime],
         deadline: datetime | None,
+        until: datetime | None = None,
         seconds_since_write: Callable[[], float],
         lease_seconds: float,
         grace: float,
@@ -109,6 +116,7 @@ class Watchdog:
         self._stop = stop
         self._clock = clock
         self._deadline = deadline
+        self._until = until
         self._seconds_since_write = seconds_since_write
         self._patience = lease_seconds * 2 / 3
         self._grace = grace
@@ -142,5 +150,7 @@ class Watchdog:
             self._halt.order(Reason.INTERRUPTED)
         if self._deadline is not None and self._clock() >= self._deadline:
             self._halt.order(Reason.DEADLINE)
+        if self._until is not None and self._clock() >= self._until:
+            self._halt.order(Reason.TOO_LONG)
         if self._seconds_since_write() > self._patience:
             self._halt.order(Reason.LEDGER_LOST)

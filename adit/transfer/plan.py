@@ -5,14 +5,11 @@ Called once an attempt by `attempt`; the answer goes into the ledger as *expecte
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, MutableSequence, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from pydicom import Dataset
-from pydicom.multival import MultiValue
-
-from adit.dicom.node import Level, Node, Query
+from adit.dicom.node import Answer, Level, Node, Query
 from adit.model.assignment import Assignment
 from adit.model.instance import InstanceRecord, InstanceState
 from adit.model.outcome import WARNINGS, Fault, FaultCode, TransferFault
@@ -101,7 +98,7 @@ def refuse_pseudonym(assignment: Assignment) -> None:
         )
 
 
-def _find_study(source: Node, assignment: Assignment) -> tuple[Dataset, tuple[Fault, ...]]:
+def _find_study(source: Node, assignment: Assignment) -> tuple[Answer, tuple[Fault, ...]]:
     """PatientID and StudyInstanceUID; else the UID alone with a warning; exactly one study, or a fault."""
     uid = {"StudyInstanceUID": assignment.study_instance_uid}
     if assignment.patient_id is not None:
@@ -130,7 +127,7 @@ def _find_study(source: Node, assignment: Assignment) -> tuple[Dataset, tuple[Fa
     return study, (mismatch,)
 
 
-def _studies(source: Node, keys: dict[str, str]) -> list[Dataset]:
+def _studies(source: Node, keys: dict[str, str]) -> list[Answer]:
     """The different patients' studies; a source that answers the same one twice has it once."""
     returning = tuple(key for key in _OF_STUDY if key not in keys)
     answers = list(source.find(Query(Level.STUDY, keys, returning)))
@@ -140,7 +137,7 @@ def _studies(source: Node, keys: dict[str, str]) -> list[Dataset]:
     return list({_text(answer, "PatientID"): answer for answer in answers}.values())
 
 
-def _the_one(source: Node, found: list[Dataset]) -> Dataset:
+def _the_one(source: Node, found: list[Answer]) -> Answer:
     if len(found) == 1:
         return found[0]
     raise TransferFault(
@@ -153,7 +150,7 @@ def _the_one(source: Node, found: list[Dataset]) -> Dataset:
     )
 
 
-def _find_series(source: Node, assignment: Assignment, patient_id: str | None) -> list[Dataset]:
+def _find_series(source: Node, assignment: Assignment, patient_id: str | None) -> list[Answer]:
     """Each series once. The PatientID is the source's own: the one asked for may be outdated."""
     keys = _keys(assignment.study_instance_uid, patient_id)
     returning = ("SeriesInstanceUID", "NumberOfSeriesRelatedInstances", "Modality")
@@ -161,7 +158,7 @@ def _find_series(source: Node, assignment: Assignment, patient_id: str | None) -
     return list({uid: answer for answer in answers if (uid := _uid(answer, "SeriesInstanceUID", source))}.values())
 
 
-def _chosen(source: Node, assignment: Assignment, listed: list[Dataset]) -> list[Dataset]:
+def _chosen(source: Node, assignment: Assignment, listed: list[Answer]) -> list[Answer]:
     """All series, or the named ones, in that order. Raises SERIES_NOT_FOUND."""
     wanted = assignment.series_instance_uids
     if wanted is None:
@@ -181,7 +178,7 @@ def _chosen(source: Node, assignment: Assignment, listed: list[Dataset]) -> list
     return [found[uid] for uid in dict.fromkeys(wanted)]
 
 
-def _find_instances(source: Node, study_uid: str, patient_id: str | None, series: Dataset) -> PlannedSeries:
+def _find_instances(source: Node, study_uid: str, patient_id: str | None, series: Answer) -> PlannedSeries:
     series_uid = _text(series, "SeriesInstanceUID")
     keys = {**_keys(study_uid, patient_id), "SeriesInstanceUID": series_uid}
     answers = source.find(Query(Level.IMAGE, keys, ("SOPInstanceUID", "SOPClassUID")))
@@ -235,10 +232,10 @@ def _keys(study_uid: str, patient_id: str | None) -> dict[str, str]:
     return keys if patient_id is None else {"PatientID": patient_id, **keys}
 
 
-def _uid(answer: Dataset, keyword: str, source: Node) -> str:
+def _uid(answer: Answer, keyword: str, source: Node) -> str:
     """Empty where there is none. What no ledger and no query could hold is a fault; odd characters are not."""
     uid = _text(answer, keyword).strip("\0 ")
-    if len(uid) <= _UID_LENGTH and uid.isprintable() and not isinstance(answer.get(keyword), MultiValue):
+    if len(uid) <= _UID_LENGTH and uid.isprintable() and not isinstance(answer.get(keyword), MutableSequence):
         return uid
     raise TransferFault(
         Fault(
@@ -250,19 +247,19 @@ def _uid(answer: Dataset, keyword: str, source: Node) -> str:
     )
 
 
-def _text(answer: Dataset, keyword: str) -> str:
+def _text(answer: Answer, keyword: str) -> str:
     value = answer.get(keyword)
     return "" if value is None else str(value).strip()
 
 
-def _texts(answer: Dataset, keyword: str) -> frozenset[str]:
+def _texts(answer: Answer, keyword: str) -> frozenset[str]:
     """The values of an element that may be absent, empty, single or several."""
     value = answer.get(keyword)
     several = [value] if value is None or isinstance(value, str) else list(value)
     return frozenset(text for one in several if one is not None and (text := str(one).strip()))
 
 
-def _number(answer: Dataset, keyword: str) -> int | None:
+def _number(answer: Answer, keyword: str) -> int | None:
     """An IS that a source may leave out, leave empty or fill with anything."""
     try:
         return int(_text(answer, keyword))

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from adit.ledger.attempt_ledger import Directive, Fenced, LedgerUnavailable
-from adit.ledger.records import EventRecord
+from adit.ledger.event_record import EventRecord
 from adit.model.assignment import Assignment, Progress
 from adit.model.instance import InstanceRecord
 from adit.model.outcome import Fault

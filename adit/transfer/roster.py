@@ -71,7 +71,10 @@ class Roster:
         self._bytes_stored = 0
         self._faults: dict[str, Fault] = {}  # with the cures that rows don't keep
         self._warnings: list[Fault] = []
-        self.road: str | None = None
+        self._roads: dict[str, None] = {}  # by which it was fetched, in the order of their use
+        self._store_roads: dict[str, None] = {}
+        self._stored_by: dict[str, str] = {}  # of those stored in this attempt
+        self._lied: set[str] = set()  # roads by which something was acknowledged that is not there
 
     # --- the plan ---
 
@@ -155,12 +158,20 @@ class Roster:
                 return True
             return row.transfer_syntax_uid != transfer_syntax_uid or row.sha256 == sha256
 
+    def came_by(self, road: str) -> None:
+        """One road, or several with a comma between."""
+        with self._lock:
+            self._roads |= dict.fromkeys(road.split(", "))
+
     # --- what the destination says ---
 
     def stored(self, stored: Stored) -> bool:
         """Notes the acknowledgement; False when a repeat that came meanwhile contradicts what was stored."""
         with self._lock:
             self._bytes_stored += stored.size
+            if stored.road:
+                self._store_roads[stored.road] = None
+                self._stored_by[stored.sop_instance_uid] = stored.road
             if stored.warning is not None:
                 self._warnings.append(stored.warning)
             if stored.sop_instance_uid in self._held:
@@ -191,6 +202,8 @@ class Roster:
     def unproven(self, sop_instance_uid: str, fault: Fault) -> None:
         """The destination acknowledged it and does not have it: back to the start, for the next attempt."""
         with self._lock:
+            if (road := self._stored_by.get(sop_instance_uid)) is not None:
+                self._lied.add(road)
             self._faults[sop_instance_uid] = fault
             self._put(_marked(_afresh(self._rows[sop_instance_uid]), fault))
 
@@ -207,7 +220,11 @@ class Roster:
             return list(self._rows.values())
 
     def awaiting_proof(self) -> list[InstanceRecord]:
+        """All that is at the destination, as far as anybody knows: what an earlier attempt proved may be gone since."""
         with self._lock:
+            for uid, row in self._rows.items():
+                if row.state is InstanceState.VERIFIED:
+                    self._rows[uid] = row.model_copy(update={"state": InstanceState.STORED})
             return [row for row in self._rows.values() if row.state is InstanceState.STORED]
 
     def unseen(self) -> list[InstanceRecord]:
@@ -233,6 +250,12 @@ class Roster:
         with self._lock:
             return tuple(self._warnings[:20])
 
+    @property
+    def lied(self) -> frozenset[str]:
+        """Roads by which the destination acknowledged something that it does not have."""
+        with self._lock:
+            return frozenset(self._lied)
+
     def progress(self) -> Progress:
         with self._lock:
             states = [row.state for row in self._rows.values()]
@@ -245,7 +268,8 @@ class Roster:
                 verified=verified,
                 bytes_received=self._bytes_received,
                 bytes_stored=self._bytes_stored,
-                road=self.road,
+                road=", ".join(self._roads) or None,
+                store_road=", ".join(self._store_roads) or None,
             )
 
     def _put(self, row: InstanceRecord) -> None:

@@ -149,7 +149,7 @@ def _not_provable(destination: str) -> Fault:
     return Fault(
         code=FaultCode.ARRIVAL_NOT_PROVABLE,
         message="The destination acknowledged every instance but cannot be asked what it holds.",
-        cure="Have its query service (Study Root Find) enabled and named in the DicomNode's services.",
+        cure="Have its query service (StudyRootFind, QIDO-RS) enabled and named in the DicomNode's services.",
         node=destination,
     )
 

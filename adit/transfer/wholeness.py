@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import Final
 
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
-
 from adit.deid.character_set import encode
 from adit.deid.element_walk import Cursor, MalformedError
 from adit.deid.splice import FileCursor, InflatingCursor
 from adit.dicom.node import Instance
 
+_DEFLATED, _BIG_ENDIAN = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
 _LONG_VRS: Final = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 _SHORT_VRS: Final = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 _VRS: Final = _LONG_VRS | _SHORT_VRS
@@ -58,9 +57,9 @@ def examine(instance: Instance) -> Owner:
     """
     syntax = instance.transfer_syntax_uid
     with instance.open() as reader:
-        deflated = syntax == DeflatedExplicitVRLittleEndian
+        deflated = syntax == _DEFLATED
         cursor = InflatingCursor(reader) if deflated else FileCursor(reader, instance.size)
-        walk = _Walk(cursor, ">" if syntax == ExplicitVRBigEndian else "<")
+        walk = _Walk(cursor, ">" if syntax == _BIG_ENDIAN else "<")
         whole = walk.to_the_end()
     return Owner(walk.kept.get(_PATIENT_ID, b"" if whole else None), walk.kept.get(_CHARSET, b""))
 

@@ -51,8 +51,8 @@ class CrashHook:
             if statement.lstrip().upper().startswith(_WRITES) and cursor.rowcount:
                 wrote.add(connection.connection.dbapi_connection)
 
-        def on_commit(connection: Connection) -> None:
-            if connection.connection.dbapi_connection in wrote:
+        def before_statement(connection: Connection, cursor: Any, statement: str, *_: Any) -> None:
+            if statement == "COMMIT" and connection.connection.dbapi_connection in wrote:
                 self.moment("before-commit")
                 committed.add(connection.connection.dbapi_connection)
 
@@ -63,7 +63,7 @@ class CrashHook:
                 self.moment("after-commit")
 
         event.listen(source, "after_cursor_execute", on_statement)
-        event.listen(source, "commit", on_commit)  # called just before it
+        event.listen(source, "before_cursor_execute", before_statement)
         event.listen(source, "checkin", on_checkin)  # the first thing after it
 
 

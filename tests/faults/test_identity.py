@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from pydicom import dcmread
 
@@ -25,12 +26,12 @@ def test_titles_of_16_characters_and_names_of_the_world(system: System, tmp_path
     studies = names_of_the_world()
     instances = [item for study in studies for item in study.instances]
     source = ScriptedSCP(instances, aet=THEIRS, required_calling=[OURS], required_called=True)
-    strict = {
+    strict: dict[str, Any] = {
         "DicomCheckCalledAet": True,
         "DicomModalitiesInDatabase": False,
         "DicomModalities": {"adit": [OURS, "127.0.0.1", 104]},
     }
-    closed = {"DicomAlwaysAllowStore": False, "DicomAlwaysAllowFind": False}
+    closed: dict[str, Any] = {"DicomAlwaysAllowStore": False, "DicomAlwaysAllowFind": False}
     with source, Orthanc(tmp_path, aet=THEIRS, **strict, **closed) as destination, system.dispatching():
         nodes = [dimse(name, peer, callingAETitle=OURS) for name, peer in (("pacs", source), ("archive", destination))]
         job = system.job(nodes[0], nodes[1], *studies)

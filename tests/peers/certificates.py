@@ -16,8 +16,11 @@ class Certificates:
         self.ca = self.folder / "ca.crt"
         self._openssl("req", "-x509", "-subj", f"/CN={name}", *self._new_key("ca.key"), "-days", "30", "-out", "ca.crt")
 
-    def issue(self, common_name: str, *names: str) -> Path:
-        """A folder with a key and a certificate; `names` such as `DNS:localhost`, `IP:127.0.0.1`."""
+    def issue(self, common_name: str, *names: str, days: int = 30) -> Path:
+        """A folder with a key and a certificate; `names` such as `DNS:localhost`, `IP:127.0.0.1`.
+
+        With `days` -1 it expired yesterday.
+        """
         folder = self.folder / common_name
         folder.mkdir()
         (folder / "ca.crt").write_bytes(self.ca.read_bytes())
@@ -25,8 +28,8 @@ class Certificates:
         extension.write_text(f"subjectAltName={','.join(names or ('DNS:localhost', 'IP:127.0.0.1'))}\n")
         request, key, certificate = (f"{common_name}/{file}" for file in ("tls.csr", "tls.key", "tls.crt"))
         self._openssl("req", "-subj", f"/CN={common_name}", *self._new_key(key), "-out", request)
-        signing = ["-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", str(extension), "-days", "30"]
-        self._openssl("x509", "-req", "-in", request, *signing, "-out", certificate)
+        signing = ["-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", str(extension)]
+        self._openssl("x509", "-req", "-in", request, *signing, "-days", str(days), "-out", certificate)
         return folder
 
     def orthanc_settings(self, folder: Path, *, clients_too: bool = False) -> dict[str, Any]:
@@ -38,6 +41,10 @@ class Certificates:
             "DicomTlsTrustedCertificates": str(self.ca),
             "DicomTlsRemoteCertificateRequired": clients_too,
         }
+
+    def dcmtk_flags(self, folder: Path) -> tuple[str, ...]:
+        """Flags that make a DCMTK program speak TLS with a certificate made by `issue`, and ask for the other's."""
+        return ("+tls", str(folder / "tls.key"), str(folder / "tls.crt"), "+cf", str(self.ca))
 
     @staticmethod
     def _new_key(file: str) -> list[str]:

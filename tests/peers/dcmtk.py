@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -72,8 +73,12 @@ class Dcmqrscp:
 
     host = "127.0.0.1"
 
-    def __init__(self, tmp: Path, *, aet: str = "DCMQRSCP") -> None:
+    def __init__(
+        self, tmp: Path, *, aet: str = "DCMQRSCP", destinations: Mapping[str, tuple[str, int]] | None = None
+    ) -> None:
+        """`destinations` are the AE titles that it can send to by C-MOVE."""
         self.aet = aet
+        self._destinations = destinations or {}
         self.folder = Path(tempfile.mkdtemp(prefix="dcmqrscp-", dir=tmp))
         self.dicom_port = free_port()
         self._process: ServerProcess | None = None
@@ -81,9 +86,10 @@ class Dcmqrscp:
     def start(self) -> None:
         (self.folder / "held").mkdir()
         configuration = self.folder / "dcmqrscp.cfg"
+        hosts = "".join(f"{aet} = ({aet}, {host}, {port})\n" for aet, (host, port) in self._destinations.items())
         configuration.write_text(
             f"NetworkTCPPort = {self.dicom_port}\nMaxPDUSize = 16384\nMaxAssociations = 16\n"
-            "HostTable BEGIN\nHostTable END\nVendorTable BEGIN\nVendorTable END\n"
+            f"HostTable BEGIN\n{hosts}HostTable END\nVendorTable BEGIN\nVendorTable END\n"
             f"AETable BEGIN\n{self.aet} {self.folder / 'held'} RW (200, 1024mb) ANY\nAETable END\n"
         )
         log = self.folder / "dcmqrscp.log"

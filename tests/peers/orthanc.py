@@ -6,6 +6,7 @@ import json
 import tempfile
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,30 +14,145 @@ from typing import Any, Self
 from tests.peers.server_process import ServerProcess, free_port, listens
 
 ORTHANC = "/usr/sbin/Orthanc"
+DICOMWEB = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so"
 
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback never goes through a proxy
 
 
-class Orthanc:
+class OrthancRest:
+    """What an Orthanc holds, asked by its REST API, wherever it runs."""
+
+    def __init__(self, http_url: str, user: tuple[str, str] | None = None) -> None:
+        self._http_url = http_url
+        self._headers = (
+            {} if user is None else {"Authorization": f"Basic {b64encode(':'.join(user).encode()).decode()}"}
+        )
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return self._http_url
+
+    @property
+    def http_url(self) -> str:
+        return self._http_url
+
+    # --- what it holds ---
+
+    def upload(self, *objects: bytes | Path) -> None:
+        """Stores DICOM files by REST; AssertionError where it refuses one."""
+        for item in objects:
+            body = item if isinstance(item, bytes) else item.read_bytes()
+            self._request("POST", "/instances", body)
+
+    def counts(self) -> dict[str, int]:
+        """Numbers of patients, studies, series and instances."""
+        statistics = self.get("/statistics")
+        return {name: int(statistics[f"Count{name.capitalize()}"]) for name in _LEVELS}
+
+    def studies(self) -> set[str]:
+        return {item["MainDicomTags"]["StudyInstanceUID"] for item in self.get("/studies?expand")}
+
+    def series_of(self, study_instance_uid: str) -> set[str]:
+        found = self.find("Series", StudyInstanceUID=study_instance_uid)
+        return {item["MainDicomTags"]["SeriesInstanceUID"] for item in found}
+
+    def instances_of(self, study_instance_uid: str) -> set[str]:
+        """The SOP Instance UIDs that it holds of a study; empty when it does not know the study."""
+        found = self.find("Instance", StudyInstanceUID=study_instance_uid)
+        return {item["MainDicomTags"]["SOPInstanceUID"] for item in found}
+
+    def instance_tags(self, sop_instance_uid: str) -> dict[str, Any]:
+        """All tags of an instance by keyword, as Orthanc reads them."""
+        tags = self.get(f"/instances/{self._instance(sop_instance_uid)}/simplified-tags")
+        assert isinstance(tags, dict)
+        return tags
+
+    def instance_file(self, sop_instance_uid: str) -> bytes:
+        """The DICOM file as Orthanc keeps it."""
+        return self.file(self._instance(sop_instance_uid))
+
+    def file(self, orthanc_id: str) -> bytes:
+        """The same, by Orthanc's own name of the instance."""
+        return self._request("GET", f"/instances/{orthanc_id}/file")
+
+    def delete_all(self) -> None:
+        for patient in self.get("/patients"):
+            self._request("DELETE", f"/patients/{patient}")
+
+    def delete_instance(self, sop_instance_uid: str) -> None:
+        self._request("DELETE", f"/instances/{self._instance(sop_instance_uid)}")
+
+    def knows(self, aet: str, host: str, port: int) -> None:
+        """Makes `aet` a destination of C-MOVE; kept over a restart."""
+        self._request("PUT", f"/modalities/{aet}", json.dumps({"AET": aet, "Host": host, "Port": port}).encode())
+
+    # --- REST ---
+
+    def find(self, level: str, **query: str) -> list[dict[str, Any]]:
+        """`/tools/find`, expanded."""
+        body = json.dumps({"Level": level, "Query": query, "Expand": True}).encode()
+        found = json.loads(self._request("POST", "/tools/find", body))
+        assert isinstance(found, list)
+        return found
+
+    def get(self, path: str) -> Any:
+        return json.loads(self._request("GET", path))
+
+    def _instance(self, sop_instance_uid: str) -> str:
+        found = self.find("Instance", SOPInstanceUID=sop_instance_uid)
+        assert len(found) == 1, f"{self.name} holds {len(found)} instances {sop_instance_uid}"
+        return str(found[0]["ID"])
+
+    def _request(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        request = urllib.request.Request(self.http_url + path, data=body, method=method, headers=self._headers)
+        try:
+            with _OPENER.open(request, timeout=60) as answer:
+                content: bytes = answer.read()
+                return content
+        except urllib.error.HTTPError as error:
+            with error:
+                raise AssertionError(f"{method} {path}: {error.code} {error.read()[:300]!r}") from None
+
+
+class Orthanc(OrthancRest):
     """Started by `with` (or `start`); ports, database and storage outlive `stop` and `kill`.
 
     `settings` are Orthanc's own configuration keys and win over the defaults below. `tmp` is where
-    the files and `orthanc.log` go, a fresh folder of it for each Orthanc.
+    the files and `orthanc.log` go, a fresh folder of it for each Orthanc. `dicomweb` loads its plugin;
+    `user` is who asks by REST, where the settings make it ask who it is.
     """
 
     host = "127.0.0.1"
 
-    def __init__(self, tmp: Path, *, aet: str = "ORTHANC", **settings: Any) -> None:
+    def __init__(
+        self,
+        tmp: Path,
+        *,
+        aet: str = "ORTHANC",
+        dicomweb: bool = False,
+        user: tuple[str, str] | None = None,
+        **settings: Any,
+    ) -> None:
+        super().__init__("", user)  # its ports may change before it answers
         self.aet = aet
         self.folder = Path(tempfile.mkdtemp(prefix="orthanc-", dir=tmp))
         self.dicom_port = free_port()
         self.http_port = free_port()
-        self._settings = settings
+        self._settings = {"Plugins": [DICOMWEB] if dicomweb else [], **settings}
         self._process: ServerProcess | None = None
 
     @property
     def http_url(self) -> str:
         return f"http://{self.host}:{self.http_port}"
+
+    @property
+    def dicomweb_url(self) -> str:
+        return f"{self.http_url}/dicom-web"
+
+    @property
+    def name(self) -> str:
+        return self.aet
 
     @property
     def log(self) -> Path:
@@ -98,7 +214,6 @@ class Orthanc:
             "HttpPort": self.http_port,
             "AuthenticationEnabled": False,
             "RemoteAccessAllowed": False,
-            "Plugins": [],
             "DicomAlwaysAllowEcho": True,
             "DicomAlwaysAllowStore": True,
             "DicomAlwaysAllowFind": True,
@@ -115,75 +230,6 @@ class Orthanc:
             "StableAge": 1,
             **self._settings,
         }
-
-    # --- what it holds ---
-
-    def upload(self, *objects: bytes | Path) -> None:
-        """Stores DICOM files by REST; AssertionError where it refuses one."""
-        for item in objects:
-            body = item if isinstance(item, bytes) else item.read_bytes()
-            self._request("POST", "/instances", body)
-
-    def counts(self) -> dict[str, int]:
-        """Numbers of patients, studies, series and instances."""
-        statistics = self.get("/statistics")
-        return {name: int(statistics[f"Count{name.capitalize()}"]) for name in _LEVELS}
-
-    def studies(self) -> set[str]:
-        return {item["MainDicomTags"]["StudyInstanceUID"] for item in self.get("/studies?expand")}
-
-    def series_of(self, study_instance_uid: str) -> set[str]:
-        found = self.find("Series", StudyInstanceUID=study_instance_uid)
-        return {item["MainDicomTags"]["SeriesInstanceUID"] for item in found}
-
-    def instances_of(self, study_instance_uid: str) -> set[str]:
-        """The SOP Instance UIDs that it holds of a study; empty when it does not know the study."""
-        found = self.find("Instance", StudyInstanceUID=study_instance_uid)
-        return {item["MainDicomTags"]["SOPInstanceUID"] for item in found}
-
-    def instance_tags(self, sop_instance_uid: str) -> dict[str, Any]:
-        """All tags of an instance by keyword, as Orthanc reads them."""
-        tags = self.get(f"/instances/{self._instance(sop_instance_uid)}/simplified-tags")
-        assert isinstance(tags, dict)
-        return tags
-
-    def instance_file(self, sop_instance_uid: str) -> bytes:
-        """The DICOM file as Orthanc keeps it."""
-        return self._request("GET", f"/instances/{self._instance(sop_instance_uid)}/file")
-
-    def delete_instance(self, sop_instance_uid: str) -> None:
-        self._request("DELETE", f"/instances/{self._instance(sop_instance_uid)}")
-
-    def knows(self, aet: str, host: str, port: int) -> None:
-        """Makes `aet` a destination of C-MOVE; kept over a restart."""
-        self._request("PUT", f"/modalities/{aet}", json.dumps({"AET": aet, "Host": host, "Port": port}).encode())
-
-    # --- REST ---
-
-    def find(self, level: str, **query: str) -> list[dict[str, Any]]:
-        """`/tools/find`, expanded."""
-        body = json.dumps({"Level": level, "Query": query, "Expand": True}).encode()
-        found = json.loads(self._request("POST", "/tools/find", body))
-        assert isinstance(found, list)
-        return found
-
-    def get(self, path: str) -> Any:
-        return json.loads(self._request("GET", path))
-
-    def _instance(self, sop_instance_uid: str) -> str:
-        found = self.find("Instance", SOPInstanceUID=sop_instance_uid)
-        assert len(found) == 1, f"{self.aet} holds {len(found)} instances {sop_instance_uid}"
-        return str(found[0]["ID"])
-
-    def _request(self, method: str, path: str, body: bytes | None = None) -> bytes:
-        request = urllib.request.Request(self.http_url + path, data=body, method=method)
-        try:
-            with _OPENER.open(request, timeout=60) as answer:
-                content: bytes = answer.read()
-                return content
-        except urllib.error.HTTPError as error:
-            with error:
-                raise AssertionError(f"{method} {path}: {error.code} {error.read()[:300]!r}") from None
 
 
 _LEVELS = ("patients", "studies", "series", "instances")

@@ -20,12 +20,14 @@ from pydicom.uid import AllTransferSyntaxes
 from pynetdicom import AE, AllStoragePresentationContexts, evt, register_uid
 from pynetdicom.service_class import StorageServiceClass
 
+from tests.peers.scripted_move import SERVED, ScriptedMove
 from tests.peers.truthful_find import find, select
 
 VERIFICATION: Final = "1.2.840.10008.1.1"
 STUDY_ROOT_FIND: Final = "1.2.840.10008.5.1.4.1.2.2.1"
 STUDY_ROOT_GET: Final = "1.2.840.10008.5.1.4.1.2.2.3"
 PATIENT_ROOT_FIND: Final = "1.2.840.10008.5.1.4.1.2.1.1"
+STUDY_ROOT_MOVE: Final = "1.2.840.10008.5.1.4.1.2.2.2"
 PATIENT_ROOT_GET: Final = "1.2.840.10008.5.1.4.1.2.1.3"
 EVERY_KEY: Final = frozenset({"*"})
 STORAGE_CLASSES: Final = tuple(str(context.abstract_syntax) for context in AllStoragePresentationContexts)
@@ -72,7 +74,7 @@ class Received:
 
 
 class ScriptedSCP:
-    """Verification, C-FIND, C-GET and C-STORE over what `holdings` and received instances make up.
+    """Verification, C-FIND, C-GET, C-MOVE (see `move`) and C-STORE over what `holdings` and received instances make up.
 
     `accepts` maps SOP Class UIDs to the transfer syntaxes accepted for each (all storage classes with
     all syntaxes if absent); private classes are taught to pynetdicom. `required_calling` lists the AE
@@ -112,6 +114,8 @@ class ScriptedSCP:
         self._ae.maximum_associations = maximum_associations
         self._ae.require_calling_aet = list(required_calling)
         self._ae.require_called_aet = required_called
+        self.move = ScriptedMove(aet, lambda query: select(self._holdings(), query), self._begin)
+        SERVED[self._ae] = self.move
         self._offer(accepts, offers_query=offers_query, offers_get=offers_get)
 
     def _offer(self, accepts: Mapping[str, Sequence[str]] | None, *, offers_query: bool, offers_get: bool) -> None:
@@ -119,6 +123,7 @@ class ScriptedSCP:
         if offers_query:
             self._ae.add_supported_context(STUDY_ROOT_FIND)
             self._ae.add_supported_context(PATIENT_ROOT_FIND)
+            self._ae.add_supported_context(STUDY_ROOT_MOVE)
         if offers_get:
             self._ae.add_supported_context(STUDY_ROOT_GET)
             self._ae.add_supported_context(PATIENT_ROOT_GET)
@@ -149,6 +154,8 @@ class ScriptedSCP:
         """Aborts what is open and closes the port."""
         if self._server is not None:
             self._server.shutdown()
+            for sending in self.move.later:
+                sending.join(10)
             for association in self._server.active_associations:
                 association.abort()
             self._server = None

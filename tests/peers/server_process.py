@@ -77,6 +77,13 @@ class ServerProcess:
     def resume(self) -> None:
         self._process.send_signal(signal.SIGCONT)
 
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def wait(self, seconds: float = 20.0) -> int:
+        """Its exit code, once it has ended."""
+        return self._process.wait(seconds)
+
     def stop(self, seconds: float = 20.0) -> None:
         """SIGTERM, and SIGKILL when that does not help in time."""
         if self.running:

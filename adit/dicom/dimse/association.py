@@ -1,19 +1,20 @@
-"""One association as its requestor sees it: negotiated by pynetdicom's PDUs, pumped by our own loop.
+"""One association as its requestor sees it: negotiated in `negotiation`, pumped by our own loop.
 
 Called by `find`, `get`, `store`, `probe`. pynetdicom's own Association gathers a whole PDU and then a
 whole message in memory, and polls in two threads each millisecond; with an unlimited PDU length memory
 would grow with the object. Here one thread sends and receives, data sets pass through in pieces of at
 most 256 KiB, and an abort, a silence or an interruption ends the call that waits (PS3.8 section 9).
+There is no other path beside it. It asks for no asynchronous operations window: Orthanc, DCMTK and pynetdicom grant
+none, and several associations do what one would.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import ssl
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from typing import BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from adit.dicom.dimse import command as command_set
 from adit.dicom.dimse import negotiation
@@ -24,7 +25,11 @@ from adit.dicom.dimse.peer import Peer
 from adit.dicom.dimse.rejection import abort_fault, rejection_fault
 from adit.model.outcome import FaultCode, TransferFault
 
+if TYPE_CHECKING:
+    import ssl
+
 _ACCEPT, _REJECT, _DATA, _RELEASE_RQ, _RELEASE_RP, _ABORT = 0x02, 0x03, 0x04, 0x05, 0x06, 0x07
+_TLS_ALERT: Final = 0x15  # no PDU: how a TLS peer may answer who does not speak TLS
 _RELEASE_SECONDS: Final = 5.0  # for the peer to agree to a release
 _LATE_PDUS: Final = 1000  # that a peer may still send after we asked for a release
 _ABORT_SECONDS: Final = 1.0  # for the peer to take note of an A-ABORT
@@ -52,6 +57,7 @@ class Association:
         self._on_end = on_end
         self._in_pdu = 0  # bytes of the current P-DATA-TF PDU not yet read
         self._message_id = 0
+        self._first_pdu: int | None = None  # the type of what answered our request
         self.contexts: tuple[Context, ...] = ()
         self.accepted: Mapping[int, Context] = {}
         self.max_pdu = 0  # what the peer takes; 0 is unlimited
@@ -76,6 +82,11 @@ class Association:
         association = cls(peer, Connection.open(peer, interruption, tls), meter, on_end)
         try:
             association._negotiate(proposals)
+        except TransferFault as stopped:
+            association._connection.close()
+            if tls is None and stopped.fault.code is FaultCode.ASSOCIATION_ABORTED:
+                association._doubt()
+            raise
         except BaseException:
             association._connection.close()
             raise
@@ -110,13 +121,17 @@ class Association:
             if not block:
                 raise EOFError(f"the data set ends {left} bytes early")
             left -= len(block)
-            digest.update(block)
             if self._meter is not None:
                 self._meter(len(block))
             parts += self._fragments(context, memoryview(block), is_command=False, is_last=not left)
             self._write(parts)
             parts = []
+            digest.update(block)  # while the peer is at it
         return digest.hexdigest()
+
+    def wait(self, seconds: float) -> bool:
+        """Whether the peer says something, be it the end, within so many seconds: for whoever awaits other news too."""
+        return self._connection.wait(seconds)
 
     def receive(self) -> tuple[Context, Command]:
         """The next message's command set; its data set, if any, must be read next.
@@ -277,10 +292,22 @@ class Association:
             "The peer breaks the protocol (PS3.8); report it to its vendor with this message.",
         )
 
+    def _doubt(self) -> None:
+        """Raises TLS_FAILED if the peer hung up without a word because it waits for those of TLS."""
+        from adit.dicom.dimse.mismatch import speaks_tls
+
+        if self._first_pdu in (None, _TLS_ALERT) and speaks_tls(self._peer):
+            raise self._peer.fault(
+                FaultCode.TLS_FAILED,
+                f"{self._peer.address} speaks TLS, and the node has no `tls`",
+                "Give the node `tls` with a Secret that holds the peer's authority as ca.crt, or name another port.",
+            )
+
     def _negotiate(self, proposals: Sequence[Proposal]) -> None:
         self._connection.set_timeout(self._peer.dimse.timeouts.acse_seconds)
         self._connection.send([negotiation.request(self._peer, proposals)])
         kind, length = self._next_header()
+        self._first_pdu = kind
         if length > _MAX_NEGOTIATION:
             raise self._violation(f"answered the association request with a PDU of {length} bytes")
         body = self._connection.take(length)
@@ -292,7 +319,7 @@ class Association:
             raise self._violation(f"answered the association request with a PDU of type 0x{kind:02X}")
         try:
             agreement = negotiation.agreement(struct.pack(">BBI", kind, 0, length) + body, proposals)
-        except Exception as error:
+        except negotiation.MalformedError as error:
             raise self._violation(f"accepted the association in a PDU that cannot be read ({error})") from error
         self.contexts = agreement.contexts
         self.accepted = {context.id: context for context in agreement.contexts if context.result == 0}

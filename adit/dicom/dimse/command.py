@@ -1,6 +1,6 @@
 """DIMSE command sets: the small data set in front of each message (PS3.7 section 6.3, Annex E).
 
-Called by `association` only. Written and read directly, because a command set is a dozen fixed
+Called by `association` here, and by the receiver. Written and read directly, because a command set is a dozen fixed
 elements in Implicit VR Little Endian and there are two of them per instance.
 """
 
@@ -51,6 +51,9 @@ class Command:
     completed: int | None = None
     failed: int | None = None
     warning: int | None = None
+    move_destination: str | None = None
+    move_originator: str | None = None  # AE title; told to nobody's correlation, but peers may want it
+    move_originator_message_id: int | None = None
 
 
 _NUMBERS: Final = {
@@ -63,8 +66,15 @@ _NUMBERS: Final = {
     "completed": 0x1021,
     "failed": 0x1022,
     "warning": 0x1023,
+    "move_originator_message_id": 0x1031,
 }
-_TEXTS: Final = {"sop_class_uid": 0x0002, "sop_instance_uid": 0x1000}
+_TEXTS: Final = {
+    "sop_class_uid": 0x0002,
+    "move_destination": 0x0600,
+    "sop_instance_uid": 0x1000,
+    "move_originator": 0x1030,
+}
+_AE_TITLES: Final = frozenset({"move_destination", "move_originator"})
 _DATA_SET_TYPE: Final = 0x0800
 _NUMBER_OF: Final = {element: name for name, element in _NUMBERS.items()}
 _TEXT_OF: Final = {element: name for name, element in _TEXTS.items()}
@@ -89,7 +99,7 @@ def _element(element: int, name: str, value: int | str | bool) -> bytes:
     if isinstance(value, str):
         text = value.encode("ascii", "replace")
         if len(text) % 2:
-            text += b"\0"
+            text += b" " if name in _AE_TITLES else b"\0"
         return struct.pack("<HHI", 0, element, len(text)) + text
     return struct.pack("<HHIH", 0, element, 2, value)
 

@@ -11,16 +11,20 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeGuard
+from weakref import WeakSet
 
 from adit.dicom.dimse.peer import Peer
 from adit.model.outcome import FaultCode, TransferFault
 
+if TYPE_CHECKING:
+    import ssl
+
 _BUFFER: Final = 256 * 1024
+_LAST_WORDS: Final = 1.0  # seconds for a peer that hung up to have said why
 QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux only
 
 
@@ -30,7 +34,7 @@ class Interruption:
     def __init__(self) -> None:
         self._event = threading.Event()
         self._lock = threading.Lock()
-        self._sockets: set[socket.socket] = set()
+        self._sockets: WeakSet[socket.socket] = WeakSet()
 
     def set(self) -> None:
         with self._lock:
@@ -68,17 +72,18 @@ class Connection:
     All calls raise TransferFault: ASSOCIATION_ABORTED, NODE_TIMEOUT, TLS_FAILED, INTERRUPTED.
     """
 
-    def __init__(self, peer: Peer, connected: socket.socket, interruption: Interruption) -> None:
+    def __init__(self, peer: Peer, connected: socket.socket, interruption: Interruption, *, is_tls: bool) -> None:
         self._peer = peer
         self._socket = connected
         self._interruption = interruption
-        self._is_tls = isinstance(connected, ssl.SSLSocket)
+        self._is_tls = is_tls
         self._buffer = memoryview(bytearray(_BUFFER))
         self._start = self._end = 0
         self._seconds = 0.0
         self._every: int | None = None
         self._give_up = self._came_at = 0.0  # monotonic: when patience ends, and when the last bytes came
         self._received = 0  # bytes since patience began
+        self.was_answered = False  # the peer has ever said anything
 
     @classmethod
     def open(cls, peer: Peer, interruption: Interruption, tls: ssl.SSLContext | None) -> Connection:
@@ -96,7 +101,7 @@ class Connection:
             interruption.forget(connected)
             connected.close()
             raise
-        return cls(peer, connected, interruption)
+        return cls(peer, connected, interruption, is_tls=tls is not None)
 
     def set_timeout(self, seconds: float, *, every: int | None = None) -> None:
         """How long the peer may take from now on: for a send, and for all that is received until the next call.
@@ -121,7 +126,7 @@ class Connection:
                 if sent < sum(len(part) for part in parts):
                     self._socket.sendall(memoryview(b"".join(parts))[sent:])
         except OSError as error:
-            raise self._fault(error) from error
+            raise self._fault(self._last_words(error)) from error
         self._acknowledge_at_once()
 
     def take(self, count: int) -> bytes:
@@ -155,11 +160,15 @@ class Connection:
     @property
     def has_input(self) -> bool:
         """Whether a receive would not have to wait: there are bytes, or the peer has closed."""
-        if self._start < self._end:
+        return self.wait(0)
+
+    def wait(self, seconds: float) -> bool:
+        """Whether a receive would not have to wait, within so many seconds."""
+        if self._start < self._end or (self._is_tls and self._socket.pending()):  # type: ignore[attr-defined]
             return True
         waiting = select.poll()
         waiting.register(self._socket, select.POLLIN)
-        return bool(waiting.poll(0))
+        return bool(waiting.poll(seconds * 1000))
 
     @property
     def is_closed(self) -> bool:
@@ -184,6 +193,7 @@ class Connection:
             raise self._fault(ConnectionResetError("the peer closed the connection"))
         self._start, self._end = 0, received
         self._received += received
+        self.was_answered = True
         self._came_at = time.monotonic()
         if self._every is not None and self._received >= self._every:
             self._received, self._give_up = 0, self._came_at + self._seconds
@@ -193,6 +203,17 @@ class Connection:
         if QUICKACK is not None:
             with contextlib.suppress(OSError):
                 self._socket.setsockopt(socket.IPPROTO_TCP, QUICKACK, 1)
+
+    def _last_words(self, error: OSError) -> OSError:
+        """Why a TLS peer hung up: in TLS 1.3 it judges our certificate only after its part of the handshake."""
+        if not self._is_tls or self.was_answered or isinstance(error, TimeoutError):
+            return error
+        try:
+            self._socket.settimeout(_LAST_WORDS)
+            self._socket.recv_into(self._buffer)
+        except OSError as said:
+            return said if _is_of_tls(said) else error
+        return error
 
     def _fault(self, error: OSError) -> TransferFault:
         if self._interruption.is_set():
@@ -204,7 +225,7 @@ class Connection:
                 f"{self._peer.address} {slow} {self._seconds:g} s",
                 "See whether the node is overloaded; raise the node's timeouts if it is only slow.",
             )
-        if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        if self._is_tls and _is_of_tls(error):
             return tls_failed(self._peer, error)
         return self._peer.fault(
             FaultCode.ASSOCIATION_ABORTED,
@@ -217,13 +238,23 @@ def interrupted(peer: Peer) -> TransferFault:
     return peer.fault(FaultCode.INTERRUPTED, "Work with the node was stopped", "It goes on with the next attempt.")
 
 
+def _is_of_tls(error: OSError) -> TypeGuard[ssl.SSLError]:
+    """Whether TLS itself failed, and not the peer that went away."""
+    import ssl  # only here and in the handshake: it is slow to import, and few nodes need it
+
+    return isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError)
+
+
 def tls_failed(peer: Peer, error: ssl.SSLError) -> TransferFault:
-    return peer.fault(
-        FaultCode.TLS_FAILED,
-        f"TLS with {peer.address} failed ({_words(error)})",
-        "Check that ca.crt signed the peer's certificate, that the certificate bears the host's name or "
-        "tls.serverName, and that the peer trusts tls.crt.",
-    )
+    from adit.dicom.tls_failure import tls_failure
+
+    failure = tls_failure(error, _tls_name(peer))
+    return peer.fault(FaultCode.TLS_FAILED, f"{peer.address} {failure.what}", failure.cure)
+
+
+def _tls_name(peer: Peer) -> str:
+    tls = peer.dimse.tls
+    return (tls.server_name if tls else None) or peer.dimse.host
 
 
 def _connect(peer: Peer, interruption: Interruption) -> socket.socket:
@@ -255,9 +286,9 @@ def _connect(peer: Peer, interruption: Interruption) -> socket.socket:
 def _handshake(
     peer: Peer, interruption: Interruption, connected: socket.socket, context: ssl.SSLContext
 ) -> socket.socket:
-    tls = peer.dimse.tls
-    name = (tls.server_name if tls else None) or peer.dimse.host
-    wrapped = context.wrap_socket(connected, server_hostname=name, do_handshake_on_connect=False)
+    from adit.dicom.dimse.mismatch import speaks_plainly
+
+    wrapped = context.wrap_socket(connected, server_hostname=_tls_name(peer), do_handshake_on_connect=False)
     interruption.forget(connected)
     interruption.watch(wrapped)
     try:
@@ -267,12 +298,18 @@ def _handshake(
         wrapped.close()
         if interruption.is_set():
             raise interrupted(peer) from error
-        if isinstance(error, ssl.SSLError):
+        if _is_of_tls(error):
             raise tls_failed(peer, error) from error
+        if speaks_plainly(peer):
+            raise peer.fault(
+                FaultCode.TLS_FAILED,
+                f"{peer.address} speaks DICOM without TLS",
+                "Name the port where it speaks TLS, or leave out `tls` if the network between is trusted.",
+            ) from error
         raise peer.fault(
             FaultCode.NODE_UNREACHABLE,
             f"{peer.address} broke off the TLS handshake ({_words(error)})",
-            "Check that the peer speaks TLS at this port.",
+            "Check that the peer runs and speaks TLS at this port.",
         ) from error
     return wrapped
 

@@ -7,9 +7,8 @@ offered together, a compressed object could not pass where the uncompressed one 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from functools import cache
 from typing import Final
-
-from pynetdicom.presentation import AllStoragePresentationContexts
 
 from adit.dicom.dimse.negotiation import MAX_CONTEXTS, Proposal
 
@@ -18,6 +17,8 @@ IMPLICIT_LE: Final = "1.2.840.10008.1.2"
 DEFLATED_LE: Final = "1.2.840.10008.1.2.1.99"
 EXPLICIT_BE: Final = "1.2.840.10008.1.2.2"
 UNCOMPRESSED: Final = (EXPLICIT_LE, IMPLICIT_LE)
+RECODABLE: Final = frozenset({EXPLICIT_LE, IMPLICIT_LE, DEFLATED_LE, EXPLICIT_BE})
+"""What `recode` can turn into one of those, losslessly."""
 
 TRANSFER_SYNTAXES: Final = (
     EXPLICIT_LE,
@@ -78,10 +79,15 @@ COMMON_STORAGE: Final = (
 )
 """What to be ready for first when the plan could not say which SOP classes will come."""
 
-RARE_STORAGE: Final = tuple(
-    uid for context in AllStoragePresentationContexts if (uid := str(context.abstract_syntax)) not in COMMON_STORAGE
-)
-"""All other standard storage classes."""
+
+@cache
+def rare_storage() -> tuple[str, ...]:
+    """All other standard storage classes."""
+    from pynetdicom.presentation import AllStoragePresentationContexts  # slow, and hardly ever needed
+
+    known = (str(context.abstract_syntax) for context in AllStoragePresentationContexts)
+    return tuple(uid for uid in known if uid not in COMMON_STORAGE)
+
 
 _ROOM: Final = MAX_CONTEXTS - 1  # beside the query's own context
 _RARE_AT_ONCE: Final = _ROOM // 3  # each in both uncompressed syntaxes, and in one of the others
@@ -96,8 +102,9 @@ def rounds_for_get(model: str, sop_class_uids: Collection[str]) -> Iterator[list
     yield for_get(model, sop_class_uids)
     if sop_class_uids:
         return
-    for start in range(0, len(RARE_STORAGE), _RARE_AT_ONCE):
-        yield for_get(model, RARE_STORAGE[start : start + _RARE_AT_ONCE])
+    rare = rare_storage()
+    for start in range(0, len(rare), _RARE_AT_ONCE):
+        yield for_get(model, rare[start : start + _RARE_AT_ONCE])
     alone = [
         Proposal(uid, (syntax,), as_scp=True)
         for syntax in TRANSFER_SYNTAXES[_ROOM // len(COMMON_STORAGE) - 1 :]

@@ -10,33 +10,19 @@ from collections.abc import Generator, Iterator
 from contextlib import closing
 from typing import Final
 
-from pydicom import Dataset
-
 from adit.dicom.dimse import identifier
 from adit.dicom.dimse.association import Association
 from adit.dicom.dimse.command import Command, CommandField
 from adit.dicom.dimse.negotiation import Context
 from adit.dicom.dimse.peer import Peer
 from adit.dicom.dimse.status import PENDING, SUCCESS, find_fault
-from adit.dicom.matching import keep
-from adit.dicom.node import Level, Query
+from adit.dicom.levels import UNIQUE_KEY, distinct, is_single, lacking
+from adit.dicom.node import Answer, Level, Query
 from adit.model.dicom_node import Service
 from adit.model.outcome import FaultCode, TransferFault
 
 STUDY_ROOT: Final = "1.2.840.10008.5.1.4.1.2.2.1"
 PATIENT_ROOT: Final = "1.2.840.10008.5.1.4.1.2.1.1"
-UNIQUE_KEY: Final = {
-    Level.PATIENT: "PatientID",
-    Level.STUDY: "StudyInstanceUID",
-    Level.SERIES: "SeriesInstanceUID",
-    Level.IMAGE: "SOPInstanceUID",
-}
-_ABOVE: Final = {
-    Level.PATIENT: (),
-    Level.STUDY: (),
-    Level.SERIES: ("StudyInstanceUID",),
-    Level.IMAGE: ("StudyInstanceUID", "SeriesInstanceUID"),
-}
 _PATIENCE: Final = 1000
 """Answers that we still read after a C-CANCEL before we abort."""
 
@@ -48,13 +34,12 @@ def plan(peer: Peer, query: Query) -> tuple[str, Level]:
     PatientID without wildcards below PATIENT. Without patient root, patients are found through their
     studies. Raises SERVICE_NOT_OFFERED when the node, or the query's keys, do not allow it.
     """
-    for keyword in _ABOVE[query.level]:
-        if not is_single(query.keys.get(keyword)):
-            raise peer.fault(
-                FaultCode.SERVICE_NOT_OFFERED,
-                f"A query at {query.level} level needs one {keyword}",
-                f"Give {keyword} without wildcards.",
-            )
+    if keyword := lacking(query):
+        raise peer.fault(
+            FaultCode.SERVICE_NOT_OFFERED,
+            f"A query at {query.level} level needs one {keyword}",
+            f"Give {keyword} without wildcards.",
+        )
     services = peer.dimse.services
     if query.level is Level.PATIENT and Service.PATIENT_ROOT_FIND in services:
         return PATIENT_ROOT, Level.PATIENT
@@ -75,11 +60,7 @@ def plan(peer: Peer, query: Query) -> tuple[str, Level]:
     return PATIENT_ROOT, query.level
 
 
-def is_single(value: str | None) -> bool:
-    return bool(value) and not set(value or "") & set("*?\\")
-
-
-def find(association: Association, peer: Peer, query: Query, model: str, level: Level) -> Iterator[Dataset]:
+def find(association: Association, peer: Peer, query: Query, model: str, level: Level) -> Iterator[Answer]:
     """Answers one by one as they come. Raises TransferFault when the final status isn't Success.
 
     When `query.limit` is reached the rest is cancelled. Closed early by its caller, it leaves the
@@ -93,41 +74,34 @@ def find(association: Association, peer: Peer, query: Query, model: str, level: 
             "See `adit node probe` for what it offers, and correct the node's services.",
         )
     returning = (*query.returning, UNIQUE_KEY[query.level], UNIQUE_KEY[level])
-    asked = identifier.build({"QueryRetrieveLevel": level.value, **query.keys}, returning)
+    asked = {"QueryRetrieveLevel": level.value, **query.keys}
     message_id = association.next_message_id()
     association.send(
         context,
         Command(
             field=CommandField.C_FIND_RQ, has_data_set=True, sop_class_uid=model, message_id=message_id, priority=0
         ),
-        identifier.encode(asked, context.transfer_syntax),
+        identifier.encode(asked, context.transfer_syntax, returning),
     )
-    seen: set[tuple[str, str]] = set()
+
+    def nameless(key: str) -> TransferFault:
+        return peer.fault(
+            FaultCode.QUERY_FAILED,
+            f"An answer at {query.level} level has no {key}",
+            "The peer breaks PS3.4 C.4.1; report it to its vendor.",
+        )
+
+    found = 0
     with closing(_answers(association, peer)) as answers:
-        for answer in answers:
-            if not keep(answer, query):
-                continue
-            own = str(answer.get(UNIQUE_KEY[query.level]) or "")
-            if not own and query.level is not Level.PATIENT:
-                raise peer.fault(
-                    FaultCode.QUERY_FAILED,
-                    f"An answer at {query.level} level has no {UNIQUE_KEY[query.level]}",
-                    "The peer breaks PS3.4 C.4.1; report it to its vendor.",
-                )
-            # One study UID under two patients is two answers: the transfer must be able to see it.
-            key = own, str(answer.get("PatientID") or "") if query.level is Level.STUDY else ""
-            if key in seen:
-                continue
-            seen.add(key)
+        for answer in distinct(answers, query, nameless):
+            found += 1
             yield answer
-            if query.limit is not None and len(seen) >= query.limit:
-                break
-        else:
-            return
+    if query.limit is None or found < query.limit:
+        return
     _cancel(association, context, message_id)
 
 
-def _answers(association: Association, peer: Peer) -> Generator[Dataset, None, None]:
+def _answers(association: Association, peer: Peer) -> Generator[Answer, None, None]:
     while True:
         context, response = association.receive()
         encoded = association.receive_identifier() if response.has_data_set else b""
@@ -163,7 +137,7 @@ def _cancel(association: Association, context: Context, message_id: int) -> None
     association.abort()
 
 
-def _decoded(peer: Peer, encoded: bytes, transfer_syntax: str) -> Dataset:
+def _decoded(peer: Peer, encoded: bytes, transfer_syntax: str) -> Answer:
     try:
         return identifier.decode(encoded, transfer_syntax)
     except Exception as error:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 from adit.dicom.dimse import identifier
@@ -27,7 +26,7 @@ from adit.dicom.dimse.status import (
     fetch_faults,
 )
 from adit.dicom.node import Deliver, FetchReport, Wanted
-from adit.dicom.payload import PayloadWriter, ReceivedInstance
+from adit.dicom.payload import PayloadWriter, ReceivedInstance, Spool
 from adit.model.dicom_node import Service
 from adit.model.outcome import WARNINGS, Fault, FaultCode, TransferFault
 
@@ -52,10 +51,10 @@ def plan(peer: Peer, wanted: Wanted) -> str:
     )
 
 
-def requests(wanted: Wanted, model: str) -> Iterator[dict[str, str]]:
-    """The keys of each C-GET that is needed: one, or one per hundred named instances."""
+def requests(wanted: Wanted, *, by_patient: bool) -> Iterator[dict[str, str]]:
+    """The keys of each C-GET, or C-MOVE, that is needed: one, or one per hundred named instances."""
     keys = {"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": wanted.study_instance_uid}
-    if model == PATIENT_ROOT and wanted.patient_id:
+    if by_patient and wanted.patient_id:
         keys["PatientID"] = wanted.patient_id
     if wanted.series_instance_uid is not None:
         keys |= {"QueryRetrieveLevel": "SERIES", "SeriesInstanceUID": wanted.series_instance_uid}
@@ -76,7 +75,7 @@ class Fetch:
     association: Association
     peer: Peer
     deliver: Deliver
-    spool: Path | None
+    spool: Spool | None
     delivered: int = 0
     refused: list[Fault] = field(default_factory=list)
 
@@ -89,7 +88,8 @@ class Fetch:
                 f"The peer does not accept C-GET by {'study' if model == STUDY_ROOT else 'patient'} root",
                 "See `adit node probe` for what it offers, and correct the node's services.",
             )
-        return combined([self._request(context, keys) for keys in requests(wanted, model)], self.refused)
+        asked = requests(wanted, by_patient=model == PATIENT_ROOT)
+        return combined([self._request(context, keys) for keys in asked], self.refused)
 
     def _request(self, context: Context, keys: dict[str, str]) -> FetchReport:
         delivered_before, announced = self.delivered, 0
@@ -102,7 +102,7 @@ class Fetch:
                 message_id=self.association.next_message_id(),
                 priority=0,
             ),
-            identifier.encode(identifier.build(keys), context.transfer_syntax),
+            identifier.encode(keys, context.transfer_syntax),
         )
         while True:
             at, command = self.association.receive()
@@ -110,10 +110,10 @@ class Fetch:
                 self._take(at, command)
             elif command.field == CommandField.C_GET_RSP and command.status is not None:
                 encoded = self.association.receive_identifier() if command.has_data_set else b""
-                announced = max(announced, _total(command))
+                announced = max(announced, total(command))
                 if command.status not in PENDING:
                     delivered = self.delivered - delivered_before
-                    return self._report(command, _failed_uids(encoded, at), delivered, announced)
+                    return self._report(command, failed_uids(encoded, at), delivered, announced)
             else:
                 raise self.peer.fault(
                     FaultCode.FETCH_FAILED,
@@ -206,10 +206,10 @@ class Fetch:
         )
 
 
-def combined(reports: Sequence[FetchReport], refused: Sequence[Fault]) -> FetchReport:
+def combined(reports: Sequence[FetchReport], refused: Sequence[Fault] = ()) -> FetchReport:
     """One word for all of a fetch's requests."""
     return FetchReport(
-        ROAD,
+        reports[0].road,
         sum(each.completed for each in reports),
         sum(each.failed for each in reports),
         sum(each.warning for each in reports),
@@ -233,7 +233,7 @@ def outcome_of(rounds: Sequence[FetchReport]) -> FetchReport:
         if fault.sop_instance_uid is not None or fault.code in WARNINGS
     )
     return FetchReport(
-        ROAD,
+        last.road,
         sum(each.completed for each in rounds),
         last.failed,
         sum(each.warning for each in rounds),
@@ -243,12 +243,12 @@ def outcome_of(rounds: Sequence[FetchReport]) -> FetchReport:
     )
 
 
-def _total(command: Command) -> int:
+def total(command: Command) -> int:
     """Of the sub-operations that a response counts, however far they are."""
     return sum(count or 0 for count in (command.remaining, command.completed, command.failed, command.warning))
 
 
-def _failed_uids(encoded: bytes, context: Context) -> tuple[str, ...]:
+def failed_uids(encoded: bytes, context: Context) -> tuple[str, ...]:
     """FailedSOPInstanceUIDList (0008,0058), be it absent, one value, many, or garbage."""
     if not encoded:
         return ()

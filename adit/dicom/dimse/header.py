@@ -5,16 +5,18 @@ Called by `get` for each instance received; stops at SeriesInstanceUID, long bef
 
 from __future__ import annotations
 
+import re
 import zlib
 from dataclasses import dataclass
 from io import BytesIO
 from typing import BinaryIO, Final
 
-from pydicom.filereader import read_dataset
-
 from adit.dicom.dimse.contexts import DEFLATED_LE, EXPLICIT_BE, IMPLICIT_LE
+from adit.dicom.dimse.plain_elements import NotPlain, elements
 
 _SOP_INSTANCE, _STUDY, _SERIES = 0x00080018, 0x0020000D, 0x0020000E
+_PLAIN_HEADER: Final = 16 * 2**10  # bytes in which the UIDs of nearly every data set stand
+_UID: Final = re.compile(rb"[0-9.]+[\0 ]?")
 _DEFLATED_HEADER: Final = 4 * 2**20  # bytes of a deflated data set that are inflated to find the UIDs
 _KEYWORDS: Final = {_SOP_INSTANCE: "SOPInstanceUID", _STUDY: "StudyInstanceUID", _SERIES: "SeriesInstanceUID"}
 
@@ -31,7 +33,32 @@ class Identity:
 
 
 def identity(reader: BinaryIO, transfer_syntax: str) -> Identity:
-    """Reads the three UIDs from the beginning of a data set. Raises UnreadableError."""
+    """Reads the three UIDs from the beginning of a data set, at the reader's start. Raises UnreadableError."""
+    if transfer_syntax not in (DEFLATED_LE, EXPLICIT_BE):
+        try:
+            return _plain(reader.read(_PLAIN_HEADER), implicit=transfer_syntax == IMPLICIT_LE)
+        except NotPlain:
+            reader.seek(0)
+    return _with_pydicom(reader, transfer_syntax)
+
+
+def _plain(head: bytes, *, implicit: bool) -> Identity:
+    """Raises NotPlain where one of the UIDs is missing or odd, too: then pydicom has the last word."""
+    uids: dict[int, str] = {}
+    for tag, vr, value in elements(head, implicit=implicit, only=_KEYWORDS):
+        if vr not in ("", "UI") or not _UID.fullmatch(value):
+            raise NotPlain
+        uids[tag] = value.rstrip(b"\0 ").decode("ascii")
+        if tag == _SERIES and len(uids) == len(_KEYWORDS):
+            return Identity(uids[_STUDY], uids[_SERIES], uids[_SOP_INSTANCE])
+    raise NotPlain
+
+
+def _with_pydicom(reader: BinaryIO, transfer_syntax: str) -> Identity:
+    from pydicom.filereader import read_dataset
+
+    from adit.dicom import tolerant_pydicom  # noqa: F401 - sets pydicom up
+
     try:
         if transfer_syntax == DEFLATED_LE:
             inflater = zlib.decompressobj(-zlib.MAX_WBITS)

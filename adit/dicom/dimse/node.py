@@ -6,32 +6,50 @@ well, aborted otherwise.
 
 from __future__ import annotations
 
-import ssl
-import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-from pydicom import Dataset
-
+from adit.dicom.allowance import Allowance
 from adit.dicom.dimse import contexts, find, get
 from adit.dicom.dimse.association import Association
 from adit.dicom.dimse.connection import Interruption, interrupted
+from adit.dicom.dimse.mailboxes import Mailboxes
 from adit.dicom.dimse.negotiation import Proposal
 from adit.dicom.dimse.peer import Peer
-from adit.dicom.dimse.probe import probe
 from adit.dicom.dimse.store import Channel
-from adit.dicom.dimse.tls import client_context
 from adit.dicom.dimse.verify import WAITS, verify
-from adit.dicom.node import Deliver, FetchReport, Instance, Probe, Proof, Query, StoreChannel, Stored, Wanted
-from adit.dicom.rate import TokenBucket
+from adit.dicom.node import Answer, Deliver, FetchReport, Instance, Probe, Proof, Query, StoreChannel, Stored, Wanted
+from adit.dicom.payload import Spool
+from adit.dicom.roads import Road, Roads
 from adit.model.assignment import Share
 from adit.model.dicom_node import Dimse, Service
 from adit.model.outcome import Fault, FaultCode
 
+if TYPE_CHECKING:
+    import ssl
+
+GET_SERVICES: Final = frozenset({Service.STUDY_ROOT_GET, Service.PATIENT_ROOT_GET})
+MOVE_SERVICES: Final = frozenset({Service.STUDY_ROOT_MOVE, Service.PATIENT_ROOT_MOVE})
+FETCH_SERVICES: Final = GET_SERVICES | MOVE_SERVICES
+_OF_A_ROAD: Final = frozenset(
+    {
+        FaultCode.SERVICE_NOT_OFFERED,
+        FaultCode.PERMISSION_DENIED,
+        FaultCode.MOVE_DESTINATION_UNKNOWN,
+        FaultCode.FETCH_FAILED,
+        FaultCode.OUT_OF_RESOURCES,
+        FaultCode.ASSOCIATION_ABORTED,
+        FaultCode.NODE_TIMEOUT,
+        FaultCode.INCOMPLETE,
+        FaultCode.NOTHING_RECEIVED,
+    }
+)
+"""What C-MOVE may mend of C-GET, or the other way round."""
 _TICK = 0.05  # seconds in which an interruption is noticed while an association is waited for
 
 
@@ -49,26 +67,28 @@ class DimseNode:
         share: Share,
         *,
         secrets: Path | None = None,
-        spool: Path | None = None,
+        spool: Spool | None = None,
+        mailboxes: Mailboxes | None = None,
+        allowance: Allowance | None = None,
         clock: Callable[[], float] = time.monotonic,
         verify_waits: Sequence[float] = WAITS,
     ) -> None:
         self._peer = Peer(name, dimse)
         self._secrets = secrets
         self._spool = spool
+        self._mailboxes = mailboxes
+        self._roads = Roads(self.roads)
         self._verify_waits = verify_waits
         self._interruption = Interruption()
-        self._room = threading.BoundedSemaphore(share.associations)
         self._clock = clock
-        queries, size = share.queries_per_second, share.bytes_per_second
-        self._queries = TokenBucket(queries, max(1.0, queries), clock) if queries else None
-        self._bytes = TokenBucket(size, size / 4, clock) if size else None
+        allowance = allowance or Allowance(share, clock)
+        self._room, self._queries, self._bytes = allowance.room, allowance.queries, allowance.bytes
 
     @property
     def name(self) -> str:
         return self._peer.node
 
-    def find(self, query: Query) -> Iterator[Dataset]:
+    def find(self, query: Query) -> Iterator[Answer]:
         model, level = find.plan(self._peer, query)
         if self._queries is not None:
             self._pause(self._queries.take(1))
@@ -79,6 +99,24 @@ class DimseNode:
         return ()
 
     def fetch(self, wanted: Wanted, deliver: Deliver) -> FetchReport:
+        return self._roads.fetch(wanted, deliver)
+
+    @property
+    def roads(self) -> list[Road]:
+        """Those that the services name, the best first; C-GET if they name none: it tells what is missing."""
+        services = self._peer.dimse.services
+        by_get, by_move = Road("C-GET", self._by_get, _OF_A_ROAD), Road("C-MOVE", self._by_move, _OF_A_ROAD)
+        if MOVE_SERVICES.isdisjoint(services):
+            return [by_get]
+        return [by_move] if GET_SERVICES.isdisjoint(services) else [by_get, by_move]
+
+    def roads_met(self) -> Mapping[str, FaultCode | None]:
+        return self._roads.met
+
+    def try_last(self, roads: Collection[str]) -> None:
+        self._roads.try_last(roads)
+
+    def _by_get(self, wanted: Wanted, deliver: Deliver) -> FetchReport:
         model = get.plan(self._peer, wanted)
         came: set[str] = set()
 
@@ -97,6 +135,24 @@ class DimseNode:
                 break
             wanted = replace(wanted, sop_instance_uids=left)
         return get.outcome_of(rounds)
+
+    def _by_move(self, wanted: Wanted, deliver: Deliver) -> FetchReport:
+        from adit.dicom.dimse import move  # with the relay, which most transfers do without
+
+        model = move.plan(self._peer, wanted)
+        if self._mailboxes is None:
+            raise self._peer.fault(
+                FaultCode.SERVICE_NOT_OFFERED,
+                "The node is to be asked by C-MOVE, and no receiver can reach us",
+                "Set ADIT_RELAY_HOST to our own address, and run a receiver.",
+            )
+        intake = move.Intake(deliver)
+        meter = self._meter if self._bytes is not None else None
+        with (
+            move.registered(self._mailboxes, intake, wanted, self._peer, self._spool, meter, self._pause) as box,
+            self._associated([Proposal(model, contexts.UNCOMPRESSED)]) as association,
+        ):
+            return move.Move(association, self._peer, box, intake, lambda: self._pause(0)).run(wanted, model)
 
     def open_store(self, sop_class_uids: Collection[str]) -> StoreChannel:
         if Service.STORAGE not in self._peer.dimse.services:
@@ -120,6 +176,8 @@ class DimseNode:
         return verify(self._peer, self.find, self._pause, self._verify_waits, study_instance_uid, stored)
 
     def probe(self) -> Probe:
+        from adit.dicom.dimse.probe import probe
+
         return probe(self._peer, self._associated)
 
     def interrupt(self) -> None:
@@ -127,6 +185,10 @@ class DimseNode:
 
     @cached_property
     def _tls(self) -> ssl.SSLContext | None:
+        if self._peer.dimse.tls is None:
+            return None
+        from adit.dicom.dimse.tls import client_context
+
         return client_context(self._peer, self._secrets)
 
     def _pause(self, seconds: float) -> None:

@@ -13,7 +13,6 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, Final
 
-from pydicom import Dataset
 from pydicom.datadict import dictionary_VR, private_dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.filebase import DicomBytesIO
@@ -25,8 +24,8 @@ from pydicom.tag import BaseTag
 from adit.dicom.dimse.contexts import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE
 from adit.dicom.node import Instance
 from adit.dicom.payload import Payload, PayloadWriter, ReceivedInstance
+from adit.dicom.tolerant_pydicom import Dataset
 
-RECODABLE: Final = frozenset({EXPLICIT_LE, IMPLICIT_LE, DEFLATED_LE, EXPLICIT_BE})
 _PIXEL_VRS: Final = {0x7FE00008: "OF", 0x7FE00009: "OD", 0x7FE00010: "OW"}
 _UNIT: Final = {
     **dict.fromkeys(("US", "SS", "OW", "AT"), "H"),
@@ -43,7 +42,7 @@ class UnreadableError(ValueError):
 
 
 def recoded(instance: Instance, transfer_syntax: str) -> ReceivedInstance:
-    """A copy of an instance in RECODABLE's syntaxes, encoded in Explicit or Implicit VR Little Endian.
+    """A copy of an instance in one of `contexts.RECODABLE`, encoded in Explicit or Implicit VR Little Endian.
 
     The caller closes it. Raises UnreadableError.
     """

@@ -1,6 +1,6 @@
 """What a DIMSE status means to us: pure functions from a response to faults.
 
-Called by `find`, `get` and `store`. A peer's ErrorComment is never repeated: some quote the patient.
+Called by `find`, `get`, `move` and `store`. A peer's ErrorComment is never repeated: some quote the patient.
 Sources: PS3.7 Annex C, PS3.4 B.2.3, C.4.1.1.4, C.4.3.1.4.
 """
 
@@ -23,6 +23,7 @@ _NAMED: Final = 5  # instances in a message
 _SUB_OPERATIONS_FAILED: Final = 0xA702
 _SOP_CLASS_NOT_SUPPORTED: Final = 0x0122
 _NOT_AUTHORIZED: Final = 0x0124
+_MOVE_DESTINATION_UNKNOWN: Final = 0xA801
 _DUPLICATE_INSTANCE: Final = 0x0111
 _STORE_WARNINGS: Final = {
     0xB000: "coerced elements of it",
@@ -53,7 +54,7 @@ def find_fault(peer: Peer, status: int) -> Fault:
 
 
 def fetch_faults(peer: Peer, status: int, report: FetchReport, delivered: int, announced: int = 0) -> tuple[Fault, ...]:
-    """What a final C-GET response means; empty only when it is a success in every respect.
+    """What a final C-GET or C-MOVE response means; empty only when it is a success in every respect.
 
     `delivered` counts the instances that really came, `announced` what the pending responses promised.
     Some peers answer Success although each sub-operation failed (GE, Synapse), or although there was none
@@ -70,9 +71,16 @@ def fetch_faults(peer: Peer, status: int, report: FetchReport, delivered: int, a
     if status & 0xFF00 == 0xA700:
         return fault(FaultCode.OUT_OF_RESOURCES, "The fetch failed, the node is out of resources", _LATER)
     if status == _SOP_CLASS_NOT_SUPPORTED:
-        return fault(FaultCode.SERVICE_NOT_OFFERED, "The node does not offer C-GET", _SERVICES)
+        return fault(FaultCode.SERVICE_NOT_OFFERED, f"The node does not offer {report.road}", _SERVICES)
     if status == _NOT_AUTHORIZED:
         return fault(FaultCode.PERMISSION_DENIED, "The node refuses our fetch", _permit(peer))
+    if status == _MOVE_DESTINATION_UNKNOWN:
+        title = peer.dimse.receiver_ae_title
+        return fault(
+            FaultCode.MOVE_DESTINATION_UNKNOWN,
+            f"The node does not know '{title}', to which it was asked to send",
+            f"Have '{title}' entered at the node with the receiver's address and port, or correct moveDestination.",
+        )
     if status != SUCCESS and not is_warning(status):
         return fault(FaultCode.FETCH_FAILED, "The fetch failed", f"It is tried again. {_LOG}")
     if report.failed and not report.completed and not report.warning:

@@ -9,19 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
-from pydicom.uid import UID
-
 from adit.dicom.dimse.association import Association
 from adit.dicom.dimse.command import Command, CommandField
-from adit.dicom.dimse.contexts import UNCOMPRESSED, for_store
+from adit.dicom.dimse.contexts import RECODABLE, UNCOMPRESSED, for_store
 from adit.dicom.dimse.negotiation import MAX_CONTEXTS, Context, Proposal
 from adit.dicom.dimse.peer import Peer
-from adit.dicom.dimse.recode import RECODABLE, UnreadableError, recoded
-from adit.dicom.dimse.status import store_fault
+from adit.dicom.dimse.status import SUCCESS, store_fault
 from adit.dicom.node import Instance, Stored
 from adit.model.outcome import Fault, FaultCode, TransferFault
 
 _ABSTRACT_SYNTAX_REFUSED: Final = 3
+ROAD: Final = "C-STORE"
 Pair = tuple[str, str]  # SOP class, transfer syntax
 
 
@@ -49,6 +47,8 @@ class Channel:
             if context.result == 0:
                 return self._send(association, context, instance)
             context = self._substitute(instance)
+            from adit.dicom.dimse.recode import UnreadableError, recoded  # with pydicom, and hardly ever needed
+
             try:
                 substitute = recoded(instance, context.transfer_syntax)
             except UnreadableError as error:
@@ -152,6 +152,7 @@ class Channel:
             size=instance.size,
             sha256=sha256,
             warning=warning,
+            road=ROAD,
         )
 
     def _acknowledgement(self, association: Association, request: Command) -> Fault | None:
@@ -176,6 +177,8 @@ class Channel:
                 instance=uid,
                 status=answer.status,
             )
+        if answer.status == SUCCESS:
+            return None
         fault = store_fault(self._peer, uid, _name(request.sop_class_uid or ""), answer.status)
         if fault is None:
             return None
@@ -185,5 +188,7 @@ class Channel:
 
 
 def _name(uid: str) -> str:
+    from pydicom.uid import UID
+
     name = UID(uid).name
     return uid if name == uid else f"{name} ({uid})"

@@ -1,28 +1,31 @@
-"""Does the destination have what it acknowledged? Asked by C-FIND at IMAGE level, series by series.
+"""Does the destination have what it acknowledged? Asked by a query at IMAGE level, series by series.
 
-Called by `node`. Many PACSs index later than they acknowledge, so what is missing is asked for again a
-few times, with growing waits; what is still missing then is not proven.
+Called by the nodes of DIMSE peers and DICOMweb servers. Many PACSs index later than they acknowledge, so
+what is missing is asked for again a few times, with growing waits; what is still missing then is not proven.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final
+from typing import Final, Protocol
 
-from pydicom import Dataset
-
-from adit.dicom.dimse.peer import Peer
-from adit.dicom.node import Level, Proof, Query, Stored
-from adit.model.outcome import FaultCode
+from adit.dicom.node import Answer, Level, Proof, Query, Stored
+from adit.model.outcome import Fault, FaultCode
 
 WAITS: Final = (0.2, 0.6)
 """Seconds before each repetition; the transfer asks again later than that."""
 
 
+class Describer(Protocol):
+    """Words a fault of the destination."""
+
+    def describe(self, code: FaultCode, message: str, cure: str, *, instance: str | None = None) -> Fault: ...
+
+
 def verify(
-    peer: Peer,
-    find: Callable[[Query], Iterable[Dataset]],
+    peer: Describer,
+    find: Callable[[Query], Iterable[Answer]],
     pause: Callable[[float], None],
     waits: Sequence[float],
     study_instance_uid: str,
@@ -40,8 +43,9 @@ def verify(
             expected = missing[series]
             keys = {"StudyInstanceUID": study_instance_uid, "SeriesInstanceUID": series}
             for answer in find(Query(Level.IMAGE, keys)):
-                if expected.pop(str(answer.SOPInstanceUID), None) is not None:
-                    yield Proof(str(answer.SOPInstanceUID), present=True)
+                uid = str(answer.get("SOPInstanceUID"))
+                if expected.pop(uid, None) is not None:
+                    yield Proof(uid, present=True)
             if not expected:
                 del missing[series]
     for expected in missing.values():

@@ -4,6 +4,7 @@
 what a folder holds, `channel` writes and `proof` reads again.
 """
 
+from adit.dicom import tolerant_pydicom  # noqa: F401 - before any module here imports pydicom
 from adit.dicom.folder.naming import JobFolder, StudyFacts
 from adit.dicom.folder.node import FolderNode
 

@@ -1,14 +1,17 @@
-"""A folder's answers to a query: entries grouped to patients, studies, series or instances. Called by `node`."""
+"""A folder's (or bucket's) answers to a query: entries grouped to patients, studies, series or instances.
+
+Called by the nodes of both.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 from pydicom import DataElement, Dataset, config
 from pydicom.datadict import dictionary_VR
 
-from adit.dicom.folder.catalogue import KEYWORDS, Entry
+from adit.dicom.folder.description import KEYWORDS
 from adit.dicom.matching import keep
 from adit.dicom.node import Level, Query
 
@@ -36,12 +39,22 @@ _LISTS: Final = {
 }
 _COMPUTED: Final = {**_COUNTS, **_LISTS}
 
+
+class Entry(Protocol):
+    """One file that holds an instance."""
+
+    def __getitem__(self, keyword: str, /) -> str:
+        """The value of one of `description.KEYWORDS`."""
+        ...
+
+
 Computed = dict[str, dict[str, set[str]]]
-ReadMore = Callable[[Entry, tuple[str, ...]], Dataset]
+AnEntry = TypeVar("AnEntry", bound=Entry)
+ReadMore = Callable[[AnEntry, tuple[str, ...]], Dataset]
 """Reads further attributes of an entry from its file."""
 
 
-def answers(entries: Sequence[Entry], query: Query, read_more: ReadMore) -> Iterator[Dataset]:
+def answers(entries: Sequence[AnEntry], query: Query, read_more: ReadMore[AnEntry]) -> Iterator[Dataset]:
     """One answer for each entity of the query's level that matches, in UTF-8 whatever the files have.
 
     It holds the unique keys of its level and above and all attributes asked for, empty where the folder
@@ -73,20 +86,20 @@ def _compute(entries: Sequence[Entry], wanted: Sequence[str]) -> Computed:
     return found
 
 
-def _selected(entries: Iterable[Entry], query: Query) -> Iterator[Entry]:
+def _selected(entries: Iterable[AnEntry], query: Query) -> Iterator[AnEntry]:
     """Without the entries that the query's UIDs rule out: the rest of the keys is matched on the answers."""
     uids = {key: set(query.keys[key].split("\\")) for key in _SELECTIVE if query.keys.get(key, "*") not in ("", "*")}
     return (entry for entry in entries if all(entry[key] in wanted for key, wanted in uids.items()))
 
 
-def _grouped(entries: Iterable[Entry], level: Level) -> list[list[Entry]]:
-    groups: dict[tuple[str, ...], list[Entry]] = {}
+def _grouped(entries: Iterable[AnEntry], level: Level) -> list[list[AnEntry]]:
+    groups: dict[tuple[str, ...], list[AnEntry]] = {}
     for entry in entries:
         groups.setdefault(tuple(entry[keyword] for keyword in _IDENTITY[level]), []).append(entry)
     return list(groups.values())
 
 
-def _answer(group: list[Entry], level: Level, wanted: tuple[str, ...], computed: Computed) -> Dataset:
+def _answer(group: Sequence[Entry], level: Level, wanted: tuple[str, ...], computed: Computed) -> Dataset:
     answer = Dataset()
     _set(answer, "SpecificCharacterSet", "ISO_IR 192")
     _set(answer, "QueryRetrieveLevel", level.value)

@@ -11,47 +11,18 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from sys import intern
 from typing import Final
 
 import structlog
 
+from adit.dicom.file_meta import NotDicomError
+from adit.dicom.folder.description import Description, describe, looks_like_dicom
 from adit.dicom.folder.faults import Doubt, FolderFaults, Interrupted
 from adit.dicom.folder.file_instance import FileInstance
-from adit.dicom.folder.file_meta import NotDicomError, read_file_meta
-from adit.dicom.folder.header import UnreadableError, read_header
+from adit.dicom.folder.header import UnreadableError
 
 _log = structlog.get_logger(__name__)
 
-KEYWORDS: Final = (
-    "StudyInstanceUID",
-    "SeriesInstanceUID",
-    "SOPInstanceUID",
-    "SOPClassUID",
-    "PatientID",
-    "PatientName",
-    "PatientBirthDate",
-    "PatientSex",
-    "StudyDate",
-    "StudyTime",
-    "AccessionNumber",
-    "StudyID",
-    "StudyDescription",
-    "ReferringPhysicianName",
-    "Modality",
-    "SeriesNumber",
-    "SeriesDescription",
-    "SeriesDate",
-    "SeriesTime",
-    "BodyPartExamined",
-    "InstanceNumber",
-    "NumberOfFrames",
-)
-"""Attributes that are kept in memory for every file; others are read again when a query returns them."""
-
-_AT: Final = {keyword: number for number, keyword in enumerate(KEYWORDS)}
-_MEDIA_DIRECTORY: Final = "1.2.840.10008.1.3.10"
-_SUFFIXES: Final = (".dcm", ".dicom", ".ima")
 _FILE_SYSTEMS_OWN: Final = "lost+found"  # at the top of a disk, and nobody may read it
 
 
@@ -62,25 +33,22 @@ class Entry:
     path: Path
     modified_ns: int
     size: int  # of the file
-    offset: int  # of the data set in it
-    transfer_syntax_uid: str
-    truncated: bool  # ends before its pixel data do
-    values: tuple[str, ...]  # of KEYWORDS, as DICOM writes them
+    description: Description
 
     def __getitem__(self, keyword: str) -> str:
-        return self.values[_AT[keyword]]
+        return self.description[keyword]
 
     def instance(self, faults: FolderFaults) -> FileInstance:
         return FileInstance(
             path=self.path,
             modified_ns=self.modified_ns,
-            offset=self.offset,
-            size=self.size - self.offset,
+            offset=self.description.offset,
+            size=self.size - self.description.offset,
             study_instance_uid=self["StudyInstanceUID"],
             series_instance_uid=self["SeriesInstanceUID"],
             sop_class_uid=self["SOPClassUID"],
             sop_instance_uid=self["SOPInstanceUID"],
-            transfer_syntax_uid=self.transfer_syntax_uid,
+            transfer_syntax_uid=self.description.transfer_syntax_uid,
             faults=faults,
         )
 
@@ -171,41 +139,22 @@ def _look_at(path: Path, before: _Seen | None) -> _Seen | None:
     except FileNotFoundError:
         return None
     except NotDicomError:
-        doubt = Doubt.DAMAGED if path.suffix.lower() in _SUFFIXES or _begins_as_dicom(path) else None
+        doubt = Doubt.DAMAGED if _looks_like_dicom(path) else None
     except (UnreadableError, OSError) as error:
         doubt = _doubt_of(error)
     return _Seen(status.st_mtime_ns, status.st_size, None, doubt)
 
 
-def _begins_as_dicom(path: Path) -> bool:
-    """By the prefix (PS3.10 7.1), or by a first element of group 0002 or 0008 without it."""
+def _looks_like_dicom(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            start = file.read(132)
+            return looks_like_dicom(path.name, file.read(132))
     except OSError:
         return True
-    return start[128:] == b"DICM" or start[:2] in (b"\x02\0", b"\x08\0")
 
 
 def _read(path: Path, status: os.stat_result) -> Entry | None:
     """The file's entry; None for a DICOMDIR. Raises NotDicomError, UnreadableError, OSError."""
     with path.open("rb") as file:
-        meta = read_file_meta(file)
-        file.seek(meta.offset)
-        header = read_header(file, meta.transfer_syntax_uid, KEYWORDS)
-    if meta.sop_class_uid == _MEDIA_DIRECTORY:
-        return None
-    values = tuple(intern(header.text(keyword)) for keyword in KEYWORDS)
-    if not all(values[: _AT["PatientID"]]):
-        raise (UnreadableError if meta.sop_class_uid else NotDicomError)(
-            "it lacks one of the UIDs that identify an instance"
-        )
-    return Entry(
-        path=path,
-        modified_ns=status.st_mtime_ns,
-        size=status.st_size,
-        offset=meta.offset,
-        transfer_syntax_uid=intern(meta.transfer_syntax_uid),
-        truncated=header.truncated,
-        values=values,
-    )
+        description = describe(file)
+    return None if description is None else Entry(path, status.st_mtime_ns, status.st_size, description)

@@ -11,8 +11,8 @@ from io import FileIO
 from pathlib import Path
 from typing import Final
 
+from adit.dicom.file_meta import NotDicomError, encoded_file_meta, read_file_meta
 from adit.dicom.folder.faults import FolderFaults, Interrupted
-from adit.dicom.folder.file_meta import NotDicomError, encoded_file_meta, read_file_meta
 from adit.dicom.folder.header import Header, UnreadableError, read_header
 from adit.dicom.folder.naming import Placing, StudyFacts
 from adit.dicom.folder.placement import Placement

@@ -38,8 +38,13 @@ class Header:
         return text_of(self.dataset, keyword)
 
 
-def read_header(file: BinaryIO, transfer_syntax_uid: str, keywords: Iterable[str]) -> Header:
-    """Reads from the file's position, which must be the data set's first byte. Raises UnreadableError."""
+def read_header(
+    file: BinaryIO, transfer_syntax_uid: str, keywords: Iterable[str], *, each_fragment: bool = True
+) -> Header:
+    """Reads from the file's position, which must be the data set's first byte. Raises UnreadableError.
+
+    Without `each_fragment` encapsulated pixel data are taken to be whole.
+    """
     tags = [tag for tag in map(tag_for_keyword, keywords) if tag is not None]
     pixels: list[tuple[int, int]] = []  # bytes before the value, and of it
 
@@ -63,7 +68,9 @@ def read_header(file: BinaryIO, transfer_syntax_uid: str, keywords: Iterable[str
         raise
     except Exception as error:  # pydicom raises whatever the bytes make it raise
         raise UnreadableError(f"its data set cannot be read ({type(error).__name__})") from error
-    return Header(dataset, not deflated and _truncated(file, *(pixels[0] if pixels else (0, None))))
+    before, length = pixels[0] if pixels else (0, None)
+    judged = not deflated and (each_fragment or length != _UNDEFINED)
+    return Header(dataset, judged and _truncated(file, before, length))
 
 
 def _truncated(file: BinaryIO, before: int, length: int | None) -> bool:

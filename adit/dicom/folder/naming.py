@@ -15,6 +15,7 @@ from hashlib import sha256
 from typing import Final
 
 _FORBIDDEN: Final = re.compile(r'[<>:"/\\|?*]')  # on Windows, where such folders are often read
+_END: Final = re.compile(r"[\s.]+\Z")
 _DEVICES: Final = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 _MAX_BYTES: Final = 200  # of the 255 that file systems allow; leaves room for a suffix
 _UNKNOWN: Final = "UNKNOWN"
@@ -84,10 +85,10 @@ def safe_name(text: str) -> str:
     """
     text = unicodedata.normalize("NFC", text).encode(errors="replace").decode()
     text = "".join("_" if unicodedata.category(char) in ("Cc", "Zl", "Zp") else char for char in text)
-    text = _FORBIDDEN.sub("_", text).strip().rstrip(". ")
+    text = _END.sub("", _FORBIDDEN.sub("_", text).strip())
     if text.startswith("."):
         text = f"_{text[1:]}"
-    text = text.encode()[:_MAX_BYTES].decode(errors="ignore").rstrip(". ")
+    text = _END.sub("", text.encode()[:_MAX_BYTES].decode(errors="ignore"))
     return f"{text}_" if not text or _DEVICES.fullmatch(text) else text
 
 

@@ -144,6 +144,6 @@ class FolderNode:
     def _read_more(self, entry: Entry, keywords: tuple[str, ...]) -> Dataset:
         try:
             with entry.instance(self._faults).open() as reader:
-                return read_header(reader, entry.transfer_syntax_uid, keywords).dataset
+                return read_header(reader, entry.description.transfer_syntax_uid, keywords).dataset
         except (OSError, UnreadableError, TransferFault):
             return Dataset()

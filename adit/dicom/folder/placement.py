@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-from adit.dicom.folder.file_meta import NotDicomError, read_file_meta
+from adit.dicom.file_meta import NotDicomError, read_file_meta
 from adit.dicom.folder.header import UnreadableError, read_header
 from adit.dicom.folder.naming import JobFolder, Placing, distinct
 
@@ -47,8 +47,9 @@ class Placement:
         self.folder.mkdir(exist_ok=True)
         sync(self._root)
         for path in self.folder.glob(f"{_PREFIX}*"):
-            if time.time() - path.lstat().st_mtime > _STALE_AFTER:
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # another's, that has just come to its place
+                if time.time() - path.lstat().st_mtime > _STALE_AFTER:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def temporary(self) -> Path:
         """A fresh name on the same file system; hidden, so that no reader takes it for an instance."""

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from adit.dicom.folder.answers import AnEntry
 from adit.dicom.folder.catalogue import Entry
 from adit.dicom.folder.faults import FolderFaults, Interrupted
 from adit.dicom.folder.file_instance import FileInstance
@@ -26,7 +27,7 @@ class Retrieval:
 
     def run(self, entries: Iterable[Entry], wanted: Wanted, deliver: Deliver) -> FetchReport:
         """Raises TransferFault when `deliver` does so without naming an instance, or on an interrupt."""
-        chosen = _choose(entries, wanted)
+        chosen = choose(entries, wanted)
         completed, failures = 0, {}
         for uid, copies in chosen.items():
             self._interrupted()
@@ -54,7 +55,7 @@ class Retrieval:
     def _the_one(self, uid: str, copies: list[Entry]) -> FileInstance:
         """A file of the instance; of several, any, if they are copies of each other."""
         first = copies[0].instance(self._faults)
-        if copies[0].truncated:
+        if copies[0].description.truncated:
             raise self._faults.fault(
                 FaultCode.INSTANCE_UNREADABLE,
                 "The file of an instance ends before its pixel data do.",
@@ -72,7 +73,7 @@ class Retrieval:
 
     def _digest(self, entry: Entry) -> str:
         """Of the transfer syntax and the data set; the file meta may differ otherwise."""
-        digest = hashlib.sha256(entry.transfer_syntax_uid.encode())
+        digest = hashlib.sha256(entry.description.transfer_syntax_uid.encode())
         try:
             with entry.instance(self._faults).open() as reader:
                 while piece := reader.read(2**20):
@@ -90,10 +91,10 @@ class Retrieval:
         return self._faults.fault(FaultCode.NOTHING_RECEIVED, message, "Check the selection.", None).fault
 
 
-def _choose(entries: Iterable[Entry], wanted: Wanted) -> dict[str, list[Entry]]:
+def choose(entries: Iterable[AnEntry], wanted: Wanted) -> dict[str, list[AnEntry]]:
     """The files of each instance that is wanted, in the catalogue's order."""
     named = None if wanted.sop_instance_uids is None else set(wanted.sop_instance_uids)
-    chosen: dict[str, list[Entry]] = {}
+    chosen: dict[str, list[AnEntry]] = {}
     for entry in entries:
         if entry["StudyInstanceUID"] != wanted.study_instance_uid:
             continue

@@ -1,7 +1,10 @@
 """One attempt from the environment's word to the exit code. Started by a launcher, as a process or in a pod.
 
-Reads ADIT_ATTEMPT, ADIT_ATTEMPT_TOKEN and ADIT_DATABASE_URL, and perhaps ADIT_SECRETS and ADIT_SPOOL
-(folders). Nothing secret stands in the command line, nothing about patients in the log.
+Reads ADIT_ATTEMPT, ADIT_ATTEMPT_TOKEN and ADIT_DATABASE_URL (or the file of that name in the folder
+ADIT_CREDENTIALS), and perhaps ADIT_SECRETS and ADIT_SPOOL (folders), ADIT_RELAY_HOST and ADIT_RELAY_PORT (where
+receivers reach us, for C-MOVE), ADIT_ATTEMPT_SECONDS (the longest that the attempt may take, from now) and
+ADIT_TERMINATION_LOG (a file for the last word). Nothing secret stands in the command line, nothing about patients in
+the log.
 """
 
 from __future__ import annotations
@@ -12,27 +15,34 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, TypeVar
 from uuid import UUID
 
 from adit.dicom.node import Node
-from adit.ledger.attempt_ledger import AttemptLedger, Fenced, LedgerUnavailable
-from adit.ledger.connection import LedgerError
+from adit.ledger.attempt_ledger import AttemptLedger, Fenced, LedgerError, LedgerUnavailable
 from adit.model import process_reference
 from adit.model.assignment import Assignment, Report, Share
 from adit.model.dicom_node import DicomNode
 from adit.model.outcome import EXIT_CODES, EXIT_CONTRACT_MISMATCH, Outcome
 from adit.transfer.attempt import run_attempt
-from adit_worker import log
+from adit_worker import last_word, log
+from adit_worker.mailboxes import LedgerMailboxes
 from adit_worker.stop import stop, take_signals
 
 BEGIN_PATIENCE: Final = 60.0
 """Seconds that a ledger may be away when the worker starts."""
 
 _PAUSE: Final = 0.5
+_LONGEST: Final = 366 * 86400  # seconds
+_LAST_WORD: Final = "ADIT_TERMINATION_LOG"
+_LOGIN: Final = "ADIT_DATABASE_URL"
 _Answer = TypeVar("_Answer")
+
+
+class NoLoginError(ValueError):
+    """The folder of credentials is there, and the ledger's login is not in it: its Secret is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +54,17 @@ class Order:
     database_url: str
     secrets: Path | None
     spool: Path | None
+    counted: bool  # the spool is a volume of its own, whose size somebody watches
+    relay_host: str | None
+    relay_port: int  # 0 is any
+    seconds: int | None
+    last_word: Path | None
 
     @staticmethod
     def read(environment: Mapping[str, str]) -> Order:
-        """Raises ValueError naming the variable that is missing or wrong, never its value."""
-        names = ("ADIT_ATTEMPT", "ADIT_ATTEMPT_TOKEN", "ADIT_DATABASE_URL")
+        """Raises ValueError naming the variable that is missing or wrong, never its value; NoLoginError is one."""
+        credentials = _path(environment, "ADIT_CREDENTIALS")
+        names = ("ADIT_ATTEMPT", "ADIT_ATTEMPT_TOKEN", *(() if credentials else (_LOGIN,)))
         missing = [name for name in names if not environment.get(name)]
         if missing:
             raise ValueError(f"{', '.join(missing)} must be set; a worker is started by a launcher, not by hand")
@@ -58,48 +74,92 @@ class Order:
             token = UUID(environment["ADIT_ATTEMPT_TOKEN"])
         except ValueError:
             raise ValueError("ADIT_ATTEMPT_TOKEN must be a UUID") from None
-        secrets, spool = environment.get("ADIT_SECRETS"), environment.get("ADIT_SPOOL")
+        seconds = environment.get("ADIT_ATTEMPT_SECONDS")
+        if seconds and not (seconds.isdecimal() and 0 < int(seconds) <= _LONGEST):
+            raise ValueError(f"ADIT_ATTEMPT_SECONDS must be a whole number from 1 to {_LONGEST}")
         return Order(
             attempt_id=int(environment["ADIT_ATTEMPT"]),
             token=token,
-            database_url=environment["ADIT_DATABASE_URL"],
-            secrets=Path(secrets) if secrets else None,
-            spool=Path(spool) if spool else None,
+            database_url=environment.get(_LOGIN) or _login(credentials),
+            secrets=_path(environment, "ADIT_SECRETS"),
+            spool=_path(environment, "ADIT_SPOOL"),
+            counted=environment.get("ADIT_SPOOL_COUNTED") == "1",
+            relay_host=environment.get("ADIT_RELAY_HOST") or None,
+            relay_port=_port(environment, "ADIT_RELAY_PORT"),
+            seconds=int(seconds) if seconds else None,
+            last_word=_path(environment, _LAST_WORD),
         )
+
+
+def _login(credentials: Path | None) -> str:
+    try:
+        login = (credentials / _LOGIN).read_text().strip() if credentials else ""
+    except (OSError, UnicodeDecodeError):
+        login = ""
+    if not login:
+        raise NoLoginError(f"there is no {_LOGIN} in the folder that ADIT_CREDENTIALS names: its Secret may be missing")
+    return login
+
+
+def _port(environment: Mapping[str, str], name: str) -> int:
+    value = environment.get(name) or "0"
+    if not (value.isdecimal() and int(value) <= 65535):
+        raise ValueError(f"{name} must be a TCP port")
+    return int(value)
+
+
+def _path(environment: Mapping[str, str], name: str) -> Path | None:
+    value = environment.get(name)
+    return Path(value) if value else None
 
 
 def main() -> int:
     """The exit code, from EXIT_CODES or EXIT_CONTRACT_MISMATCH."""
     take_signals()
+    begun = _now()
     try:
         order = Order.read(os.environ)
+    except NoLoginError as error:
+        log.write("error", "no login", reason=str(error))
+        last_word.leave(_path(os.environ, _LAST_WORD), None, ended="no-login")
+        return EXIT_CONTRACT_MISMATCH
     except ValueError as error:
         log.write("error", "contract mismatch", reason=str(error))
+        last_word.leave(_path(os.environ, _LAST_WORD), None, ended="contract-mismatch")
         return EXIT_CONTRACT_MISMATCH
-    return work(order, stop)
+    return work(order, stop, begun)
 
 
-def work(order: Order, stop: threading.Event) -> int:
+def work(order: Order, stop: threading.Event, begun: datetime) -> int:
     """Begins the attempt, runs it, and writes its report."""
     ledger = AttemptLedger(order.database_url, order.attempt_id, order.token)
+    until = None if order.seconds is None else begun + timedelta(seconds=order.seconds)
+    report = None
     try:
         assignment = patiently(lambda: ledger.begin(own_reference(), _now()), BEGIN_PATIENCE, give_up=stop.is_set)
         if assignment is None:
             log.write("error", "ledger unavailable", attempt=order.attempt_id)
+            last_word.leave(order.last_word, order.attempt_id, ended="ledger-unavailable")
             return EXIT_CODES[Outcome.TRANSIENT_FAULT]
-        report = run_attempt(ledger, _node_opener(order, assignment), assignment, clock=_now, stop=stop)
+        report = run_attempt(
+            ledger, _node_opener(order, assignment, ledger), assignment, clock=_now, stop=stop, until=until
+        )
         _log_report(assignment, report)
         # Fenced, so that trying longer than the lease can do no harm.
         written = patiently(lambda: _finished(ledger, report), float(assignment.lease_seconds))
         if not written:
             log.write("error", "report not written", attempt=order.attempt_id)
+            last_word.leave(order.last_word, order.attempt_id, ended="report-not-written", report=report)
             return EXIT_CODES[Outcome.TRANSIENT_FAULT]
+        last_word.leave(order.last_word, order.attempt_id, report=report)
         return EXIT_CODES[report.outcome]
     except Fenced:
         log.write("warning", "fenced", attempt=order.attempt_id)
+        last_word.leave(order.last_word, order.attempt_id, ended="fenced", report=report)
         return EXIT_CONTRACT_MISMATCH
     except LedgerError as error:  # of `begin` or `finish`; those in between are in the report
         log.write("error", "ledger refused", attempt=order.attempt_id, reason=str(error))
+        last_word.leave(order.last_word, order.attempt_id, ended="ledger-refused", report=report)
         return EXIT_CODES[Outcome.BUG]
     finally:
         ledger.close()
@@ -125,12 +185,19 @@ def own_reference() -> str:
     return process_reference.make(socket.gethostname(), os.getpid(), ticks)
 
 
-def _node_opener(order: Order, assignment: Assignment) -> Callable[[DicomNode, Share], Node]:
-    from adit.dicom.folder import JobFolder
+def _node_opener(order: Order, assignment: Assignment, ledger: AttemptLedger) -> Callable[[DicomNode, Share], Node]:
     from adit.dicom.opening import open_node
+    from adit.dicom.payload import Spool
 
-    job = JobFolder(job_name=assignment.job_name, created_on=assignment.job_created_on, owner=assignment.owner)
-    return lambda node, share: open_node(node, share, secrets=order.secrets, spool=order.spool, job=job)
+    job = None
+    spec = assignment.destination.spec
+    if spec.folder is not None or spec.s3 is not None:
+        from adit.dicom.folder import JobFolder  # with pydicom, which peers do without
+
+        job = JobFolder(job_name=assignment.job_name, created_on=assignment.job_created_on, owner=assignment.owner)
+    spool = None if order.spool is None else Spool(order.spool, counted=order.counted)
+    mailboxes = None if order.relay_host is None else LedgerMailboxes(ledger, order.relay_host, order.relay_port, _now)
+    return lambda node, share: open_node(node, share, secrets=order.secrets, spool=spool, job=job, mailboxes=mailboxes)
 
 
 def _finished(ledger: AttemptLedger, report: Report) -> bool:

@@ -30,6 +30,13 @@ def test_a_server_is_migrated_only_when_asked(adit: Adit, empty_database: str) -
     assert "There are no jobs yet" in adit("status", ADIT_DATABASE_URL=url).out
 
 
+def test_the_login_may_be_a_file_and_the_environment_wins(tmp_path: Path, ledger_url: str) -> None:
+    (tmp_path / "ADIT_DATABASE_URL").write_text(f"{ledger_url}\n")
+    adit = Adit(tmp_path, {"ADIT_CREDENTIALS": str(tmp_path)})
+    assert "There are no jobs yet" in adit("status").out
+    assert "is unavailable" in adit("status", ADIT_DATABASE_URL="postgresql://adit@127.0.0.1:1/adit").err
+
+
 def test_a_server_that_is_away(adit: Adit) -> None:
     ended = adit("status", ADIT_DATABASE_URL="postgresql://adit@127.0.0.1:1/adit")
     assert ended.code == 2

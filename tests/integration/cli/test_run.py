@@ -186,9 +186,9 @@ def _tasks(ledger: Ledger) -> list[int]:
 
 
 def test_a_proof_that_cannot_be_written_is_no_refusal_and_not_green(adit: Adit, orthancs: Hospital) -> None:
-    study = ct_study(1, seed="unwritten")
-    orthancs.source.upload(*study.files())
-    adit.write("two.yaml", orthancs.nodes() + job("unwritten", study) + job("unwritten-too", study))
+    one, other = ct_study(1, seed="unwritten"), ct_study(1, seed="unwritten-too")
+    orthancs.source.upload(*one.files(), *other.files())
+    adit.write("two.yaml", orthancs.nodes() + job("unwritten", one) + job("unwritten-too", other))
 
     full = adit("run", "two.yaml", "--manifest", "/dev/full")
     assert full.code == 1, full.err

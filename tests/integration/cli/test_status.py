@@ -56,9 +56,7 @@ def test_a_refused_statement_shows_no_patient(adit: Adit, ledger_url: str) -> No
     assert "Traceback" not in ended.err
 
 
-def test_a_retry_of_a_refused_job_is_refused_and_of_a_cancelled_one_says_that_nothing_moved(
-    adit: Adit, ledger: Ledger
-) -> None:
+def test_a_retry_of_a_refused_or_cancelled_job_is_refused(adit: Adit, ledger: Ledger) -> None:
     now = datetime.now(UTC)
     text = NODES + job("late", "1.2.3") + job("dropped", "1.2.3", cancel="Drain")
     assert adit("apply", "-", stdin=text).code == 0
@@ -72,8 +70,8 @@ def test_a_retry_of_a_refused_job_is_refused_and_of_a_cancelled_one_says_that_no
 
     assert refused.code == 2
     assert "JobNotRetriable: spec.selection.failedOf.name: TransferJob late was refused" in refused.err
-    assert empty.code == 0, empty.err
-    assert "empty: Success. Nothing was transferred: nothing failed in dropped." in empty.err
+    assert empty.code == 1, empty.err
+    assert "empty: refused. JobNotRetriable: spec.selection.failedOf.name: nothing failed in TransferJob" in empty.err
 
 
 def test_workers_that_are_owners_are_warned_of_once(adit: Adit) -> None:

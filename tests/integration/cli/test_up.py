@@ -34,6 +34,9 @@ def test_jobs_are_applied_steered_and_shown(adit: Adit, orthancs: Hospital, ledg
 
     assert adit("cancel", "slow").out == "transferjob.adit.dev/slow configured\n"
     wait_until(lambda: summary(ledger, "slow").state.ended, "the slow job is cancelled", 60)
+    wait_until(lambda: "has finished: nothing is left to stop" in adit("suspend", "slow").err, "it is closed", 60)
+    told = adit("suspend", "slow", KUBERNETES_SERVICE_HOST="10.0.0.1").err
+    assert 'kubectl -n default patch transferjob slow --type=merge -p \'{"spec": {"suspend": true}}\'' in told
     assert summary(ledger, "slow").state is JobState.CANCELED
     refused = adit("resume", "slow")
     assert (refused.code, refused.out) == (0, "transferjob.adit.dev/slow unchanged\n")

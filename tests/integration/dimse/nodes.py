@@ -13,7 +13,7 @@ from pydicom.uid import CTImageStorage
 from adit.dicom.dimse.contexts import UNCOMPRESSED
 from adit.dicom.dimse.node import DimseNode
 from adit.dicom.node import Instance
-from adit.dicom.payload import MemoryPayload, ReceivedInstance
+from adit.dicom.payload import MemoryPayload, ReceivedInstance, Spool
 from adit.model.assignment import Share
 from adit.model.dicom_node import Dimse, Timeouts
 from adit.model.outcome import Fault, TransferFault
@@ -35,7 +35,7 @@ def node(
     *,
     share: Share = UNLIMITED,
     secrets: Path | None = None,
-    spool: Path | None = None,
+    spool: Spool | None = None,
     verify_waits: tuple[float, ...] = (0.1, 0.2),
     **dimse: Any,
 ) -> DimseNode:

@@ -13,7 +13,7 @@ from pydicom import dcmread
 from pydicom.filereader import read_dataset
 
 from adit.dicom.node import FetchReport, Instance, Wanted
-from adit.dicom.payload import SpooledPayload
+from adit.dicom.payload import Spool, SpooledPayload
 from adit.model.dicom_node import Service
 from adit.model.outcome import Fault, FaultCode, TransferFault
 from tests.integration.dimse.nodes import Basket, contents, ct_scp, node
@@ -166,7 +166,7 @@ def test_a_big_object_goes_to_the_spool_folder_and_leaves_nothing_there(tmp_path
     with ScriptedSCP([big]) as peer:
         kept: list[Instance] = []
         classes = frozenset({str(big.SOPClassUID)})
-        report = node(peer, spool=tmp_path).fetch(
+        report = node(peer, spool=Spool(tmp_path)).fetch(
             Wanted(str(big.StudyInstanceUID), sop_class_uids=classes), kept.append
         )
         assert report.completed == 1
@@ -182,10 +182,11 @@ import resource, sys
 from pathlib import Path
 from adit.dicom.dimse.node import DimseNode
 from adit.dicom.node import Wanted
+from adit.dicom.payload import Spool
 from adit.model.assignment import Share
 from adit.model.dicom_node import Dimse
 port, study, sop_class, spool = sys.argv[1:]
-node = DimseNode("n", Dimse(ae_title="A", host="127.0.0.1", port=int(port)), Share(), spool=Path(spool))
+node = DimseNode("n", Dimse(ae_title="A", host="127.0.0.1", port=int(port)), Share(), spool=Spool(Path(spool)))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 sizes = []
 node.fetch(Wanted(study, sop_class_uids=frozenset({sop_class})), lambda i: (sizes.append(i.size), i.close()))
@@ -216,7 +217,7 @@ def test_a_full_disk_stops_the_fetch_as_a_full_disk(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, before[1]))
         try:
             with pytest.raises(TransferFault) as raised:
-                node(peer, spool=tmp_path).fetch(
+                node(peer, spool=Spool(tmp_path)).fetch(
                     Wanted(str(big.StudyInstanceUID), sop_class_uids=frozenset({str(big.SOPClassUID)})), Basket()
                 )
         finally:

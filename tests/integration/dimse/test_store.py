@@ -12,8 +12,8 @@ from pydicom.uid import JPEG2000Lossless
 from adit.dicom.dimse import connection
 from adit.dicom.dimse.contexts import DEFLATED_LE, EXPLICIT_LE, IMPLICIT_LE
 from adit.dicom.node import Instance, Stored
-from adit.dicom.payload import PayloadWriter, ReceivedInstance
-from adit.model.dicom_node import Service
+from adit.dicom.payload import PayloadWriter, ReceivedInstance, Spool
+from adit.model.dicom_node import Service, Timeouts
 from adit.model.outcome import FaultCode, TransferFault
 from tests.integration.dimse.nodes import as_instance, contents, ct_scp, digest, node
 from tests.peers import Behaviour, Orthanc, ScriptedSCP, Storescp
@@ -107,7 +107,7 @@ def test_more_pairs_than_fit_one_association_push_out_the_oldest() -> None:
 
 def test_a_big_object_is_sent_from_its_spool_file(tmp_path: Path) -> None:
     big = multiframe(frames=10, size=512)
-    writer = PayloadWriter(tmp_path, spool_above=1000)
+    writer = PayloadWriter(Spool(tmp_path), spool_above=1000)
     writer.write(encoded(big))
     spooled = ReceivedInstance(
         str(big.StudyInstanceUID),
@@ -234,9 +234,68 @@ def test_an_association_aborted_half_way_kills_the_channel_and_what_was_acknowle
         assert peer.stores() == {UID: 1}
 
 
-def test_storescp_that_aborts_in_the_middle_of_an_object(tmp_path: Path) -> None:
-    with Storescp(tmp_path, "--abort-during") as peer:
-        assert refusal(peer).fault.code is FaultCode.ASSOCIATION_ABORTED
+# DCMTK's storescp in each of its hostile modes
+
+
+IMPATIENT = Timeouts(connect_seconds=2, acse_seconds=2, dimse_seconds=1, network_seconds=1)
+BIG = multiframe(frames=40, size=512)  # more than what the sockets between us hold
+
+
+@pytest.mark.parametrize(
+    ("mode", "code"),
+    [
+        (("--refuse",), FaultCode.ASSOCIATION_REJECTED),
+        (("--abort-after",), FaultCode.ASSOCIATION_ABORTED),
+        (("--abort-during",), FaultCode.ASSOCIATION_ABORTED),
+        (("--sleep-during", "60"), FaultCode.NODE_TIMEOUT),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else str(value),
+)
+@pytest.mark.parametrize("dataset", [ONE, BIG], ids=["small", "big"])
+def test_a_hostile_storescp_ends_the_channel_with_a_fault_of_its_own(
+    tmp_path: Path, mode: tuple[str, ...], code: FaultCode, dataset: Dataset
+) -> None:
+    with Storescp(tmp_path, *mode, "--max-pdu", "16384") as peer:
+        began = time.monotonic()
+        channel = node(peer, timeouts=IMPATIENT).open_store({str(dataset.SOPClassUID)})
+        with closing(channel), pytest.raises(TransferFault) as raised:
+            channel.store(as_instance(dataset))
+        assert time.monotonic() - began < 20
+    fault = raised.value.fault
+    assert (fault.code, fault.node, fault.sop_instance_uid) == (code, "peer", None)
+    assert fault.cure
+
+
+@pytest.mark.parametrize(
+    "mode", [("--reject",), ("--sleep-after", "1"), ("--sleep-during", "1")], ids=lambda mode: mode[0]
+)
+def test_a_storescp_that_is_only_slow_or_particular_is_waited_for(tmp_path: Path, mode: tuple[str, ...]) -> None:
+    """`--reject` turns away who names no implementation class; `--sleep-during` sleeps at each PDU."""
+    with Storescp(tmp_path, *mode) as peer:
+        assert [each.warning for each in store(peer, ONE)] == [None]
+        assert dcmread(peer.files()[0]).PixelData == ONE.PixelData
+
+
+def test_a_storescp_that_falls_asleep_after_an_object_has_acknowledged_that_one_only(tmp_path: Path) -> None:
+    with Storescp(tmp_path, "--sleep-after", "60") as peer:
+        channel = node(peer, timeouts=IMPATIENT).open_store({CT})
+        assert channel.store(as_instance(ONE)).warning is None
+        with closing(channel), pytest.raises(TransferFault) as raised:
+            channel.store(as_instance(STUDY.instances[1]))
+        assert (raised.value.fault.code, raised.value.fault.sop_instance_uid) == (FaultCode.NODE_TIMEOUT, None)
+        assert len(peer.files()) == 1
+
+
+def test_after_a_hostile_storescp_the_same_channel_reaches_its_successor(tmp_path: Path) -> None:
+    hostile = Storescp(tmp_path, "--abort-after")
+    honest = Storescp(tmp_path)
+    honest.dicom_port = hostile.dicom_port
+    with closing(node(hostile).open_store({CT})) as channel:
+        with hostile, pytest.raises(TransferFault):
+            channel.store(as_instance(ONE))
+        with honest:
+            channel.store(as_instance(ONE))
+            assert len(honest.files()) == 1
 
 
 def test_an_instance_that_ends_early_is_not_sent_as_if_it_were_whole(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ Both stand on the real ledger: a scripted worker begins, writes and reports thro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,7 +13,7 @@ from typing import Any
 
 from adit.dispatch.launcher import LaunchFailed
 from adit.ledger.attempt_ledger import AttemptLedger, Fenced
-from adit.ledger.records import Claim, RunningAttempt
+from adit.ledger.records import Claim, EndedAttempt, RunningAttempt
 from adit.model.assignment import Assignment, Progress, Report
 from adit.model.instance import InstanceRecord, InstanceState
 from adit.model.outcome import Fault, Outcome
@@ -138,6 +138,15 @@ class ScriptedLauncher:
         if worker is not None:
             worker.end()
 
+    def epitaph(self, attempt: RunningAttempt) -> Fault | None:
+        return None
+
+    def interruption(self, ended: EndedAttempt) -> Fault | None:
+        return None
+
+    def closed(self) -> frozenset[str]:
+        return frozenset()
+
     def alive(self, attempt: RunningAttempt) -> bool | None:
         worker = self._seen(attempt)
         return None if worker is None else worker.runs
@@ -153,7 +162,7 @@ class ScriptedLauncher:
         for worker in self.running():
             worker.end()
 
-    def reap(self) -> None:
+    def reap(self, running: Sequence[RunningAttempt]) -> None:
         """Nothing is left behind by workers that are made up."""
 
     def running(self) -> list[Worker]:

@@ -126,8 +126,10 @@ def an_attempt(reference: str | None = None, attempt_id: int = 7) -> RunningAtte
     return RunningAttempt(
         attempt_id=attempt_id,
         token=TOKEN,
+        number=1,
         task_id=1,
         job_id=UUID(int=1),
+        namespace="default",
         claimed_at=NOW,
         begun_at=None,
         heartbeat_at=None,
@@ -188,7 +190,7 @@ def test_an_ended_child_is_waited_for_and_told_of_at_once(stand_in: StandIn) -> 
     stand_in.end()
     assert told.wait(20)
     assert launcher.alive(an_attempt()) is False
-    launcher.reap()
+    launcher.reap(())
     assert launcher.alive(an_attempt()) is False
     assert not Path(f"/proc/{pid}").exists()  # not even a zombie
 

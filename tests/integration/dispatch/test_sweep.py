@@ -8,23 +8,34 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from adit.dispatch.dispatcher import Dispatcher, DispatchSettings
+from adit.dispatch.launcher import StillEnding
 from adit.dispatch.sweep import Patience
 from adit.ledger.ledger import Ledger
-from adit.ledger.records import RunningAttempt, TaskRecord
+from adit.ledger.records import EndedAttempt, RunningAttempt, TaskRecord
 from adit.model.outcome import Fault, FaultCode, Outcome
-from adit.model.state import TaskState
-from adit.model.transfer_job import Cancel, TransferJob
+from adit.model.state import JobState, TaskState
+from adit.model.transfer_job import Cancel, Selection, TransferJob
 from tests.integration.dispatch.scripted import INSTANCES, Destination, ScriptedLauncher, Worker
 from tests.unit.dispatch.nouns import folder_node, transfer_job
 
 LEASE, STOP, DEADLINE = 30, 10, 20
 INTERRUPTED = Fault(code=FaultCode.INTERRUPTED, message="Stopped.")
+OUT_OF_DISK = Fault(code=FaultCode.OUT_OF_DISK, message="Evicted.")
 
 
 class MeddlingLauncher(ScriptedLauncher):
     """Lets something happen at the very moment at which the dispatcher looks at a worker."""
 
     meanwhile: Callable[[], None] | None = None
+    causes: tuple[Fault | None, ...] = ()  # of interruptions: None, while it cannot be told yet
+
+    def interruption(self, ended: EndedAttempt) -> Fault | None:
+        if not self.causes:
+            return super().interruption(ended)
+        cause, self.causes = self.causes[0], self.causes[1:]
+        if cause is None:
+            raise StillEnding
+        return cause
 
     def alive(self, attempt: RunningAttempt) -> bool | None:
         if self.meanwhile is not None:
@@ -90,6 +101,43 @@ def stage(ledger: Ledger, worker_url: str) -> Iterator[Stage]:
     yield stage
     for worker in stage.launcher.running():
         worker.end()
+
+
+def test_a_retry_of_a_job_that_was_only_cut_short_is_refused_and_not_green(stage: Stage) -> None:
+    """Nothing failed in it, so nothing would be transferred: that must not look like a success."""
+    job = transfer_job()
+    stage.start(job)
+    stage.cancel(job, Cancel.TERMINATE)
+    stage.step()
+    stage.step(STOP)
+    stage.step(STOP)
+    stage.step()
+    assert stage.task.state is TaskState.CANCELED
+    again = transfer_job("again")
+    spec = again.spec.model_copy(update={"selection": Selection.model_validate({"failedOf": {"name": "job"}})})
+    stage.ledger.apply_job(again.model_copy(update={"spec": spec}), stage.now)
+    stage.step()
+    record = stage.ledger.job(("default", "again"))
+    assert record is not None
+    assert record.refusal is not None
+    assert record.refusal.code is FaultCode.JOB_NOT_RETRIABLE
+    assert stage.ledger.summary(record.id).state is JobState.FAILURE
+
+
+def test_an_interrupted_worker_learns_its_cause_from_where_it_ran(stage: Stage) -> None:
+    """It was evicted: it got SIGTERM, reported in time, and could not know why."""
+    worker = stage.start(transfer_job())
+    stage.launcher.causes = (None, OUT_OF_DISK)
+    worker.report(Outcome.CANCELLED, (INTERRUPTED,), (), stage.now)
+    stage.step()
+    assert stage.task.state is TaskState.IN_PROGRESS  # its pod is still there
+    stage.step(1)
+    [again] = stage.launcher.running()
+    assert again.claim.outgrown == 1
+    record = stage.ledger.job(("default", "job"))
+    assert record is not None
+    first = stage.ledger.manifest(record.id)["tasks"][0]["attempts"][0]  # type: ignore[index]
+    assert [fault["code"] for fault in first["faults"]] == ["OutOfDisk", "Interrupted"]
 
 
 def test_terminate_asks_signals_and_then_kills(stage: Stage) -> None:

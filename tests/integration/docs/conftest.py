@@ -10,6 +10,7 @@ from pydicom import Dataset
 
 from tests.integration.docs.reader import Reader
 from tests.peers.orthanc import Orthanc
+from tests.peers.server_process import free_port
 from tests.postgres import DatabaseServer
 from tests.samples import Study, ct_study
 
@@ -35,10 +36,14 @@ def reader(
         destination.delete_instance(held)
     names = [database_server.database(), database_server.database(template=None)]
     (tmp_path / "exports").mkdir()
+    receiver = free_port()
+    source.knows("ADIT", "127.0.0.1", receiver)
     replacements = {
         "host: pacs.example.org, port: 104": f"host: 127.0.0.1, port: {source.dicom_port}",
         "host: research.example.org, port: 4242": f"host: 127.0.0.1, port: {destination.dicom_port}",
         "/srv/dicom/exports": str(tmp_path / "exports"),
+        "--receive 11112": f"--receive 127.0.0.1:{receiver}",
+        "127.0.0.1:8080": f"127.0.0.1:{free_port()}",
         "postgresql://adit@db.example.org/adit": database_server.url(names[1]),
     }
     environment = {

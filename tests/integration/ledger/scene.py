@@ -30,12 +30,15 @@ def after(seconds: float) -> datetime:
     return NOW + timedelta(seconds=seconds)
 
 
-def node(name: str, **limits: Any) -> DicomNode:
+def node(name: str, host: str | None = None, **limits: Any) -> DicomNode:
     return DicomNode.model_validate(
         {
             "kind": "DicomNode",
             "metadata": {"name": name},
-            "spec": {"dimse": {"aeTitle": name.upper(), "host": f"{name}.example.org", "port": 104}, "limits": limits},
+            "spec": {
+                "dimse": {"aeTitle": name.upper(), "host": host or f"{name}.example.org", "port": 104},
+                "limits": limits,
+            },
         }
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -12,10 +13,11 @@ from adit.ledger.admission import DUE_COUNTED
 from adit.ledger.connection import engine, transaction
 from adit.ledger.ledger import Ledger
 from adit.ledger.records import Grant, Settlement, TaskSeed
-from adit.model.assignment import Share
-from adit.model.outcome import Outcome
+from adit.model.assignment import Progress, Share
+from adit.model.instance import InstanceState
+from adit.model.outcome import Fault, FaultCode, Outcome
 from adit.model.state import TaskState
-from tests.integration.ledger.scene import LEASE, NOW, Scene, after, node, report, seeds, transfer_job
+from tests.integration.ledger.scene import FAILURE, LEASE, NOW, Scene, after, node, report, row, seeds, transfer_job
 
 STUDIES = [f"1.2.{number}" for number in range(20)]
 
@@ -88,6 +90,67 @@ def test_the_longest_due_goes_first_and_a_retry_gets_the_next_number(scene: Scen
     assert [claim.study_instance_uid for claim in rest] == [STUDIES[1], STUDIES[2], STUDIES[0]]
     assert [claim.number for claim in rest] == [1, 1, 2]
     assert len({claim.token for claim in [first, *rest]}) == 4
+
+
+def test_a_claim_tells_what_earlier_attempts_learnt_of_the_size(scene: Scene) -> None:
+    job = scene.apply(transfer_job(studies=STUDIES[:1]))
+    grant = [Grant(job.id, Share(), Share())]
+    again = Settlement(TaskState.PENDING, not_before=NOW)
+    for code in (FaultCode.OUT_OF_MEMORY, FaultCode.OUT_OF_DISK, FaultCode.EVICTED):
+        assignment = scene.claim(job.id)[0]
+        with closing(scene.worker(assignment)) as worker:
+            worker.begin("worker", NOW)
+            worker.write([], Progress(bytes_received=500), [], NOW)
+        fault = Fault(code=code, message="Gone.")
+        assert scene.ledger.declare_lost(assignment.attempt_id, seen_heartbeat=NOW, fault=fault, now=NOW)
+        scene.ledger.settle(assignment.attempt_id, again, NOW)
+    with scene.ledger.admission(NOW) as admission:
+        (claim,) = admission.claim(grant, LEASE)
+    assert (claim.outgrown, claim.known_bytes) == (2, 500)
+
+    other = scene.apply(transfer_job("other", studies=STUDIES[:2]))
+    with scene.ledger.admission(NOW) as admission:
+        claims = admission.claim([Grant(other.id, Share(), Share())] * 2, LEASE)
+    known = {claim.assignment.study_instance_uid: (claim.outgrown, claim.known_bytes) for claim in claims}
+    assert known == {STUDIES[0]: (0, 500), STUDIES[1]: (0, 0)}
+
+
+def test_what_was_stored_at_another_place_is_forgotten(scene: Scene) -> None:
+    """A DicomNode edited between two attempts, as people do when an archive is full; limits are no other place."""
+    job = scene.apply(transfer_job(studies=STUDIES[:1]))
+    again = Settlement(TaskState.PENDING, not_before=NOW)
+    partial = report(Outcome.PARTIAL)
+
+    def known() -> list[tuple[str, InstanceState]]:
+        assignment = scene.claim(job.id)[0]
+        with closing(scene.worker(assignment)) as worker:
+            rows = [(each.sop_instance_uid, each.state) for each in worker.instances()]
+        scene.attempt(assignment, [row("1"), row("2", InstanceState.STORED)], partial)
+        scene.ledger.settle(assignment.attempt_id, again, NOW)
+        return rows
+
+    stored = [("1", InstanceState.VERIFIED), ("2", InstanceState.STORED)]
+    assert known() == []
+    assert known() == stored
+    scene.ledger.apply_node(node("research", tasks=2), NOW)
+    assert known() == stored
+    scene.ledger.apply_node(node("research", "another.example.org"), NOW)
+    assert known() == [("1", InstanceState.EXPECTED), ("2", InstanceState.EXPECTED)]
+    assert known() == stored
+    task = next(scene.ledger.tasks(job.id))
+    assert [event.attempt_number for event in scene.ledger.events(task.id) if event.code == "OtherPlace"] == [4]
+
+
+def test_a_retry_of_a_job_forgets_what_was_stored_at_another_place(scene: Scene) -> None:
+    job = scene.apply(transfer_job(studies=STUDIES[:1]))
+    scene.run(job.id, FAILURE, [row("1", InstanceState.STORED)], report(Outcome.TRANSIENT_FAULT))
+    scene.ledger.close_jobs(NOW)
+    scene.ledger.apply_job(transfer_job("again", selection={"failedOf": {"name": "ct"}}), NOW)
+    retry = scene.record("again")
+    scene.ledger.expand_failed_of(retry.id, job.id, NOW)
+    scene.ledger.apply_node(node("research", "another.example.org"), NOW)
+    with closing(scene.worker(scene.claim(retry.id)[0])) as worker:
+        assert [each.state for each in worker.instances()] == [InstanceState.EXPECTED]
 
 
 def test_a_missing_node_yields_no_claim(scene: Scene) -> None:

@@ -19,6 +19,7 @@ from adit.ledger.records import Grant
 from adit.model.assignment import Progress, Share
 from adit.model.state import TaskState
 from tests.integration.ledger.scene import LEASE, NOW, SUCCESS, Scene, after, report, row, transfer_job
+from tests.peers.server_process import wait_until
 from tests.postgres import fast_place
 
 
@@ -34,7 +35,11 @@ def own_server() -> Iterator[EmbeddedPostgres]:
 
 
 def kill(server: EmbeddedPostgres) -> None:
-    os.kill(int((server.data / "cluster" / "postmaster.pid").read_text().splitlines()[0]), signal.SIGKILL)
+    """The postmaster, and with it, a moment later, all who serve a connection."""
+    postmaster = (server.data / "cluster" / "postmaster.pid").read_text().splitlines()[0]
+    family = [postmaster, *Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()]
+    os.kill(int(postmaster), signal.SIGKILL)
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in family), "nobody serves a connection")
 
 
 def test_a_server_restarted_between_two_writes_goes_unnoticed(own_server: EmbeddedPostgres) -> None:

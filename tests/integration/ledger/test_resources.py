@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
 from adit.ledger.connection import engine
 from adit.ledger.ledger import Ledger, ResourceConflict
 from adit.ledger.records import Applied, TaskSeed
+from adit.model.dicom_node import DicomNode
 from adit.model.outcome import Fault, FaultCode
 from adit.model.state import JobState
+from adit.model.transfer_job import Cancel, TransferJob
 from tests.integration.ledger.scene import NOW, Scene, after, node, seeds, transfer_job
 
 REFUSAL = Fault(code=FaultCode.DEIDENTIFICATION_UNAVAILABLE, message="No copy can be de-identified.", cure="Wait.")
@@ -43,6 +45,87 @@ def test_the_api_servers_uid_is_the_jobs_id(scene: Scene) -> None:
     job = transfer_job()
     scene.ledger.apply_job(job.model_copy(update={"metadata": job.metadata.model_copy(update={"uid": uid})}), NOW)
     assert str(scene.record().id) == uid
+
+
+def with_uid(job: TransferJob, number: int) -> TransferJob:
+    return job.model_copy(update={"metadata": job.metadata.model_copy(update={"uid": str(UUID(int=number))})})
+
+
+def test_a_deleted_job_stops_and_its_record_stays(scene: Scene) -> None:
+    record = scene.apply(with_uid(transfer_job(studies=("1.2.1", "1.2.2")), 1))
+    running = scene.claim(record.id)[0]
+    assert scene.ledger.delete_job(record.id, after(1))
+    assert not scene.ledger.delete_job(record.id, after(2))
+    assert scene.ledger.job(("default", "ct")) is None
+    assert scene.ledger.live_jobs() == {}
+    assert scene.ledger.terminating() == [running.attempt_id]
+    assert scene.ledger.cancel_pending(after(1)) == 1
+    assert scene.claim(record.id) == []
+    kept = scene.ledger.job_by_id(record.id)
+    assert kept is not None
+    assert (kept.deleted_at, kept.job.spec.cancel) == (after(1), Cancel.TERMINATE)
+
+
+def test_a_finished_job_that_is_deleted_keeps_its_result(scene: Scene) -> None:
+    record = scene.apply(with_uid(transfer_job(), 1))
+    scene.run(record.id)
+    scene.ledger.close_jobs(after(1))
+    scene.ledger.delete_job(record.id, after(2))
+    kept = scene.ledger.summary(record.id)
+    assert (kept.state, kept.record.job.spec.cancel) == (JobState.SUCCESS, None)
+
+
+def test_another_resource_of_the_same_name_is_another_job(scene: Scene) -> None:
+    """Deleted and made anew while nobody looked: the first is over, whatever late news comes of it."""
+    scene.apply(with_uid(transfer_job(), 1))
+    assert scene.ledger.apply_job(with_uid(transfer_job(studies=("1.2.9",)), 2), after(1)) is Applied.CREATED
+    assert scene.record().id == UUID(int=2)
+    first = scene.ledger.job_by_id(UUID(int=1))
+    assert first is not None
+    assert first.deleted_at == after(1)
+    assert scene.ledger.apply_job(with_uid(transfer_job(), 1), after(2)) is Applied.UNCHANGED
+    assert scene.record().id == UUID(int=2)
+
+
+def test_a_node_that_went_away_starts_nothing_new(scene: Scene) -> None:
+    record = scene.apply(transfer_job(studies=("1.2.1", "1.2.2")))
+    assert len(scene.claim(record.id)) == 1
+    assert scene.ledger.delete_node(("default", "research"))
+    assert not scene.ledger.delete_node(("default", "research"))
+    assert scene.claim(record.id) == []
+    scene.ledger.apply_node(node("research"), after(1))
+    assert len(scene.claim(record.id)) == 1
+
+
+def test_a_node_made_anew_is_not_deleted_by_late_news_of_the_old_one(scene: Scene) -> None:
+    def made(uid: str) -> DicomNode:
+        plain = node("pacs")
+        return plain.model_copy(update={"metadata": plain.metadata.model_copy(update={"uid": uid})})
+
+    scene.ledger.apply_node(made("old"), NOW)
+    scene.ledger.apply_node(made("new"), NOW)
+    assert not scene.ledger.delete_node(("default", "pacs"), "old")
+    assert scene.ledger.node(("default", "pacs")) is not None
+    assert scene.ledger.delete_node(("default", "pacs"), "new")
+
+
+def test_an_older_generation_changes_nothing(scene: Scene) -> None:
+    """Whoever brings it late: a list that was begun before an event, a leader that was frozen."""
+
+    def generation(resource: Any, number: int, uid: str = str(UUID(int=7))) -> Any:
+        metadata = resource.metadata.model_copy(update={"uid": uid, "generation": number})
+        return resource.model_copy(update={"metadata": metadata})
+
+    for number in (1, 2, 1):
+        scene.ledger.apply_node(generation(node("pacs", tasks=number), number), NOW)
+        scene.ledger.apply_job(generation(transfer_job(parallelism=number), number), NOW)
+    found = scene.ledger.node(("default", "pacs"))
+    assert found is not None
+    assert (found.spec.limits.tasks, scene.record().job.spec.parallelism) == (2, 2)
+    scene.ledger.apply_node(generation(node("pacs", tasks=3), 1, str(UUID(int=8))), NOW)  # made anew
+    found = scene.ledger.node(("default", "pacs"))
+    assert found is not None
+    assert found.spec.limits.tasks == 3
 
 
 def test_jobs_come_newest_first(scene: Scene) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import text
 
+from adit.dispatch.settle import settle
 from adit.ledger.connection import LedgerError, engine, transaction
 from adit.ledger.digest import digest
 from adit.ledger.ledger import NotProven
@@ -142,6 +143,30 @@ def test_an_ended_attempt_comes_with_what_the_tasks_earlier_ones_warned_of(scene
     }
     assert ended_by_task[one.task_id].earlier_warnings == (fetched, stored)
     assert ended_by_task[another.task_id].earlier_warnings == (other,)
+
+
+def test_a_report_of_another_version_is_a_fault_of_its_task_and_what_it_warned_of_is_not_forgotten(
+    scene: Scene, ledger_url: str
+) -> None:
+    """Else one row would stop every step of the dispatcher for good."""
+    job = scene.apply()
+    first = scene.claim(job.id)[0]
+    scene.attempt(first, [row("1")], report())
+    source = engine(ledger_url, connections=1)
+    newer = '{"novelty": 1, "warnings": [{"code": "Novel", "message": "Look."}]}'
+    with transaction(source) as connection:
+        connection.execute(text("UPDATE attempt SET report = report || cast(:newer AS jsonb)"), {"newer": newer})
+    source.dispose()
+
+    (ended,) = scene.ledger.ended(10)
+    assert [fault.code for fault in ended.report.faults] == [FaultCode.CONTRACT_MISMATCH]
+    assert ended.verified == 1
+    settlement = settle(ended, now=NOW, random=lambda: 0.0)
+    assert settlement.state is not TaskState.SUCCESS
+    assert scene.ledger.settle(first.attempt_id, Settlement(TaskState.PENDING, not_before=NOW), NOW)
+
+    again = scene.attempt(scene.claim(job.id)[0], [row("1")], report())
+    assert settle(again, now=NOW, random=lambda: 0.0).state is TaskState.WARNING
 
 
 def test_a_lost_attempt_without_a_report_is_settled_like_any(scene: Scene) -> None:

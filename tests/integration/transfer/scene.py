@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from adit.dicom.folder import JobFolder
 from adit.dicom.node import Node
 from adit.dicom.opening import open_node
+from adit.dicom.payload import Spool
 from adit.ledger.attempt_ledger import AttemptLedger
 from adit.ledger.ledger import Ledger
 from adit.ledger.records import EventRecord, Grant, Settlement, TaskSeed
@@ -28,6 +29,7 @@ from adit.model.state import TaskState
 from adit.model.transfer_job import TransferJob
 from adit.transfer.attempt import run_attempt
 from adit.transfer.patience import Patience
+from adit_worker.mailboxes import LedgerMailboxes
 
 HASTY = Patience(reopen=(0.1, 0.2), ask_again=(0.1,))
 
@@ -56,6 +58,12 @@ def folder(name: str, path: Path) -> DicomNode:
     )
 
 
+def s3(name: str, bucket: str, endpoint: str, **spec: Any) -> DicomNode:
+    """With the access key of the Secret `owner`."""
+    place = {"bucket": bucket, "endpoint": endpoint, "credentials": {"secretName": "owner"}, **spec}
+    return DicomNode.model_validate({"kind": "DicomNode", "metadata": {"name": name}, "spec": {"s3": place}})
+
+
 @dataclass
 class Scene:
     """Makes a job with one task. The peers' nodes are called source and destination."""
@@ -65,6 +73,8 @@ class Scene:
     tmp: Path
     lease: int = 30
     associations: int = 2
+    probes: bool = False  # whether the first attempt probes the nodes, as it does where nothing is known of them
+    secrets: Path | None = None
     processes: list[Worker] = field(default_factory=list)
 
     def task(
@@ -79,6 +89,8 @@ class Scene:
     ) -> Task:
         for node in (source, destination):
             self.ledger.apply_node(node, now())
+            if not self.probes and node.spec.services is not None:
+                self.ledger.note_probe(node, [str(service) for service in node.spec.services], now())
         chosen: dict[str, Any] = {"studyInstanceUID": study}
         if patient_id is not None:
             chosen["patientID"] = patient_id
@@ -120,23 +132,37 @@ class Task:
     def run(self, *, stop: threading.Event | None = None, again: bool = False) -> Report:
         """An attempt in this process, with everything real."""
         assignment = self.claim()
-        ledger = AttemptLedger(self.scene.worker_url, assignment.attempt_id, assignment.token)
-        job = JobFolder(assignment.job_name, assignment.job_created_on, assignment.owner)
-
-        def open_here(node: DicomNode, share: Share) -> Node:
-            return open_node(node, share, spool=self.scene.tmp, job=job)
-
-        try:
-            ledger.begin("test", now())
+        with self._begun(assignment) as (ledger, open_here):
             report = run_attempt(
                 ledger, open_here, assignment, clock=now, stop=stop or threading.Event(), patience=HASTY
             )
             ledger.finish(report, now())
-        finally:
-            ledger.close()
         if again:
             self.again(assignment)
         return report
+
+    @contextmanager
+    def source_node(self) -> Iterator[Node]:
+        """The source as an attempt sees it, while the attempt is open."""
+        assignment = self.claim()
+        with self._begun(assignment) as (_, open_here):
+            yield open_here(assignment.source, assignment.source_share)
+
+    @contextmanager
+    def _begun(self, assignment: Assignment) -> Iterator[tuple[AttemptLedger, Callable[[DicomNode, Share], Node]]]:
+        ledger = AttemptLedger(self.scene.worker_url, assignment.attempt_id, assignment.token)
+        job = JobFolder(assignment.job_name, assignment.job_created_on, assignment.owner)
+
+        def open_here(node: DicomNode, share: Share) -> Node:
+            mailboxes = LedgerMailboxes(ledger, "127.0.0.1", 0, now)
+            spool = Spool(self.scene.tmp)
+            return open_node(node, share, secrets=self.scene.secrets, spool=spool, job=job, mailboxes=mailboxes)
+
+        try:
+            ledger.begin("test", now())
+            yield ledger, open_here
+        finally:
+            ledger.close()
 
     def start(self) -> Worker:
         """An attempt as the launcher starts it."""
@@ -191,8 +217,9 @@ class Worker:
             "ADIT_ATTEMPT_TOKEN": str(assignment.token),
             "ADIT_DATABASE_URL": scene.worker_url,
             "ADIT_SPOOL": str(scene.tmp),
+            "ADIT_RELAY_HOST": "127.0.0.1",
             "MALLOC_ARENA_MAX": "2",
-        }
+        } | ({} if scene.secrets is None else {"ADIT_SECRETS": str(scene.secrets)})
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "adit_worker"],

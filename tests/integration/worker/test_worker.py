@@ -17,6 +17,7 @@ import pytest
 from adit.model.instance import InstanceState
 from adit.model.outcome import EXIT_CODES, EXIT_CONTRACT_MISMATCH, FaultCode, Outcome
 from adit.model.process_reference import parse
+from adit.transfer.halt import FAULTS, Reason
 from tests.integration.transfer.scene import Scene, Task, Worker, dimse, now
 from tests.peers import Behaviour, ScriptedSCP
 from tests.peers.server_process import wait_until
@@ -221,3 +222,68 @@ def test_a_worker_names_itself_for_its_launcher(scene: Scene, task: Task, source
     assert reference.pid == worker.process.pid
     gate.opened.set()
     assert worker.wait() == 0
+
+
+def test_an_attempt_that_takes_too_long_stops_and_the_next_one_goes_on(
+    scene: Scene, task: Task, source: ScriptedSCP, destination: ScriptedSCP
+) -> None:
+    gate = Gate("C-GET sub-operation", 9)
+    source.behaviour = Behaviour(before=gate)
+    assignment = task.claim()
+    worker = Worker(scene, assignment, ADIT_ATTEMPT_SECONDS="5")
+    assert gate.reached.wait(30)
+    assert worker.wait() == EXIT_CODES[Outcome.TRANSIENT_FAULT]
+    gate.opened.set()
+    [ended] = scene.ledger.ended(10)
+    assert (ended.report.outcome, ended.report.faults[0]) == (Outcome.TRANSIENT_FAULT, FAULTS[Reason.TOO_LONG])
+    assert ended.report.faults[0].code is FaultCode.INTERRUPTED
+    assert Counter(task.states().values()) == {STORED: 8, EXPECTED: 12}
+    task.again(assignment)
+    assert task.run().outcome is Outcome.SUCCESS
+    assert destination.stores() == ONCE
+
+
+def test_the_last_word_says_how_it_ended_in_codes_and_counts(scene: Scene, task: Task) -> None:
+    assignment = task.claim()
+    word = scene.tmp / "last-word"
+    word.write_text("what stood there before")
+    assert Worker(scene, assignment, ADIT_TERMINATION_LOG=str(word)).wait() == 0
+    said = json.loads(word.read_text())
+    assert (said["v"], said["attempt"], said["outcome"]) == (1, assignment.attempt_id, "Success")
+    assert (said["faults"], said["warnings"], said["progress"]["verified"]) == ([], [], 20)
+    assert "ended" not in said
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "ended"),
+    [
+        ({"ADIT_ATTEMPT_TOKEN": "00000000-0000-0000-0000-000000000001"}, EXIT_CONTRACT_MISMATCH, "fenced"),
+        ({"ADIT_ATTEMPT_SECONDS": "soon"}, EXIT_CONTRACT_MISMATCH, "contract-mismatch"),
+        ({"ADIT_RELAY_PORT": "any"}, EXIT_CONTRACT_MISMATCH, "contract-mismatch"),
+        ({"ADIT_DATABASE_URL": "", "ADIT_CREDENTIALS": "/nowhere"}, EXIT_CONTRACT_MISMATCH, "no-login"),
+        ({"ADIT_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/adit"}, 30, "ledger-unavailable"),
+    ],
+)
+def test_the_last_word_says_why_the_ledger_knows_of_no_end(
+    scene: Scene, task: Task, change: dict[str, str], code: int, ended: str
+) -> None:
+    word = scene.tmp / "last-word"
+    worker = Worker(scene, task.claim(), ADIT_TERMINATION_LOG=str(word), **change)
+    if ended == "ledger-unavailable":  # told to end, it does not wait for the ledger any longer
+        wait_until(lambda: takes(Path(f"/proc/{worker.process.pid}/status").read_text(), signal.SIGTERM), "it listens")
+        worker.process.send_signal(signal.SIGTERM)
+    assert worker.wait() == code
+    said = json.loads(word.read_text())
+    assert (said["ended"], "outcome" in said) == (ended, False)
+
+
+def test_the_login_may_be_a_file(scene: Scene, task: Task) -> None:
+    folder = scene.tmp / "credentials"
+    folder.mkdir()
+    (folder / "ADIT_DATABASE_URL").write_text(scene.worker_url + "\n")
+    worker = Worker(scene, task.claim(), ADIT_DATABASE_URL="", ADIT_CREDENTIALS=str(folder))
+    assert worker.wait() == 0
+
+
+def test_a_last_word_that_cannot_be_written_costs_nothing(scene: Scene, task: Task) -> None:
+    assert Worker(scene, task.claim(), ADIT_TERMINATION_LOG=str(scene.tmp)).wait() == 0

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from adit.model.manifest_file import read
-from adit.model.outcome import OUTCOME_OF_FAULT, WARNINGS, FaultCode, Outcome
+from adit.model.outcome import INFRASTRUCTURE_FAULTS, OUTCOME_OF_FAULT, UNSTARTED_FAULTS, WARNINGS, FaultCode, Outcome
+from tests.integration.docs.fenced import blocks
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
@@ -59,7 +60,9 @@ SECTIONS = {
 @pytest.mark.parametrize("code", FaultCode)
 def test_a_fault_stands_where_its_outcome_belongs(code: FaultCode) -> None:
     section, _, _ = _faults()[code]
-    if code in WARNINGS:
+    if code in (INFRASTRUCTURE_FAULTS | UNSTARTED_FAULTS) - {FaultCode.LOST, FaultCode.INTERRUPTED}:
+        assert section == "Retried: the cluster where the worker ran"
+    elif code in WARNINGS:
         assert section == "Warnings: complete, but someone should look"
     else:
         assert section == SECTIONS[OUTCOME_OF_FAULT[code]]
@@ -70,6 +73,14 @@ def test_examples_are_valid_and_say_what_they_are(example: Path) -> None:
     text = example.read_text(encoding="utf-8")
     assert read(text, example.name)
     assert text.startswith("# ")
+
+
+def test_the_readme_shows_the_five_commands_that_the_cluster_tests_follow() -> None:
+    shown = next(block for block in blocks(ROOT / "README.md") if "helm install" in block.text)
+    followed = next(block for block in blocks(DOCS / "kubernetes.md") if block.language == "console")
+    commands = [command for command, _ in followed.commands()]
+    assert shown.text.splitlines() == commands
+    assert len(commands) == 5
 
 
 def test_links_lead_somewhere() -> None:

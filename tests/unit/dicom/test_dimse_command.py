@@ -27,6 +27,9 @@ commands = st.builds(
     completed=numbers,
     failed=numbers,
     warning=numbers,
+    move_destination=st.none() | st.from_regex(r"[A-Z_][A-Z0-9_]{0,15}", fullmatch=True),
+    move_originator=st.none() | st.from_regex(r"[A-Z_][A-Z0-9_]{0,15}", fullmatch=True),
+    move_originator_message_id=numbers,
 )
 KEYWORDS = {
     "field": "CommandField",
@@ -40,6 +43,9 @@ KEYWORDS = {
     "completed": "NumberOfCompletedSuboperations",
     "failed": "NumberOfFailedSuboperations",
     "warning": "NumberOfWarningSuboperations",
+    "move_destination": "MoveDestination",
+    "move_originator": "MoveOriginatorApplicationEntityTitle",
+    "move_originator_message_id": "MoveOriginatorMessageID",
 }
 
 

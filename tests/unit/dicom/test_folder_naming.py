@@ -79,6 +79,7 @@ def test_names_are_safe_on_every_system(text: str, name: str) -> None:
 @given(st.text())
 @example("\ud800")
 @example("." * 300)
+@example("0\xa0.")
 def test_a_name_is_always_one_component_of_a_path(text: str) -> None:
     name = safe_name(text)
     assert PurePosixPath("/root", name).parent == PurePosixPath("/root")

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from adit.dicom.payload import MemoryPayload, PayloadWriter, SpooledPayload
+from adit.dicom.payload import MemoryPayload, PayloadWriter, Spool, SpooledPayload
 
 CONTENT = bytes(range(256)) * 64
 
 
 def written(spool: Path, spool_above: int) -> PayloadWriter:
-    writer = PayloadWriter(spool, spool_above)
+    writer = PayloadWriter(Spool(spool), spool_above)
     for start in range(0, len(CONTENT), 1000):
         writer.write(memoryview(CONTENT)[start : start + 1000])
     return writer
@@ -40,6 +40,23 @@ def test_a_spool_file_has_no_name(tmp_path: Path) -> None:
     payload.close()
 
 
+def test_a_counted_spool_file_has_a_name_while_it_is_held(tmp_path: Path) -> None:
+    """A kubelet counts what it sees."""
+    writer = PayloadWriter(Spool(tmp_path, counted=True), 10)
+    writer.write(CONTENT)
+    payload = writer.finish()
+    (file,) = tmp_path.iterdir()
+    assert file.stat().st_size == len(CONTENT)
+    with payload.open() as reader:
+        payload.close()
+        assert reader.read() == CONTENT
+    assert list(tmp_path.iterdir()) == []
+    discarded = PayloadWriter(Spool(tmp_path, counted=True), 10)
+    discarded.write(CONTENT)
+    discarded.discard()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_reader_outlives_its_payload(tmp_path: Path) -> None:
     payload = written(tmp_path, 0).finish()
     with payload.open() as reader:
@@ -48,7 +65,7 @@ def test_a_reader_outlives_its_payload(tmp_path: Path) -> None:
 
 
 def test_a_spool_folder_that_cannot_be_written_is_an_os_error(tmp_path: Path) -> None:
-    writer = PayloadWriter(tmp_path / "missing", 10)
+    writer = PayloadWriter(Spool(tmp_path / "missing"), 10)
     with pytest.raises(FileNotFoundError):
         writer.write(CONTENT)
     writer.discard()

@@ -8,6 +8,7 @@ from uuid import UUID
 from adit.ledger.records import AdmissionSnapshot, Candidate, EndedAttempt, JobRecord, NodeLoad
 from adit.model.assignment import Report
 from adit.model.dicom_node import DicomNode, DicomNodeSpec, Dimse, Folder, Limits, Service, Window
+from adit.model.dicom_web import DicomWeb, WebService
 from adit.model.outcome import Fault, Outcome
 from adit.model.resource import ObjectMeta
 from adit.model.transfer_job import (
@@ -33,6 +34,17 @@ def dimse_node(name: str, services: tuple[Service, ...] | None = None, limits: L
     if services is not None:
         peer = Dimse(ae_title="PEER", host="pacs.example.org", port=104, services=services)
     return DicomNode(metadata=ObjectMeta(name=name), spec=DicomNodeSpec(dimse=peer, limits=limits or Limits()))
+
+
+def web_node(name: str, *services: WebService) -> DicomNode:
+    server = DicomWeb(url="https://pacs.example.org", services=services or tuple(WebService))
+    return DicomNode(metadata=ObjectMeta(name=name), spec=DicomNodeSpec(dicom_web=server))
+
+
+def two_faced_node(name: str, dimse: tuple[Service, ...], web: tuple[WebService, ...]) -> DicomNode:
+    peer = Dimse(ae_title="PEER", host="pacs.example.org", port=104, services=dimse)
+    server = DicomWeb(url="https://pacs.example.org", services=web)
+    return DicomNode(metadata=ObjectMeta(name=name), spec=DicomNodeSpec(dimse=peer, dicom_web=server))
 
 
 def folder_node(name: str, limits: Limits | None = None, windows: tuple[Window, ...] = ()) -> DicomNode:
@@ -125,6 +137,7 @@ def ended_attempt(
     counted_attempts: int = 1,
     infrastructure_faults: int = 0,
     bugs: int = 0,
+    unstarted: int = 0,
     expected: int = 3,
     verified: int = 3,
     stored: int = 3,
@@ -141,6 +154,7 @@ def ended_attempt(
         counted_attempts=counted_attempts,
         infrastructure_faults=infrastructure_faults,
         bugs=bugs,
+        unstarted=unstarted,
         job=job or transfer_job(),
         job_created_at=NOW - timedelta(seconds=job_age_seconds),
         expected=expected,

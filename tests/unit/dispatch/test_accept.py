@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 
 from adit.dispatch.accept import accept, can_wait
-from adit.ledger.records import JobRecord, NodeKey
+from adit.ledger.records import JobRecord, NodeKey, SelectionRecord
 from adit.model.dicom_node import DicomNode, Service
+from adit.model.dicom_web import WebService
 from adit.model.outcome import Fault, FaultCode
-from adit.model.transfer_job import StudySelection, TransferJob, Trial
-from tests.unit.dispatch.nouns import STUDY, dimse_node, folder_node, job_record, transfer_job
+from adit.model.transfer_job import ListReference, StudySelection, TransferJob, Trial
+from tests.unit.dispatch.nouns import (
+    NOW,
+    STUDY,
+    dimse_node,
+    folder_node,
+    job_record,
+    transfer_job,
+    two_faced_node,
+    web_node,
+)
 
 
 def nodes(*given: DicomNode) -> dict[NodeKey, DicomNode]:
@@ -44,6 +55,39 @@ def test_a_missing_node_is_named_and_waited_for(there: str, field: str, missing:
     assert can_wait(fault)
 
 
+@pytest.mark.parametrize(
+    ("source", "destination", "field", "needed"),
+    [
+        ((WebService.WADO,), (), "spec.source.node", "QIDO-RS"),
+        ((WebService.QIDO,), (), "spec.source.node", "WADO-RS"),
+        ((), (WebService.QIDO,), "spec.destination.node", "STOW-RS"),
+    ],
+)
+def test_a_web_server_must_offer_what_is_needed(
+    source: tuple[WebService, ...], destination: tuple[WebService, ...], field: str, needed: str
+) -> None:
+    assert accept(transfer_job(), nodes(web_node("pacs"), web_node("research"))) is None
+    fault = refused(transfer_job(), nodes(web_node("pacs", *source), web_node("research", *destination)))
+    assert fault.code is FaultCode.SERVICE_NOT_OFFERED
+    assert fault.message.startswith(field)
+    assert f"does not offer {needed}," in fault.message
+    assert "dicomWeb.services" in fault.cure
+
+
+def test_what_one_face_lacks_the_other_may_offer() -> None:
+    source = two_faced_node("pacs", (Service.PATIENT_ROOT_FIND,), (WebService.QIDO, WebService.WADO))
+    destination = two_faced_node("research", (Service.VERIFICATION,), (WebService.STOW,))
+    assert accept(transfer_job(), nodes(source, destination)) is None
+    fault = refused(
+        transfer_job(), nodes(source, two_faced_node("research", (Service.VERIFICATION,), (WebService.QIDO,)))
+    )
+    assert "does not offer STOW-RS or Storage," in fault.message
+    silent = two_faced_node("pacs", (Service.STORAGE,), (WebService.WADO,))
+    fault = refused(transfer_job(), nodes(silent, destination))
+    assert "does not offer PatientRootFind or QIDO-RS or StudyRootFind," in fault.message
+    assert "dimse.services or dicomWeb.services" in fault.cure
+
+
 def test_a_node_of_another_namespace_does_not_count() -> None:
     foreign = dimse_node("pacs").metadata.model_copy(update={"namespace": "other"})
     moved = dimse_node("pacs").model_copy(update={"metadata": foreign})
@@ -54,7 +98,8 @@ def test_a_node_of_another_namespace_does_not_count() -> None:
     ("services", "field", "needed"),
     [
         ((Service.STUDY_ROOT_GET,), "spec.source.node", "StudyRootFind"),
-        ((Service.STUDY_ROOT_FIND, Service.STUDY_ROOT_MOVE), "spec.source.node", "StudyRootGet"),
+        ((Service.STUDY_ROOT_FIND, Service.STORAGE), "spec.source.node", "StudyRootGet"),
+        ((Service.STUDY_ROOT_FIND, Service.STORAGE), "spec.source.node", "StudyRootMove"),
     ],
 )
 def test_a_source_must_answer_queries_and_send(services: tuple[Service, ...], field: str, needed: str) -> None:
@@ -134,3 +179,34 @@ def test_failed_of_with_the_same_trial_may_go_elsewhere() -> None:
     record = job_record(1, transfer_job("first", trial=STROKE), ended=True)
     again = transfer_job("again", failed_of="first", trial=Trial(protocol_id="STROKE"), destination="archive")
     assert accept(again, nodes(dimse_node("pacs"), dimse_node("archive")), record) is None
+
+
+def listing(**reference: str) -> TransferJob:
+    job = transfer_job()
+    selection = job.spec.selection.model_copy(update={"studies": None, "listed": ListReference(**reference)})
+    return job.model_copy(update={"spec": job.spec.model_copy(update={"selection": selection})})
+
+
+LISTED = SelectionRecord(UUID(int=7), "default", "cohort", 2, 0, 1, NOW, NOW)
+
+
+@pytest.mark.parametrize(("reference", "field"), [({"name": "cohort"}, "name"), ({"id": str(UUID(int=7))}, "id")])
+def test_an_unknown_list_is_refused_for_good(reference: dict[str, str], field: str) -> None:
+    fault = refused(listing(**reference), {})
+    assert fault.code is FaultCode.SELECTION_NOT_FOUND
+    assert fault.message.startswith(f"spec.selection.list.{field}: ")
+    assert reference[field] in fault.message
+    assert not can_wait(fault)
+
+
+def test_a_list_is_held_to_the_same_rules_as_studies() -> None:
+    job = listing(name="cohort")
+    assert accept(job, BOTH, None, LISTED) is None
+    patient_root = dimse_node("pacs", (Service.PATIENT_ROOT_FIND, Service.PATIENT_ROOT_GET))
+    no_ids = accept(job, nodes(patient_root, dimse_node("research")), None, LISTED)
+    pseudonyms = accept(job, {}, None, replace(LISTED, pseudonyms=2))
+    assert no_ids is not None
+    assert (no_ids.code, no_ids.message[:20]) == (FaultCode.SERVICE_NOT_OFFERED, "spec.selection.list:")
+    assert pseudonyms is not None
+    assert pseudonyms.code is FaultCode.DEIDENTIFICATION_UNAVAILABLE
+    assert not can_wait(pseudonyms)

@@ -14,8 +14,10 @@ def running(attempt_id: int, heartbeat_at: datetime | None) -> RunningAttempt:
     return RunningAttempt(
         attempt_id=attempt_id,
         token=UUID(int=attempt_id),
+        number=1,
         task_id=attempt_id,
         job_id=UUID(int=1),
+        namespace="default",
         claimed_at=NOW,
         begun_at=heartbeat_at,
         heartbeat_at=heartbeat_at,
@@ -45,6 +47,14 @@ def test_an_attempt_that_never_begins_expires_too() -> None:
     leases = Leases(30)
     assert leases.expired([running(1, None)], 0.0) == []
     assert leases.expired([running(1, None)], 30.0) == [running(1, None)]
+
+
+def test_an_attempt_that_has_not_begun_has_a_lease_of_its_own() -> None:
+    leases = Leases(30, start_seconds=600)
+    both = [running(1, None), running(2, NOW)]
+    assert leases.expired(both, 0.0) == []
+    assert leases.expired(both, 599.0) == [both[1]]
+    assert leases.expired(both, 600.0) == both
 
 
 def test_a_new_dispatcher_grants_one_more_lease() -> None:

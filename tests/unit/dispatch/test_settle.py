@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adit.dispatch.settle import MAX_BUGS, MAX_INFRASTRUCTURE_FAULTS, settle
+from adit.dispatch.settle import MAX_BUGS, MAX_INFRASTRUCTURE_FAULTS, MAX_UNSTARTED, settle
 from adit.ledger.records import EndedAttempt, Settlement
-from adit.model.outcome import OUTCOME_OF_FAULT, Fault, FaultCode, Outcome
+from adit.model.outcome import OUTCOME_OF_FAULT, UNSTARTED_FAULTS, Fault, FaultCode, Outcome
 from adit.model.state import TaskState
 from adit.model.transfer_job import Cancel, Retry
 from tests.unit.dispatch.nouns import NOW, ended_attempt, transfer_job
@@ -252,6 +252,27 @@ def test_the_last_attempt_fails_when_drained_but_not_when_it_was_cut_short(cance
     assert decide(ended_attempt(Outcome.TRANSIENT_FAULT, fault(FaultCode.FETCH_FAILED), job=job)).state is state
 
 
+# --- a worker that could not be started ---
+
+
+@pytest.mark.parametrize("code", sorted(UNSTARTED_FAULTS))
+def test_what_could_not_be_started_costs_no_attempt(code: FaultCode) -> None:
+    job = transfer_job(retry=Retry(max_attempts=1))
+    unstarted = ended_attempt(
+        Outcome.TRANSIENT_FAULT, fault(code), job=job, number=90, counted_attempts=0, unstarted=90
+    )
+    again = decide(unstarted, 0.5)
+    assert again.state is TaskState.PENDING
+    assert again.not_before == NOW + timedelta(seconds=150)
+
+
+def test_what_can_never_be_started_is_given_up_in_the_end() -> None:
+    refused = fault(FaultCode.LAUNCH_REFUSED)
+    given_up = decide(ended_attempt(Outcome.TRANSIENT_FAULT, refused, number=MAX_UNSTARTED, unstarted=MAX_UNSTARTED))
+    assert given_up.state is TaskState.FAILURE
+    assert given_up.fault == refused
+
+
 # --- whatever comes ---
 
 any_attempt = st.builds(
@@ -268,6 +289,7 @@ any_attempt = st.builds(
     counted_attempts=st.integers(0, 25),
     infrastructure_faults=st.integers(0, 12),
     bugs=st.integers(0, 3),
+    unstarted=st.integers(0, 30),
     expected=st.integers(0, 2),
     stored=st.integers(0, 2),
     verified=st.integers(0, 2),
@@ -284,7 +306,8 @@ def test_every_ending_is_settled_and_none_wrongly_green(attempt: EndedAttempt, r
         assert settlement.not_before is not None
         assert settlement.not_before >= NOW
         assert attempt.job.spec.cancel is None
-        assert attempt.number < attempt.job.spec.retry.max_attempts + MAX_INFRASTRUCTURE_FAULTS + MAX_BUGS
+        budgets = attempt.job.spec.retry.max_attempts + MAX_INFRASTRUCTURE_FAULTS + MAX_BUGS
+        assert attempt.number - attempt.unstarted < budgets
     else:
         assert settlement.state.ended
         assert settlement.not_before is None

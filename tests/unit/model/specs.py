@@ -14,6 +14,7 @@ JOB: dict[str, Any] = {
     "selection": {"studies": [{"studyInstanceUID": "1.2.3"}]},
 }
 NODE: dict[str, Any] = {"dimse": {"aeTitle": "PACS", "host": "pacs.example.org", "port": 104}}
+BUCKET: dict[str, Any] = {"bucket": "lake"}
 WINDOW: dict[str, Any] = {"from": "20:00", "to": "06:00"}
 
 GONE = "(gone)"

@@ -17,7 +17,7 @@ from adit.ledger.resources import ResourceConflict, check_change
 from adit.model.crd import crds, text_of
 from adit.model.dicom_node import DicomNode
 from adit.model.transfer_job import TransferJob
-from tests.unit.model.specs import GONE, JOB, NODE, WINDOW, changed, resource
+from tests.unit.model.specs import BUCKET, GONE, JOB, NODE, WINDOW, changed, resource
 
 ROOT = Path(__file__).parents[3]
 Schema = dict[str, Any]
@@ -162,12 +162,22 @@ def model_verdict(document: dict[str, Any]) -> list[str]:
     return []
 
 
+ONE_KIND = "exactly one of dimse, dicomWeb, folder, s3 must be given, or dimse and dicomWeb together"
+WEB: dict[str, Any] = {"url": "https://pacs.example.org/dicom-web"}
+WHO: dict[str, Any] = {"secretName": "a"}
+NAMED = "headerName must be given with scheme Header, and only then"
+UUID = "0d9f0b6e-3c1c-4f0e-9a57-2f0c5f4f7a11"
 CORPUS: list[tuple[str, dict[str, Any], str | None]] = [
     ("TransferJob", {}, None),
     ("TransferJob", {"destination.node": "pacs"}, "source and destination must be different nodes"),
     ("TransferJob", {"selection": {"failedOf": {"name": "a"}}}, None),
-    ("TransferJob", {"selection": {}}, "exactly one of studies, failedOf must be given"),
-    ("TransferJob", {"selection.failedOf": {"name": "a"}}, "exactly one of studies, failedOf must be given"),
+    ("TransferJob", {"selection": {}}, "exactly one of studies, list, failedOf must be given"),
+    ("TransferJob", {"selection.failedOf": {"name": "a"}}, "exactly one of studies, list, failedOf must be given"),
+    ("TransferJob", {"selection": {"list": {"name": "a"}}}, None),
+    ("TransferJob", {"selection": {"list": {"id": UUID}}}, None),
+    ("TransferJob", {"selection": {"list": {}}}, "exactly one of name, id must be given"),
+    ("TransferJob", {"selection": {"list": {"name": "a", "id": UUID}}}, "exactly one of name, id must be given"),
+    ("TransferJob", {"selection.list": {"name": "a"}}, "exactly one of studies, list, failedOf must be given"),
     ("TransferJob", {"trial": {}}, "at least one of protocolID, protocolName must be given"),
     ("TransferJob", {"trial": {"protocolID": "A"}}, None),
     ("TransferJob", {"trial": {"protocolName": "A"}}, None),
@@ -176,9 +186,47 @@ CORPUS: list[tuple[str, dict[str, Any], str | None]] = [
     ("TransferJob", {"retry": {"backoffSeconds": 1801}}, "maxBackoffSeconds must be at least backoffSeconds"),
     ("TransferJob", {"retry": {"maxBackoffSeconds": 29}}, "maxBackoffSeconds must be at least backoffSeconds"),
     ("DicomNode", {}, None),
-    ("DicomNode", {"dimse": GONE}, "exactly one of dimse, folder must be given"),
-    ("DicomNode", {"folder": {"path": "/d"}}, "exactly one of dimse, folder must be given"),
+    ("DicomNode", {"dimse": GONE}, ONE_KIND),
+    ("DicomNode", {"folder": {"path": "/d"}}, ONE_KIND),
     ("DicomNode", {"dimse": GONE, "folder": {"path": "/d"}}, None),
+    ("DicomNode", {"dimse": GONE, "dicomWeb": WEB}, None),
+    ("DicomNode", {"dicomWeb": WEB}, None),
+    ("DicomNode", {"dicomWeb": WEB, "folder": {"path": "/d"}}, ONE_KIND),
+    ("DicomNode", {"dimse": GONE, "dicomWeb": WEB, "folder": {"path": "/d"}}, ONE_KIND),
+    ("DicomNode", {"dimse": GONE, "dicomWeb": WEB | {"tls": {"secretName": "a"}}}, None),
+    (
+        "DicomNode",
+        {"dimse": GONE, "dicomWeb": {"url": "http://a", "tls": {"secretName": "a"}}},
+        "tls needs a url that begins with https:",
+    ),
+    ("DicomNode", {"dimse": GONE, "dicomWeb": WEB | {"credentials": WHO | {"scheme": "Bearer"}}}, None),
+    (
+        "DicomNode",
+        {"dimse": GONE, "dicomWeb": WEB | {"credentials": WHO | {"headerName": "X", "scheme": "Header"}}},
+        None,
+    ),
+    ("DicomNode", {"dimse": GONE, "dicomWeb": WEB | {"credentials": WHO | {"scheme": "Header"}}}, NAMED),
+    (
+        "DicomNode",
+        {"dimse": GONE, "dicomWeb": WEB | {"credentials": WHO | {"headerName": "X", "scheme": "Basic"}}},
+        NAMED,
+    ),
+    ("DicomNode", {"s3": BUCKET}, ONE_KIND),
+    ("DicomNode", {"dimse": GONE, "s3": BUCKET}, None),
+    *(
+        ("DicomNode", {"dimse": GONE, "s3": {**BUCKET, **more}}, rule)
+        for more, rule in (
+            ({"tls": {"secretName": "ca"}}, None),
+            ({"tls": {"secretName": "ca"}, "endpoint": "https://lake"}, None),
+            (
+                {"tls": {"secretName": "ca"}, "endpoint": "http://lake"},
+                "tls needs an endpoint that begins with https://",
+            ),
+            ({"encryption": {"method": "KMS", "keyID": "a"}}, None),
+            ({"encryption": {"method": "KMS"}}, None),
+            ({"encryption": {"method": "AES256", "keyID": "a"}}, "keyID is for the method KMS only"),
+        )
+    ),
     ("DicomNode", {"limits": {}}, None),
     ("DicomNode", {"limits": {"tasks": 8}}, None),
     ("DicomNode", {"limits": {"tasks": 9}}, "associations must be at least tasks: each task needs one"),
@@ -211,6 +259,13 @@ CHANGES: list[tuple[dict[str, Any], dict[str, Any], bool, list[str]]] = [
     ({}, {"destination.node": "other"}, False, ["destination cannot be changed"]),
     ({}, {"selection.studies.0.studyInstanceUID": "1.2.4"}, False, ["selection cannot be changed"]),
     ({}, {"selection.studies.0.patientID": "7"}, False, ["selection cannot be changed"]),
+    ({"selection": {"list": {"name": "a"}}}, {"selection": {"list": {"name": "a"}}}, False, []),
+    (
+        {"selection": {"list": {"name": "a"}}},
+        {"selection": {"list": {"name": "b"}}},
+        False,
+        ["selection cannot be changed"],
+    ),
     ({}, {"trial": {"protocolID": "A"}}, False, ["trial cannot be changed"]),
     ({"trial": {"protocolID": "A"}}, {}, False, ["trial cannot be changed"]),
     ({"trial": {"protocolID": "A"}}, {"trial": {"protocolID": "B"}}, False, ["trial cannot be changed"]),

@@ -9,9 +9,12 @@ import pytest
 
 from adit.model.manifest_file import ManifestErrors, read
 from adit.model.transfer_job import Priority, TransferJob
-from tests.unit.model.specs import GONE, JOB, NODE, WINDOW, changed, resource
+from tests.unit.model.specs import BUCKET, GONE, JOB, NODE, WINDOW, changed, resource
 
 STUDY = "selection.studies.0"
+ONE_KIND = "exactly one of dimse, dicomWeb, folder, s3 must be given, or dimse and dicomWeb together"
+WEB: dict[str, Any] = {"url": "https://pacs.example.org/dicom-web"}
+HEADER = {"secretName": "t", "scheme": "Header", "headerName": "X-Api-Key"}
 ACCEPTED: list[tuple[str, dict[str, Any]]] = [
     ("TransferJob", {}),
     ("TransferJob", {f"{STUDY}.patientID": "1003", f"{STUDY}.pseudonym": "STROKE-001"}),
@@ -25,7 +28,20 @@ ACCEPTED: list[tuple[str, dict[str, Any]]] = [
     ("TransferJob", {"suspend": True, "cancel": "Drain", "retention": {"instancesSeconds": 0}}),
     ("DicomNode", {}),
     ("DicomNode", {"dimse": GONE, "folder.path": "/data"}),
+    ("DicomNode", {"dimse": GONE, "s3": BUCKET}),
+    ("DicomNode", {"dimse": GONE, "s3": {**BUCKET, "prefix": "in/ct_2024", "endpoint": "http://[::1]:9000"}}),
+    ("DicomNode", {"dimse": GONE, "s3": {**BUCKET, "tls": {"secretName": "ca"}, "pathStyle": False, "region": "eu-1"}}),
+    ("DicomNode", {"dimse": GONE, "s3": {**BUCKET, "encryption": {"method": "KMS", "keyID": "alias/x"}}}),
+    ("DicomNode", {"dicomWeb": WEB}),
     ("DicomNode", {"dimse.tls": {"secretName": "pacs-tls", "serverName": "pacs"}}),
+    ("DicomNode", {"dimse": GONE, "dicomWeb.url": "https://pacs.example.org"}),
+    ("DicomNode", {"dimse": GONE, "dicomWeb": {"url": "http://[::1]:8042/a/b%20c/", "prefixes": {"qido": "a/b"}}}),
+    (
+        "DicomNode",
+        {"dimse": GONE, "dicomWeb": {"url": "https://a", "tls": {"secretName": "t"}, "services": ["QIDO-RS"]}},
+    ),
+    ("DicomNode", {"dimse": GONE, "dicomWeb": WEB | {"credentials": {"secretName": "t", "scheme": "Basic"}}}),
+    ("DicomNode", {"dimse": GONE, "dicomWeb": WEB | {"credentials": HEADER}}),
     ("DicomNode", {"dimse.services": ["Verification", "Storage"], "dimse.callingAETitle": "ADIT_RESEARCH_16"}),
     ("DicomNode", {"limits": {"tasks": 2, "associations": 2, "queriesPerSecond": 5, "bytesPerSecond": 1000}}),
     ("DicomNode", {"windows": [WINDOW, {**WINDOW, "days": ["Sat", "Sun"], "to": "24:00", "timeZone": "Asia/Tokyo"}]}),
@@ -34,8 +50,16 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     ("TransferJob", {"source": GONE}, "spec.source", "is required"),
     ("TransferJob", {"source.node": "PACS"}, "spec.source.node", "must be a Kubernetes name"),
     ("TransferJob", {"source.node": "research"}, "spec", "source and destination must be different nodes"),
-    ("TransferJob", {"selection": {}}, "spec.selection", "exactly one of studies, failedOf must be given"),
-    ("TransferJob", {"selection.failedOf": {"name": "a"}}, "spec.selection", "exactly one of studies, failedOf"),
+    ("TransferJob", {"selection": {}}, "spec.selection", "exactly one of studies, list, failedOf must be given"),
+    ("TransferJob", {"selection.failedOf": {"name": "a"}}, "spec.selection", "exactly one of studies, list, failedOf"),
+    ("TransferJob", {"selection": {"list": {}}}, "spec.selection.list", "exactly one of name, id must be given"),
+    ("TransferJob", {"selection": {"list": {"id": "7"}}}, "spec.selection.list.id", "must be at least 36 characters"),
+    (
+        "TransferJob",
+        {"selection": {"list": {"id": "x" * 36}}},
+        "spec.selection.list.id",
+        "must be a UUID in lower case",
+    ),
     ("TransferJob", {"selection.studies": []}, "spec.selection.studies", "must have at least 1, not 0"),
     (
         "TransferJob",
@@ -78,9 +102,28 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     ("TransferJob", {"suspend": "true"}, "spec.suspend", "must be true or false"),
     ("TransferJob", {"cancel": "Now"}, "spec.cancel", "must be 'Drain' or 'Terminate', not \"Now\""),
     ("TransferJob", {"paralellism": 3}, "spec.paralellism", "did you mean parallelism?"),
-    ("DicomNode", {"folder.path": "/data"}, "spec", "exactly one of dimse, folder must be given"),
-    ("DicomNode", {"dimse": GONE}, "spec", "exactly one of dimse, folder must be given"),
+    ("DicomNode", {"folder.path": "/data"}, "spec", ONE_KIND),
+    ("DicomNode", {"dimse": GONE}, "spec", ONE_KIND),
+    ("DicomNode", {"dicomWeb": WEB, "folder.path": "/data"}, "spec", ONE_KIND),
+    ("DicomNode", {"dimse": GONE, "dicomWeb": WEB, "folder.path": "/data"}, "spec", ONE_KIND),
     ("DicomNode", {"dimse": GONE, "folder.path": "data"}, "spec.folder.path", "must be an absolute path"),
+    ("DicomNode", {"s3": BUCKET}, "spec", ONE_KIND),
+    *(
+        ("DicomNode", {"dimse": GONE, "s3": {**BUCKET, field: value}}, f"spec.s3.{field}", rule)
+        for field, value, rule in (
+            ("bucket", "Lake", "must be a bucket's name"),
+            ("bucket", "ab", "must be at least 3 characters"),
+            ("prefix", "/in", "must be parts joined by '/'"),
+            ("prefix", "in/", "must be parts joined by '/'"),
+            ("prefix", "in/../out", "must be parts joined by '/'"),
+            ("endpoint", "s3.example.org", "must be http:// or https://"),
+            ("endpoint", "https://key:secret@s3.example.org", "must be http:// or https://"),
+            ("endpoint", "https://s3.example.org/path", "must be http:// or https://"),
+            ("region", "EU", "must be a region's name"),
+            ("proof", "None", "must be 'Checksum' or 'Content'"),
+            ("maxObjects", 0, "must be at least 1"),
+        )
+    ),
     ("DicomNode", {"dimse.port": 65536}, "spec.dimse.port", "must be at most 65535, not 65536"),
     ("DicomNode", {"dimse.port": "104"}, "spec.dimse.port", "leave out the quotes"),
     ("DicomNode", {"dimse.aeTitle": "X" * 17}, "spec.dimse.aeTitle", "must be at most 16 characters"),
@@ -89,6 +132,42 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     ("DicomNode", {"dimse.services": ["Find"]}, "spec.dimse.services[0]", "must be 'Verification'"),
     ("DicomNode", {"dimse.services": ["Storage"] * 2}, "spec.dimse.services", "must not hold a value twice (Storage)"),
     ("DicomNode", {"dimse.tls": {}}, "spec.dimse.tls.secretName", "is required"),
+    *(
+        ("DicomNode", {"dimse": GONE, "dicomWeb.url": url}, "spec.dicomWeb.url", "must be a URL such as")
+        for url in (
+            "pacs",
+            "ftp://pacs",
+            "https://u:p@pacs",
+            "https://pacs?a=b",
+            "https://pacs#a",
+            "https://a b",
+            "https://",
+        )
+    ),
+    (
+        "DicomNode",
+        {"dimse": GONE, "dicomWeb": WEB | {"prefixes": {"wado": "/wado"}}},
+        "spec.dicomWeb.prefixes.wado",
+        "must be parts of a URL's path",
+    ),
+    (
+        "DicomNode",
+        {"dimse": GONE, "dicomWeb": WEB | {"credentials": {"secretName": "t", "scheme": "Header"}}},
+        "spec.dicomWeb.credentials",
+        "headerName must be given with scheme Header, and only then",
+    ),
+    (
+        "DicomNode",
+        {"dimse": GONE, "dicomWeb": WEB | {"credentials": HEADER | {"headerName": "X Y"}}},
+        "spec.dicomWeb.credentials.headerName",
+        "must be the name of an HTTP header",
+    ),
+    (
+        "DicomNode",
+        {"dimse": GONE, "dicomWeb": {"url": "http://a", "tls": {"secretName": "t"}}},
+        "spec.dicomWeb",
+        "tls needs a url that begins with https:",
+    ),
     ("DicomNode", {"dimse.timeouts.acseSeconds": 0}, "spec.dimse.timeouts.acseSeconds", "must be at least 1"),
     ("DicomNode", {"limits": {"tasks": 9}}, "spec.limits", "associations must be at least tasks"),
     ("DicomNode", {"limits.bytesPerSecond": "fast"}, "spec.limits.bytesPerSecond", 'such as 50Mi, not "fast"'),

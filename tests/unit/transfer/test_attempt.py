@@ -103,13 +103,15 @@ def test_a_second_attempt_fetches_only_what_is_not_stored_and_proves_the_rest() 
     assert set(bench.states().values()) == {V}
 
 
-def test_what_an_earlier_attempt_stored_and_the_destination_lost_goes_back_to_the_start() -> None:
-    bench = Bench("1.1", "1.2")
-    bench.ledger.rows = {"1.1": row("1.1", S), "1.2": row("1.2", S)}
-    bench.destination.holds = study_of("1.2")
+@pytest.mark.parametrize("known", [S, V])
+def test_what_an_earlier_attempt_stored_and_the_destination_lost_goes_back_to_the_start(known: InstanceState) -> None:
+    """Also what was proven then: each attempt proves all of its instances where they are to be now."""
+    bench = Bench("1.1", "1.2", "1.3")
+    bench.ledger.rows = {"1.1": row("1.1", known), "1.2": row("1.2", S), "1.3": row("1.3", S)}
+    bench.destination.holds = study_of("1.2", "1.3")
     report = bench.run(number=2)
     assert (report.outcome, report.faults[0].code) == (Outcome.TRANSIENT_FAULT, FaultCode.NOT_PROVEN)
-    assert bench.states() == {"1.1": E, "1.2": V}
+    assert bench.states() == {"1.1": E, "1.2": V, "1.3": V}
     assert bench.run(number=3).outcome is Outcome.SUCCESS
     assert bench.destination.log == ["1.1"]
 

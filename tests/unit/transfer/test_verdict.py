@@ -96,6 +96,7 @@ def test_a_wrong_configuration_is_not_retried_because_something_else_is_transien
     [
         (Reason.CANCELLED, Outcome.CANCELLED, FaultCode.CANCELLED),
         (Reason.INTERRUPTED, Outcome.CANCELLED, FaultCode.INTERRUPTED),
+        (Reason.TOO_LONG, Outcome.TRANSIENT_FAULT, FaultCode.INTERRUPTED),
         (Reason.DEADLINE, Outcome.DEADLINE, FaultCode.DEADLINE_EXCEEDED),
         (Reason.LEDGER_LOST, Outcome.TRANSIENT_FAULT, FaultCode.INTERRUPTED),
     ],

@@ -16,8 +16,8 @@ from pydicom.uid import (
 )
 
 from adit.deid.element_walk import MalformedError
-from adit.dicom.folder.file_meta import read_file_meta
-from adit.dicom.payload import MemoryPayload, PayloadWriter, ReceivedInstance
+from adit.dicom.file_meta import read_file_meta
+from adit.dicom.payload import MemoryPayload, PayloadWriter, ReceivedInstance, Spool
 from adit.transfer.wholeness import Owner, examine
 from tests import samples
 
@@ -129,7 +129,7 @@ def test_garbage_that_claims_to_be_deflated_is_not_whole() -> None:
 
 
 def test_a_spooled_object_is_examined_like_one_in_memory(tmp_path: Path) -> None:
-    writer = PayloadWriter(tmp_path, spool_above=100)
+    writer = PayloadWriter(Spool(tmp_path), spool_above=100)
     writer.write(encoded(ExplicitVRLittleEndian)[:-5])
     instance = ReceivedInstance("1.2.3", "1.2.3.1", "1.2", "1.1", ExplicitVRLittleEndian, writer.finish())
     with pytest.raises(MalformedError):

@@ -1,0 +1,250 @@
+"""`adit deid`: de-identifies a folder of DICOM files, or explains what would happen to one. Needs no ledger."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from adit.cli.console import CommandError, ExitCode, fail, out, say
+
+if TYPE_CHECKING:
+    from adit.deid.engine.instance import Deidentified
+    from adit.model.deid_profile import DeidProfile
+
+
+class _FolderFirst(TyperGroup):
+    """`adit deid FOLDER` is `adit deid folder FOLDER`."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] not in self.commands:
+            args = ["folder", *args]
+        return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """An option may stand before the folder, too."""
+        if args and args[0].startswith("-") and args[0] not in ("-h", "--help"):
+            args = ["folder", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(cls=_FolderFirst, no_args_is_help=True, help="De-identify files, or tell what would happen to one.")
+
+ProfileOption = Annotated[
+    str,
+    typer.Option(
+        "--profile", "-p", metavar="NAME|FILE", help="basic, research, upstream, or a file with a DeidProfile."
+    ),
+]
+_LARGEST_KEY = 4096
+
+
+@app.command("folder")
+def folder(
+    source: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the originals are; they stay as they are.")],
+    target: Annotated[Path, typer.Option("--out", "-o", metavar="NEW", help="Where the copies go.")],
+    key_file: Annotated[
+        Path, typer.Option("--key-file", "-k", metavar="FILE", help="The project's key: at least 32 random bytes.")
+    ],
+    profile: ProfileOption = "research",
+    pseudonym: Annotated[
+        str | None,
+        typer.Option(help="The patient's new name and ID; only where all files are one patient's.", show_default=False),
+    ] = None,
+    mapping: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Add there which original is which, readable with the key only."),
+    ] = None,
+) -> None:
+    """Write de-identified copies of all DICOM files in a folder.
+
+    Each file is treated by the profile (PS3.15 Annex E), then looked at again
+    by other code. What cannot be made safe is not written: it is told with
+    its reason, and the exit code is 1. What was done to each element stands
+    in NEW/audit.jsonl, without any value.
+
+    The same key and project give the same pseudonyms and UIDs each time:
+    keep the key, and keep it secret.
+
+    [bold]Example[/bold]
+
+      head -c 32 /dev/urandom > stroke.key
+      adit deid originals --out copies --key-file stroke.key
+
+    [bold]Exit codes[/bold]
+
+      0  all DICOM files were written (or left out, as the profile says)
+      1  some were refused
+    """
+    from adit.cli.deid_files import deidentify, files_in
+    from adit.deid.audit import Audit
+    from adit.deid.engine.instance import Engine
+    from adit.deid.identity import Identity, WeakKeyError
+    from adit.deid.mapping import sealed
+    from adit.deid.pixels.decoder import DecoderProcess
+    from adit.deid.policy import Policy, ProfileError
+    from adit.deid.quarantine import LeftOut, Quarantine
+    from adit.dicom.file_meta import NotDicomError
+
+    chosen = _profile(profile)
+    _check_folders(source, target)
+    try:
+        key = key_file.read_bytes()[:_LARGEST_KEY]
+        identity, policy = Identity(key, chosen.project), Policy(chosen)
+    except WeakKeyError as error:
+        raise CommandError(f"{key_file}: {error}", ExitCode.REFUSED) from None
+    except ProfileError as error:
+        raise CommandError(f"{profile}: {error}", ExitCode.REFUSED) from None
+    target.mkdir(parents=True, exist_ok=True)
+    told: Counter[str] = Counter()
+    patients: set[str] = set()
+    taken: set[str] = set()
+    with DecoderProcess() as decoder, (target / "audit.jsonl").open("w", encoding="utf-8") as file:
+        engine = Engine(policy, identity, decoder)
+        audit = Audit(file, engine)
+        pairs = _Pairs()
+        for path in files_in(source):
+            name = str(path.relative_to(source))
+            try:
+                made = deidentify(path, target, engine, pseudonym=pseudonym, taken=taken)
+            except NotDicomError:
+                told["not DICOM"] += 1
+                continue
+            except LeftOut as why:
+                told["left out"] += 1
+                audit.refused(name, why)
+                continue
+            except Quarantine as why:
+                told["refused"] += 1
+                audit.refused(name, why)
+                say.print(f"{name}: {why}", markup=False, style="red")
+                continue
+            told["written"] += 1
+            taken.add(made.sop_instance_uid)
+            audit.treated(made)
+            patients.add(made.subject.patient_id)
+            if pseudonym is not None and len(patients) > 1:
+                fail("The files are of several patients: one pseudonym cannot stand for all of them.")
+            pairs.add(made)
+        if mapping is not None:
+            with mapping.open("a", encoding="utf-8") as lines:
+                lines.writelines(f"{line}\n" for line in sealed(pairs.all, identity))
+    _report(told, len(patients))
+    if told["refused"] or not told["written"]:
+        raise typer.Exit(ExitCode.NOT_GREEN)
+
+
+@app.command("explain")
+def explain(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A DICOM file.")],
+    profile: ProfileOption = "research",
+) -> None:
+    """Tell what would happen to each element of a file, and by which rule.
+
+    No value is shown, and nothing is written.
+
+    [bold]Example[/bold]
+
+      adit deid explain scan.dcm --profile basic
+    """
+    from adit.cli.deid_explanation import explained
+    from adit.deid.policy import Policy, ProfileError
+    from adit.dicom.file_meta import NotDicomError
+
+    try:
+        policy = Policy(_profile(profile))
+        lines = explained(file, policy)
+    except ProfileError as error:
+        raise CommandError(f"{profile}: {error}", ExitCode.REFUSED) from None
+    except NotDicomError as error:
+        raise CommandError(f"{file}: {error}", ExitCode.REFUSED) from None
+    for line in lines:
+        out.print(line, markup=False)
+
+
+@app.command("mapping")
+def mapping(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `adit deid --mapping` wrote.")],
+    key_file: Annotated[Path, typer.Option("--key-file", "-k", metavar="FILE", help="The project's key.")],
+    kind: Annotated[str, typer.Option(help="patient, number or uid.")] = "patient",
+    project: Annotated[str, typer.Option(help="The profile's project, or its name.")] = "research",
+) -> None:
+    """Write which original each pseudonym stands for, as CSV.
+
+    Patients and UIDs are never written into one file.
+
+    [bold]Example[/bold]
+
+      adit deid mapping pairs.jsonl --key-file stroke.key > patients.csv
+    """
+    import sys
+
+    from adit.deid.identity import Identity, WeakKeyError
+    from adit.deid.mapping import Kind, MappingError, opened, write_csv
+
+    if kind not in list(Kind):
+        fail(f"--kind must be one of {', '.join(Kind)}, not {kind}")
+    try:
+        identity = Identity(key_file.read_bytes()[:_LARGEST_KEY], project)
+        with file.open(encoding="utf-8") as lines:
+            pairs = list(opened(lines, identity))
+    except (WeakKeyError, MappingError) as error:
+        raise CommandError(f"{file}: {error}", ExitCode.REFUSED) from None
+    write_csv(pairs, Kind(kind), sys.stdout)
+
+
+class _Pairs:
+    """What was replaced by what, each pair once."""
+
+    def __init__(self) -> None:
+        self.all: list[Any] = []
+        self._seen: set[Any] = set()
+
+    def add(self, made: Deidentified) -> None:
+        from adit.deid.mapping import Kind, Pair
+
+        pairs = [Pair(Kind.PATIENT, made.subject.patient_id, made.subject.pseudonym)]
+        pairs += [Pair(Kind.UID, original, replacement) for original, replacement in made.uids.items()]
+        for pair in pairs:
+            if pair not in self._seen:
+                self._seen.add(pair)
+                self.all.append(pair)
+
+
+def _profile(name: str) -> DeidProfile:
+    import yaml
+    from pydantic import ValidationError
+
+    from adit.deid.profiles import names, ready
+    from adit.model.deid_profile import DeidProfile
+
+    if name in names():
+        return ready(name)
+    try:
+        text = Path(name).read_text(encoding="utf-8")
+    except OSError as error:
+        fail(f"{name} is neither one of {', '.join(names())} nor a file that can be read: {error.strerror}")
+    try:
+        return DeidProfile.model_validate(yaml.safe_load(text))
+    except ValidationError as error:
+        wrong = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors(include_input=False)]
+        raise CommandError("\n".join([f"{name} is no DeidProfile:", *wrong]), ExitCode.REFUSED) from None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise CommandError(f"{name} is no YAML", ExitCode.REFUSED) from None
+
+
+def _check_folders(source: Path, target: Path) -> None:
+    if not source.is_dir():
+        fail(f"{source}: no such folder")
+    one, other = source.resolve(), target.resolve()
+    if one == other or one in other.parents or other in one.parents:
+        fail("FOLDER and NEW must not lie in each other: copies would be taken for originals.")
+
+
+def _report(told: Counter[str], patients: int) -> None:
+    counts = {key.replace(" ", "_"): told[key] for key in ("written", "refused", "left out", "not DICOM")}
+    out.print_json(json.dumps({**counts, "patients": patients}))

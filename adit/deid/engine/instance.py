@@ -1,0 +1,422 @@
+"""One instance in, one out: the way into the engine, whatever the transfer syntax. No I/O of its own.
+
+Called by `adit.deid.files` and, for what is on its way to another node, by the transfer.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from adit.deid.decision import Action
+from adit.deid.engine.byte_walk import ByteWalk, Insertion, IrregularError, Part, WholeNeededError
+from adit.deid.engine.deflation import deflated, inflated
+from adit.deid.engine.pixel_step import NewPixels, NoDecoder, PixelStep, ReadBlock, with_pixels
+from adit.deid.engine.plan import Change, Content, Level
+from adit.deid.engine.scan import Buffer, malformed, values_of
+from adit.deid.engine.trail import Trail
+from adit.deid.engine.values import Subject, Values
+from adit.deid.identifiers import IDENTIFYING, Identifiers, identifiers_of
+from adit.deid.identity import STANDARD_UIDS, Identity
+from adit.deid.marks import METHOD_CODES, encoded_marks
+from adit.deid.pixels.decoder import Decoder
+from adit.deid.pixels.facts import FACT_TAGS, REGION_TAGS, SEQUENCE_OF_ULTRASOUND_REGIONS
+from adit.deid.policy import Policy, tags_of, vr_of
+from adit.deid.quarantine import LeftOut, Quarantine, Reason
+from adit.deid.verification import Expected, verify
+from adit.model.deid_profile import Option
+
+IMPLICIT_LE: Final = "1.2.840.10008.1.2"
+EXPLICIT_LE: Final = "1.2.840.10008.1.2.1"
+DEFLATED: Final = "1.2.840.10008.1.2.1.99"
+EXPLICIT_BE: Final = "1.2.840.10008.1.2.2"
+_CHARSET: Final = 0x00080005
+_SOP_CLASS: Final = 0x00080016
+_SOP_INSTANCE: Final = 0x00080018
+_MODALITY: Final = 0x00080060
+_PATIENT_ID: Final = 0x00100020
+_STUDY: Final = 0x0020000D
+_SERIES: Final = 0x0020000E
+WANTED: Final = IDENTIFYING | {_CHARSET, _SOP_CLASS, _MODALITY}
+_NOTED: Final = WANTED | FACT_TAGS
+_REGIONS: Final = SEQUENCE_OF_ULTRASOUND_REGIONS
+_APART: Final = 2**16  # a longer range of the original is not copied
+_PATIENTS: Final = 1000
+_CLASSES: Final = 500
+_SHORTEST_UID: Final = 4
+_STANDARD: Final = STANDARD_UIDS.encode()
+_OF_PATIENT: Final = (*sorted(IDENTIFYING - {_SOP_INSTANCE, _STUDY, _SERIES}), _CHARSET)
+_IN_COMMON: Final = (*_OF_PATIENT, _SOP_CLASS, _MODALITY)
+"""What a trail's instances have in common: everything that a decision may depend on but the element itself."""
+_KEYWORD: Final = re.compile(r"\{([A-Z][A-Za-z0-9]+)\}")
+_NOT_FOR_INSTANCES: Final = frozenset({"1.2.840.10008.1.20"})  # Papyrus 3
+
+
+Read = Callable[[int, int], bytes]
+"""Bytes of what `treat` was given the beginning of: from here, so many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """Whose an instance is, and which one it was."""
+
+    subject: Subject
+    charset: tuple[str, ...]
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    study_instance_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deidentified:
+    """The new data set: `parts` are new bytes, or ranges of `source`, which must stay as long as they are read.
+
+    Where only the beginning of an instance was given, ranges may lie beyond `source`: they count from its first byte.
+    """
+
+    source: Buffer
+    parts: tuple[Part, ...]
+    size: int
+    transfer_syntax_uid: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    study_instance_uid: str
+    changes: tuple[Change, ...]
+    uids: dict[str, str]  # original to replacement
+    subject: Subject
+
+    def pieces(self) -> Iterator[bytes]:
+        """All of it, for who cannot copy ranges and has given all of it."""
+        for part in self.parts:
+            if isinstance(part, bytes):
+                yield part
+                continue
+            for start in range(part[0], part[1], 2**20):
+                yield self.source[start : min(part[1], start + 2**20)]
+
+
+class Engine:
+    """Treats instances of one project by one policy. Keeps nothing of them but decisions, pseudonyms of UIDs, and the
+    identifiers of the patients that it met last."""
+
+    def __init__(self, policy: Policy, identity: Identity, decoder: Decoder | None = None) -> None:
+        """Without a decoder, instances whose compressed pixels must be masked are refused."""
+        self.policy = policy
+        self.pixel_step = PixelStep(policy.profile.spec.pixels, decoder or NoDecoder())
+        self.identity = identity
+        self._levels: dict[tuple[str, bool, bool], Level] = {}
+        self._met: dict[bool, _Met] = {}
+        self._known: dict[tuple[object, ...], Identifiers] = {}
+        self.marks = {implicit: encoded_marks(policy, implicit=implicit) for implicit in (False, True)}
+        spec = policy.profile.spec
+        self._excluded_modalities = frozenset(spec.excluded_modalities)
+        self._excluded_classes = frozenset(spec.excluded_sop_classes)
+        self._retains_uids = Option.RETAIN_UIDS in policy.options
+
+    def treat(
+        self,
+        data: Buffer,
+        transfer_syntax_uid: str,
+        *,
+        start: int = 0,
+        end: int | None = None,
+        read: Read | None = None,
+        pseudonym: str | None = None,
+        patient_id: str | None = None,
+    ) -> Deidentified:
+        """The instance under its new name. Its data set is `data` from `start` to `end`, which may lie beyond it:
+        the pixels need not be there, but `read` must be able to bring them. `patient_id` tells whose it is where it
+        does not say itself.
+
+        Raises Quarantine when it cannot be made safe, LeftOut when the profile excludes it, and WholeNeededError
+        when that cannot be told without the rest of it.
+        """
+        if not transfer_syntax_uid or transfer_syntax_uid in _NOT_FOR_INSTANCES:
+            raise Quarantine(Reason.UNKNOWN_TRANSFER_SYNTAX, "00020010", "its transfer syntax cannot be told")
+        given = _Given(data, start, len(data) if end is None else end, transfer_syntax_uid, pseudonym, patient_id, read)
+        try:
+            return self._treat(given)
+        except (Quarantine, IrregularError):
+            if given.partial:
+                raise WholeNeededError from None
+            raise
+
+    def _treat(self, given: _Given) -> Deidentified:
+        syntax = given.syntax
+        if syntax in (DEFLATED, EXPLICIT_BE) and given.partial:
+            raise WholeNeededError
+        if syntax == DEFLATED:
+            rest = inflated(given.data[given.start : given.end])
+            made = self._treat_little(replace(given, data=rest, start=0, end=len(rest), read=None))
+            return replace(made, source=b"", parts=(packed := deflated(made.pieces()),), size=len(packed))
+        if syntax != EXPLICIT_BE:
+            try:
+                return self._treat_little(given)
+            except IrregularError:
+                if given.partial:
+                    raise
+        from adit.deid.engine.irregular import treat_irregular
+
+        return treat_irregular(self, given.data[given.start : given.end], syntax, given.pseudonym, given.patient_id)
+
+    def _treat_little(self, given: _Given) -> Deidentified:
+        met = self._met.get(given.implicit)
+        if met is not None:
+            made = self._as_before(met, given)
+            if made is not None:
+                return made
+        try:
+            known = values_of(given.data, given.start, given.end, WANTED, implicit=given.implicit)
+        except struct.error:
+            raise malformed((), "it ends within an element") from None
+        patient = self.patient(known, given.pseudonym, given.patient_id)
+        trail = Trail()
+        walk, parts = self._walked(given, patient, None, trail)
+        self._met[given.implicit] = _Met(_of_all(known), (given.pseudonym, given.patient_id), patient, trail)
+        return self._finished(given, patient, known, walk, parts)
+
+    def _as_before(self, met: _Met, given: _Given) -> Deidentified | None:
+        """For the next instance of the same patient and class: nothing needs to be known before the walk.
+
+        None when it turns out to be another's.
+        """
+        if met.given != (given.pseudonym, given.patient_id):
+            return None
+        try:
+            walk, parts = self._walked(given, met.patient, None, met.trail)
+        except Quarantine:
+            return None  # whether it is refused is not decided by another's charset
+        known = walk.notes
+        if _of_all(known) != met.known:
+            return None
+        patient = self.patient(known, given.pseudonym, given.patient_id)
+        if patient.subject != met.patient.subject:
+            return None  # without a PatientID, each study is of somebody else
+        return self._finished(given, patient, known, walk, parts)
+
+    def _finished(
+        self, given: _Given, patient: Patient, known: Mapping[int, bytes], walk: ByteWalk, parts: list[Part]
+    ) -> Deidentified:
+        identifiers = self.identifiers(known, walk.harvest)
+        joined, header = _joined(given.data, parts, walk)
+        if identifiers.may_stand_in(header):
+            walk, parts = self._walked(given, patient, identifiers, None)
+            joined, header = _joined(given.data, parts, walk)
+        syntax = given.syntax
+        new = self._pixels(given, walk)
+        if new is not None:
+            joined, header = self._repacked(given, joined, header, walk, new)
+            syntax = syntax if syntax == DEFLATED else new.transfer_syntax_uid
+        verify(header, self.expected(patient, identifiers), implicit=given.implicit)
+        return self.made(given.data, tuple(joined), syntax, patient, walk.changes, walk.values.uids)
+
+    def _pixels(self, given: _Given, walk: ByteWalk) -> NewPixels | None:
+        """What stands in place of the pixels; None when they stay as they are."""
+        regions: list[Mapping[int, bytes]] | None = None
+        if (items := walk.noted_items.get(_REGIONS)) is not None:
+            tags = frozenset(REGION_TAGS)
+            regions = [values_of(given.data, *item, tags, implicit=given.implicit) for item in items]
+        if walk.pixels is None:
+            return self.pixel_step.pixels(given.syntax, walk.notes, regions, None, "OW", ReadBlock(0, given.bytes_at))
+        entry, _, (start, stop) = walk.pixels
+
+        def at(offset: int, count: int) -> bytes:
+            return given.bytes_at(start + offset, min(count, stop - start - offset))
+
+        vr = entry.vr if entry.encoded in (b"", b"UN") else entry.encoded.decode("ascii")
+        return self.pixel_step.pixels(given.syntax, walk.notes, regions, entry.tag, vr, ReadBlock(stop - start, at))
+
+    def _repacked(
+        self, given: _Given, joined: list[Part], header: bytes, walk: ByteWalk, new: NewPixels
+    ) -> tuple[list[Part], bytes]:
+        """The header and the pixels that belong together."""
+        assert walk.pixels is not None  # noqa: S101 - there are new ones
+        _, (begin, _), (start, _) = walk.pixels
+        marks = {
+            tag: mark
+            for tag, mark in encoded_marks(self.policy, implicit=given.implicit, pixels_cleaned=new.masked)
+            if tag == METHOD_CODES
+        }
+        header = with_pixels(header, new, marks, start - begin, implicit=given.implicit)
+        walk.changes += new.changes
+        parts = [part if isinstance(part, bytes) else (part[0] + start, part[1] + start) for part in new.parts]
+        return [header, *parts], header
+
+    def _walked(
+        self, given: _Given, patient: Patient, identifiers: Identifiers | None, trail: Trail | None
+    ) -> tuple[ByteWalk, list[Part]]:
+        values = Values(self.identity, patient.subject, patient.charset)
+        walk = ByteWalk(given.data, given.end, values, identifiers)
+        level = self.level(patient.sop_class_uid, implicit=given.implicit, scrubs=identifiers is not None)
+
+        def find(tag: int) -> bytes | None:
+            return values_of(given.data, given.start, given.end, frozenset({tag}), implicit=given.implicit).get(tag)
+
+        values.templates = lambda text: self.template(values, level, find, text)
+        return walk, walk.top(level, given.start, [Insertion(*mark) for mark in self.marks[given.implicit]], trail)
+
+    # --- what both walks need ---
+
+    def patient(self, known: Mapping[int, bytes], pseudonym: str | None, patient_id: str | None) -> Patient:
+        """Whose the instance is, and which one. Raises Quarantine and LeftOut."""
+        sop_class, sop_instance = _text(known, _SOP_CLASS), _text(known, _SOP_INSTANCE)
+        if not sop_class or not sop_instance:
+            raise Quarantine(Reason.IDENTIFIERS_MISSING, "00080018", "it has no SOP class or instance UID")
+        if sop_class in self._excluded_classes:
+            raise LeftOut(f"SOP class {sop_class}")
+        if (modality := _text(known, _MODALITY)) in self._excluded_modalities:
+            raise LeftOut(f"modality {modality}")
+        study = _text(known, _STUDY)
+        own = known.get(_PATIENT_ID, b"").strip(b"\0 ").decode("utf-8", "surrogateescape")
+        # nobody's studies are nobody's in common
+        whose = own or patient_id or f"study {study}"
+        if pseudonym is None:
+            pseudonym = self.identity.patient(whose)
+        charset = tuple(term.strip() for term in _text(known, _CHARSET).split("\\"))
+        return Patient(Subject(whose, pseudonym), charset, sop_class, sop_instance, _text(known, _SERIES), study)
+
+    def identifiers(self, known: Mapping[int, bytes], harvest: Sequence[tuple[str, bytes]]) -> Identifiers:
+        """What must not be found any more. Remembered, as it is the same for all of a series but for one UID."""
+        names = frozenset(value for vr, value in harvest if vr == "PN")
+        key = (*(known.get(tag) for tag in _OF_PATIENT), names)
+        found = self._known.get(key)
+        if found is None:
+            if len(self._known) >= _PATIENTS:
+                self._known.clear()
+            found = self._known[key] = identifiers_of(known, names, retained_uids=True)
+        if self._retains_uids:
+            return found
+        uids = [known.get(tag, b"").strip(b"\0 ") for tag in (_SOP_INSTANCE, _STUDY, _SERIES)]
+        return replace(
+            found, uids=tuple(uid for uid in uids if len(uid) > _SHORTEST_UID and not uid.startswith(_STANDARD))
+        )
+
+    def expected(self, patient: Patient, identifiers: Identifiers) -> Expected:
+        return Expected(
+            identifiers=identifiers,
+            pseudonym=Values(self.identity, patient.subject, patient.charset).text(patient.subject.pseudonym),
+            private_creators=self.policy.creators,
+            spared=self.policy.spared,
+        )
+
+    def made(
+        self,
+        data: Buffer,
+        parts: tuple[Part, ...],
+        syntax: str,
+        patient: Patient,
+        changes: Sequence[Change],
+        uids: dict[str, str],
+    ) -> Deidentified:
+        return Deidentified(
+            source=data,
+            parts=parts,
+            size=sum(len(part) if isinstance(part, bytes) else part[1] - part[0] for part in parts),
+            transfer_syntax_uid=syntax,
+            sop_class_uid=patient.sop_class_uid,
+            sop_instance_uid=self._new_uid(patient.sop_instance_uid),
+            series_instance_uid=self._new_uid(patient.series_instance_uid),
+            study_instance_uid=self._new_uid(patient.study_instance_uid),
+            changes=tuple(changes),
+            uids=uids,
+            subject=patient.subject,
+        )
+
+    def _new_uid(self, original: str) -> str:
+        return original if self._retains_uids else self.identity.uid(original)
+
+    def level(self, sop_class_uid: str, *, implicit: bool, scrubs: bool) -> Level:
+        found = self._levels.get((sop_class_uid, implicit, scrubs))
+        if found is None:
+            if len(self._levels) >= _CLASSES:
+                self._levels.clear()
+            decisions = self.policy.for_class(sop_class_uid)
+            found = Level(decisions, (), implicit=implicit, content=Content.NONE, notes=_NOTED, scrubs=scrubs)
+            self._levels[sop_class_uid, implicit, scrubs] = found
+        return found
+
+    def template(self, values: Values, level: Level, find: Callable[[int], bytes | None], text: str) -> str:
+        """The text with each {Keyword} replaced by what becomes of that attribute at the top level."""
+
+        def value(match: re.Match[str]) -> str:
+            (tag,) = tags_of(match[1])
+            found = find(tag)
+            decision = level.decisions.decide((), tag, "")
+            if found is None or decision.action is Action.TEMPLATE:
+                return ""
+            made = values.replaced(decision, vr_of(tag) or "UN", found)
+            return (made or b"").decode("ascii", errors="ignore").strip("\0 ")
+
+        return _KEYWORD.sub(value, text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What `treat` was given."""
+
+    data: Buffer
+    start: int
+    end: int
+    syntax: str
+    pseudonym: str | None
+    patient_id: str | None
+    read: Read | None
+
+    def bytes_at(self, start: int, count: int) -> bytes:
+        if self.read is not None:
+            return self.read(start, count)
+        return self.data[start : start + count]
+
+    @property
+    def implicit(self) -> bool:
+        return self.syntax == IMPLICIT_LE
+
+    @property
+    def partial(self) -> bool:
+        return self.end > len(self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class _Met:
+    """The patient and class of the last instance, and the trail of theirs."""
+
+    known: tuple[bytes | None, ...]
+    given: tuple[str | None, str | None]
+    patient: Patient
+    trail: Trail
+
+
+def _of_all(known: Mapping[int, bytes]) -> tuple[bytes | None, ...]:
+    return tuple(map(known.get, _IN_COMMON))
+
+
+def _text(known: Mapping[int, bytes], tag: int) -> str:
+    return known.get(tag, b"").decode("ascii", errors="replace").strip("\0 ")
+
+
+def _joined(data: Buffer, parts: Sequence[Part], walk: ByteWalk) -> tuple[list[Part], bytes]:
+    """The parts with short ones put together, and all that stands before the pixels' value."""
+    pixels = walk.pixels[2] if walk.pixels is not None else None
+    together: list[Part] = []
+    pending: list[bytes] = []
+    for part in parts:
+        if isinstance(part, tuple) and (part[1] - part[0] > _APART or part == pixels):
+            if pending:
+                together.append(b"".join(pending))
+                pending = []
+            together.append(part)
+            continue
+        pending.append(part if isinstance(part, bytes) else data[part[0] : part[1]])
+    if pending:
+        together.append(b"".join(pending))
+    header: list[bytes] = []
+    for part in together:
+        if part == pixels:
+            break
+        header.append(part if isinstance(part, bytes) else data[part[0] : part[1]])
+    return together, header[0] if len(header) == 1 else b"".join(header)

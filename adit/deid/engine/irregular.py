@@ -1,0 +1,348 @@
+"""The same by pydicom, for what the byte walk does not do: big endian, and elements out of order.
+
+Called by `instance`. Slower, and the whole instance is in memory; the decisions are the byte walk's own, all else is
+not, so a property test lets each of the two find the other's mistakes.
+"""
+
+from __future__ import annotations
+
+import struct
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, Final
+
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.filebase import DicomBytesIO
+from pydicom.filereader import read_dataset, read_sequence
+from pydicom.filewriter import write_dataset
+from pydicom.sequence import Sequence
+from pydicom.tag import BaseTag, Tag
+
+from adit.deid.decision import Action, Decision
+from adit.deid.engine.dummies import dummy_sequence
+from adit.deid.engine.pixel_step import ReadBlock
+from adit.deid.engine.plan import Change, Content, Entry, Level, Step
+from adit.deid.engine.scan import Buffer
+from adit.deid.engine.values import Values
+from adit.deid.identifiers import Identifiers
+from adit.deid.marks import METHOD_CODES, encoded_marks
+from adit.deid.pixels.facts import FACT_TAGS, REGION_TAGS, SEQUENCE_OF_ULTRASOUND_REGIONS
+from adit.deid.pixels.piece import MemoryBlock
+from adit.deid.quarantine import Quarantine, Reason, place_of
+from adit.deid.verification import verify
+
+if TYPE_CHECKING:
+    from adit.deid.engine.instance import Deidentified, Engine
+
+LARGEST: Final = 2**30
+"""Bytes; it is all in memory, more than once."""
+
+_BIG_ENDIAN: Final = "1.2.840.10008.1.2.2"
+_IMPLICIT: Final = "1.2.840.10008.1.2"
+_PIXELS: Final = (0x7FE00008, 0x7FE00009, 0x7FE00010)
+_TRAILING: Final = 0xFFFCFFFC
+_VALUE_TYPE: Final = 0x0040A040
+_CONCEPT_NAME: Final = 0x0040A043
+
+
+def treat_irregular(
+    engine: Engine, data: Buffer, syntax: str, pseudonym: str | None, patient_id: str | None
+) -> Deidentified:
+    """As `Engine.treat`. Raises Quarantine and LeftOut."""
+    if len(data) > LARGEST:
+        raise Quarantine(Reason.TOO_LARGE, "", f"it is irregular and has more than {LARGEST} bytes")
+    implicit, little = syntax == _IMPLICIT, syntax != _BIG_ENDIAN
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they may tell values
+        try:
+            return _treated(engine, data[:], syntax, implicit, little, pseudonym, patient_id)
+        except RecursionError:
+            raise Quarantine(Reason.NESTED_TOO_DEEP, "", "its sequences are nested too deep") from None
+        except (ValueError, TypeError, KeyError, AttributeError, EOFError, OSError, NotImplementedError, struct.error):
+            raise Quarantine(Reason.MALFORMED, "", "it cannot be read as what it says it is") from None
+        except (OverflowError, AssertionError, IndexError, UnicodeError, BytesLengthException, InvalidDicomError):
+            raise Quarantine(Reason.MALFORMED, "", "it holds values that cannot be written") from None
+
+
+def _treated(
+    engine: Engine,
+    data: bytes,
+    syntax: str,
+    implicit: bool,
+    little: bool,
+    pseudonym: str | None,
+    patient_id: str | None,
+) -> Deidentified:
+    from adit.deid.engine.instance import WANTED
+
+    original = _read(data, implicit, little)
+    known = {tag: _bytes_of(original, Tag(tag)) for tag in WANTED if tag in original}
+    patient = engine.patient(known, pseudonym, patient_id)
+    walk, made = _walked(engine, original, patient, implicit, little, None)
+    identifiers = engine.identifiers(known, walk.harvest)
+    header = _header(made, implicit, little)
+    if identifiers.may_stand_in(header):
+        walk, made = _walked(engine, _read(data, implicit, little), patient, implicit, little, identifiers)
+        header = _header(made, implicit, little)
+    syntax = _with_pixels(engine, original, made, walk, syntax)
+    implicit, little = syntax == _IMPLICIT, syntax != _BIG_ENDIAN
+    written = _written(made, implicit, little)
+    # what counts is what was written, read again
+    verify(
+        _header(_read(written, implicit, little), implicit, little),
+        engine.expected(patient, identifiers),
+        implicit=False,
+    )
+    return engine.made(b"", (written,), syntax, patient, walk.changes, walk.values.uids)
+
+
+def _with_pixels(engine: Engine, original: Dataset, made: Dataset, walk: _DataSetWalk, syntax: str) -> str:
+    """Puts the new pixels in place, if there must be some; the transfer syntax that holds then."""
+    notes = {tag: _bytes_of(original, Tag(tag)) for tag in FACT_TAGS if tag in original}
+    tag = next((each for each in _PIXELS if each in original), None)
+    block = MemoryBlock(b"" if tag is None else _bytes_of(original, Tag(tag)))
+    regions: list[Mapping[int, bytes]] | None = None
+    if SEQUENCE_OF_ULTRASOUND_REGIONS in original:
+        items = original[SEQUENCE_OF_ULTRASOUND_REGIONS].value
+        regions = [{each: _bytes_of(item, Tag(each)) for each in REGION_TAGS if each in item} for item in items]
+    raw = None if tag is None else original.get_item(tag)
+    vr = "OW" if raw is None or raw.VR not in ("OB", "OW", "OF", "OD") else raw.VR
+    new = engine.pixel_step.pixels(syntax, notes, regions, tag, vr, ReadBlock(block.length, block.read))
+    if new is None or tag is None:
+        return syntax
+    if new.transfer_syntax_uid != syntax:
+        raise Quarantine(Reason.PIXELS, place_of((tag,)), "its pixels would have to be decoded, and it is irregular")
+    value = b"".join(part if isinstance(part, bytes) else bytes(block.value[part[0] : part[1]]) for part in new.parts)
+    for each, given in new.header.items():
+        if given is None:
+            made.pop(Tag(each), None)
+        else:
+            made[Tag(each)] = walk.raw(Tag(each), given[0], given[1])
+    made[Tag(tag)] = walk.raw(Tag(tag), new.vr, value)
+    for each, mark in encoded_marks(engine.policy, implicit=False, pixels_cleaned=new.masked):
+        if each == METHOD_CODES:
+            for element in read_dataset(BytesIO(mark), False, True):
+                made[element.tag] = element
+    walk.changes += new.changes
+    return syntax
+
+
+def _walked(
+    engine: Engine, original: Dataset, patient: Any, implicit: bool, little: bool, identifiers: Identifiers | None
+) -> tuple[_DataSetWalk, Dataset]:
+    values = Values(engine.identity, patient.subject, patient.charset)
+    level = engine.level(patient.sop_class_uid, implicit=implicit, scrubs=identifiers is not None)
+    walk = _DataSetWalk(values, identifiers, implicit, little)
+
+    def value(tag: int) -> bytes | None:
+        return _bytes_of(original, Tag(tag)) if tag in original else None
+
+    values.templates = lambda text: engine.template(values, level, value, text)
+    made = walk.data_set(level, original)
+    for _, mark in engine.marks[False]:
+        for element in read_dataset(BytesIO(mark), False, True):
+            made[element.tag] = element
+    return walk, made
+
+
+@dataclass(slots=True)
+class _DataSetWalk:
+    values: Values
+    identifiers: Identifiers | None
+    implicit: bool
+    little: bool
+    changes: list[Change] = field(default_factory=list)
+    harvest: list[tuple[str, bytes]] = field(default_factory=list)
+
+    def data_set(self, level: Level, original: Dataset) -> Dataset:
+        made = Dataset()
+        creators: dict[int, str] = {}
+        behind = False
+        for tag in sorted(original.keys()):
+            if behind and not level.path:
+                self.changes.append(Change((_TRAILING,), Action.REMOVE, "trailing data"))
+                break
+            element = self._element(level, original, tag, creators)
+            if element is not None:
+                made[tag] = element
+            behind = tag == 0x7FE00010
+        return made
+
+    def _element(
+        self, level: Level, original: Dataset, tag: BaseTag, creators: dict[int, str]
+    ) -> DataElement | RawDataElement | None:
+        raw = original.get_item(tag)
+        vr = (raw.VR or "") if raw is not None else ""
+        encoded = b"" if level.implicit else vr.encode("ascii")
+        step, _, _, entry = level.entry(struct.pack("<HH", tag.group, tag.element) + encoded)
+        if step == Step.CREATOR:
+            creator = _bytes_of(original, tag).decode("ascii", errors="replace").strip(" \0")
+            if not level.decisions.keeps_creator(creator):
+                self.changes.append(entry.change)
+                return None
+            creators[tag.group << 8 | tag.element & 0xFF] = creator
+            return raw
+        if step == Step.PRIVATE:
+            owner = creators.get(tag.group << 8 | tag.element >> 8)
+            if owner is None:
+                self.changes.append(entry.change)
+                return None
+            step, _, _, entry = level.private(int(tag), encoded, owner)
+            if step in (Step.KEEP, Step.SCRUB) and entry.vr == "UN":
+                return self._of_unknown_vr(level, original, tag, raw, entry, step)
+        if step in (Step.KEEP, Step.NOTE, Step.SCRUB) and vr == "SQ":
+            self.changes.append(Change(entry.change.path, Action.REMOVE, "undefined length"))
+            return None
+        if step == Step.REMOVE:
+            self.changes.append(entry.change)
+            return None
+        if step in (Step.KEEP, Step.NOTE, Step.PIXELS):
+            return raw
+        if step == Step.SEQUENCE:
+            return self._sequence(level, original[tag], entry)
+        return self._value(level, original, tag, raw, entry, step)
+
+    def _of_unknown_vr(
+        self, level: Level, original: Dataset, tag: BaseTag, raw: Any, entry: Entry, step: int
+    ) -> DataElement | RawDataElement | None:
+        """A private element that is kept may be a sequence, or a UID, all the same."""
+        value = _bytes_of(original, tag)
+        if raw.VR == "SQ":
+            return self._sequence(level, original[tag], entry)
+        if value[:4] in (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00"):
+            items = read_sequence(BytesIO(value), True, value[0] == 0xFE, len(value), "iso8859")
+            return self._sequence(level, DataElement(tag, "SQ", items), entry)
+        if step == Step.SCRUB and self.identifiers is not None and self.identifiers.stands_in(value, "UN"):
+            self.changes.append(Change(entry.change.path, Action.EMPTY, "identifier"))
+            return self.raw(tag, "UN", b"")
+        text = value.rstrip(b"\0 ")
+        if len(value) <= 64 and text.count(b".") > 2 and text.replace(b".", b"").isdigit():
+            made = self.values.uid(text.decode("ascii")).encode("ascii")
+            if made != text:
+                self.changes.append(Change(entry.change.path, Action.UID, f"{entry.change.rule}, like a UID"))
+                return self.raw(tag, "UN", made + b"\0" * (len(made) % 2))
+        return raw  # type: ignore[no-any-return]
+
+    def _value(
+        self, level: Level, original: Dataset, tag: BaseTag, raw: Any, entry: Entry, step: int
+    ) -> DataElement | RawDataElement | None:
+        if entry.vr == "SQ":
+            self.changes.append(entry.change)
+            if entry.decision.action is Action.DUMMY:
+                return read_dataset(BytesIO(dummy_sequence(int(tag), implicit=False)), False, True)[tag]
+            return DataElement(tag, "SQ", Sequence()) if entry.decision.action is Action.EMPTY else None
+        old = _bytes_of(original, tag)
+        vr = entry.vr if entry.encoded in (b"", b"UN") else entry.encoded.decode("ascii")
+        if step == Step.SCRUB:
+            if self.identifiers is None or not self.identifiers.stands_in(old, entry.vr):
+                return raw  # type: ignore[no-any-return]
+            self.changes.append(Change(entry.change.path, Action.EMPTY, "identifier"))
+            return self.raw(tag, vr, b"")
+        if entry.harvest:
+            self.harvest.append((entry.vr, old))
+        new = self.values.replaced(entry.decision, entry.vr, old)
+        if new is None:
+            self.changes.append(Change(entry.change.path, Action.REMOVE, entry.change.rule))
+            return None
+        if (
+            self.identifiers is not None
+            and entry.decision.action is Action.CLEAN
+            and self.identifiers.stands_in(new, vr)
+        ):
+            new = b""
+        if len(new) % 2:
+            new += b"\0" if vr == "UI" else b" "
+        if new == old:
+            return raw  # type: ignore[no-any-return]
+        self.changes.append(entry.change)
+        return self.raw(tag, vr, new)
+
+    def raw(self, tag: BaseTag, vr: str, value: bytes) -> RawDataElement:
+        return RawDataElement(tag, vr, len(value), value, 0, self.implicit, self.little)
+
+    def _sequence(self, level: Level, element: DataElement, entry: Entry) -> DataElement | None:
+        if element.VR != "SQ":
+            self.changes.append(
+                Change(entry.change.path, Action.REMOVE, f"{entry.change.rule}, encoded as no sequence")
+            )
+            return None
+        items = []
+        for item in element.value:
+            mode = Content.NONE
+            if entry.decision.action is Action.CONTENT:
+                decision = _concept(level, item)
+                if decision is not None and decision.action is Action.REMOVE:
+                    self.changes.append(Change(entry.change.path, Action.REMOVE, decision.rule))
+                    continue
+                mode = {
+                    Action.KEEP: Content.KEEP, Action.CLEAN: Content.CLEAN, Action.DUMMY: Content.DUMMY
+                }.get(decision.action, Content.UNLISTED) if decision is not None else Content.UNLISTED  # fmt: skip
+            below = level.below(entry.tag, implicit=level.implicit or _implicit(item), content=mode)
+            items.append(self.data_set(below, item))
+        return DataElement(element.tag, "SQ", Sequence(items))
+
+
+def _concept(level: Level, item: Dataset) -> Decision | None:
+    names = item[_CONCEPT_NAME].value if _CONCEPT_NAME in item else None
+    if not isinstance(names, Sequence) or not names:
+        return None
+    scheme, code = (_text_of(names[0], tag) for tag in (0x00080102, 0x00080100))
+    return level.decisions.concept(scheme, code, _text_of(item, _VALUE_TYPE)) if scheme and code else None
+
+
+def _text_of(item: Dataset, tag: int) -> str:
+    return _bytes_of(item, Tag(tag)).decode("ascii", errors="replace").strip(" \0")
+
+
+def _implicit(item: Dataset) -> bool:
+    """Whether its elements came without a VR, as inside a sequence that is encoded as UN."""
+    return any(element.VR is None for element in item.values())
+
+
+def _read(data: bytes, implicit: bool, little: bool) -> Dataset:
+    """Raises Quarantine for an element that stands there twice: pydicom would forget the first."""
+    found = read_dataset(BytesIO(data), implicit, little)
+    tags = list(_tags(data, implicit, little))
+    if len(tags) != len(set(tags)):
+        twice = next(tag for index, tag in enumerate(tags) if tag in tags[:index])
+        raise Quarantine(Reason.DUPLICATE_ELEMENT, place_of((twice,)), "it stands there twice")
+    return found
+
+
+def _tags(data: bytes, implicit: bool, little: bool) -> Iterator[int]:
+    from pydicom.filereader import data_element_generator
+
+    for element in data_element_generator(BytesIO(data), implicit, little):
+        yield int(element.tag)
+
+
+def _bytes_of(original: Dataset, tag: BaseTag) -> bytes:
+    """The value as it stands there, whatever pydicom would make of it."""
+    element = original.get_item(tag)
+    value = None if element is None else element.value
+    return value if isinstance(value, bytes) else b""
+
+
+def _written(made: Dataset, implicit: bool, little: bool) -> bytes:
+    file = DicomBytesIO()
+    file.is_implicit_VR, file.is_little_endian = implicit, little
+    write_dataset(file, made)
+    return file.getvalue()
+
+
+def _header(made: Dataset, implicit: bool, little: bool) -> bytes:
+    """In explicit little endian, without the pixels, for the verification."""
+    rest = Dataset()
+    for tag in made.keys():  # noqa: SIM118 - its values are not wanted
+        if tag not in _PIXELS:
+            rest[tag] = made.get_item(tag)
+    file = DicomBytesIO()
+    file.is_implicit_VR, file.is_little_endian = False, True
+    for element in list(rest):  # converts, so that it can be written in another byte order
+        _ = element.value
+    write_dataset(file, rest)
+    return file.getvalue()

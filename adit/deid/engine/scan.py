@@ -1,0 +1,131 @@
+"""Finds its way through encoded elements without deciding anything: where sequences end, what single values are.
+
+Used by the byte walk, and before it for what decisions depend on. Little endian only. Everything raises Quarantine
+when the bytes are not what they should be, and struct.error when they end within a header.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from typing import Final
+
+from adit.deid.engine.encoding import LONG_VRS, UNDEFINED
+from adit.deid.quarantine import Quarantine, Reason, place_of
+
+Buffer = bytes | mmap.mmap
+Range = tuple[int, int]
+Path = tuple[int, ...]
+
+DEEPEST: Final = 64
+EXPLICIT: Final = struct.Struct("<6sH").unpack_from
+IMPLICIT: Final = struct.Struct("<4sI").unpack_from
+LONG: Final = struct.Struct("<I").unpack_from
+_ITEM: Final = struct.Struct("<HHI").unpack_from
+_TAG: Final = struct.Struct("<HH").unpack_from
+_ITEM_START: Final = 0xE000
+_SEQUENCE_END: Final = 0xE0DD
+
+
+def values_of(data: Buffer, start: int, end: int, wanted: frozenset[int], *, implicit: bool) -> dict[int, bytes]:
+    """The values of these top-level elements, up to the last of them."""
+    head = IMPLICIT if implicit else EXPLICIT
+    values: dict[int, bytes] = {}
+    up_to = max(wanted)
+    pos = start
+    while pos < end:
+        key, length = head(data, pos)
+        group, number = _TAG(key)
+        tag = group << 16 | number
+        if tag > up_to:
+            break
+        at = pos + 8
+        vr = key[4:]
+        if vr in LONG_VRS:
+            length = LONG(data, at)[0]
+            at += 4
+        if length == UNDEFINED:
+            pos = end_of_sequence(data, at, end, (tag,), implicit=implicit or vr == b"UN", fragments=False)
+            continue
+        pos = at + length
+        if pos > end:
+            raise malformed((tag,), "it is longer than what is there")
+        if tag in wanted and tag not in values:
+            values[tag] = data[at:pos]
+    return values
+
+
+def items_of(data: Buffer, start: int, stop: int, path: Path, *, implicit: bool, undefined: bool) -> list[Range]:
+    """Where the elements of a sequence's items begin and end, delimiters left out."""
+    items: list[Range] = []
+    pos = start
+    while pos < stop:
+        if stop - pos < 8:
+            raise malformed(path, "it ends within an item")
+        group, number, length = _ITEM(data, pos)
+        if group != 0xFFFE or number not in (_ITEM_START, _SEQUENCE_END):
+            raise malformed(path, "it holds something else than items")
+        if number == _SEQUENCE_END:
+            if length or not undefined or pos + 8 != stop:
+                raise malformed(path, "it has a delimiter where none belongs")
+            return items
+        begin = pos + 8
+        if length == UNDEFINED:
+            pos = end_of_item(data, begin, stop, path, implicit=implicit)
+            items.append((begin, pos - 8))
+        else:
+            pos = begin + length
+            if pos > stop:
+                raise malformed(path, "an item is longer than it")
+            items.append((begin, pos))
+    if undefined:
+        raise malformed(path, "it has no end")
+    return items
+
+
+def end_of_sequence(
+    data: Buffer, pos: int, end: int, path: Path, *, implicit: bool, fragments: bool, depth: int = 0
+) -> int:
+    """Behind the delimiter of a sequence, or of fragments, that has no length."""
+    if depth + len(path) > DEEPEST:
+        raise Quarantine(Reason.NESTED_TOO_DEEP, place_of(path), f"sequences are nested deeper than {DEEPEST}")
+    while pos + 8 <= end:
+        group, number, length = _ITEM(data, pos)
+        pos += 8
+        if group != 0xFFFE or number not in (_ITEM_START, _SEQUENCE_END):
+            raise malformed(path, "it holds something else than items")
+        if number == _SEQUENCE_END:
+            return pos
+        if length != UNDEFINED:
+            pos += length
+        elif fragments:
+            raise malformed(path, "a fragment has no length")
+        else:
+            pos = end_of_item(data, pos, end, path, implicit=implicit, depth=depth)
+    raise malformed(path, "it has no end")
+
+
+def end_of_item(data: Buffer, pos: int, end: int, path: Path, *, implicit: bool, depth: int = 0) -> int:
+    """Behind the delimiter of an item that has no length."""
+    head = IMPLICIT if implicit else EXPLICIT
+    while pos + 8 <= end:
+        key, length = head(data, pos)
+        pos += 8
+        if key[:2] == b"\xfe\xff":
+            if key[:4] != b"\xfe\xff\x0d\xe0":
+                raise malformed(path, "it has a delimiter where none belongs")
+            return pos
+        vr = key[4:]
+        if vr in LONG_VRS:
+            length = LONG(data, pos)[0]
+            pos += 4
+        if length == UNDEFINED:
+            inner = implicit or vr == b"UN"  # PS3.5 6.2.2
+            pos = end_of_sequence(data, pos, end, path, implicit=inner, fragments=False, depth=depth + 1)
+        else:
+            pos += length
+    raise malformed(path, "an item has no end")
+
+
+def malformed(path: Path, detail: str) -> Quarantine:
+    return Quarantine(Reason.MALFORMED, place_of(path), detail)

@@ -1,0 +1,117 @@
+"""What becomes of one value, whichever walk found it. Pure, but for what it remembers of the patient's identifiers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from adit.deid.character_set import encode
+from adit.deid.dates import capped_age, shifted
+from adit.deid.decision import Action, Decision
+from adit.deid.engine.descriptors import cleaned
+from adit.deid.engine.dummies import dummy
+from adit.deid.identity import Identity
+from adit.deid.policy import PATIENT_ID, PATIENT_NAME
+from adit.deid.quarantine import Quarantine, Reason
+
+_PATIENT: Final = frozenset({PATIENT_NAME, PATIENT_ID})
+_TEXTS: Final = {"AE": 16, "CS": 16, "SH": 16, "LO": 64, "PN": 64, "ST": 1024, "LT": 10240, "UC": 1024, "UT": 1024}
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whom an instance is of: the original PatientID, and the name it goes by from now on."""
+
+    patient_id: str
+    pseudonym: str
+
+
+@dataclass(slots=True)
+class Values:
+    """Of one instance. `charset` has the defined terms of its SpecificCharacterSet."""
+
+    identity: Identity
+    subject: Subject
+    charset: tuple[str, ...] = ()
+    templates: Callable[[str], str] | None = None
+    uids: dict[str, str] = field(default_factory=dict)  # which of them were mapped
+
+    def replaced(self, decision: Decision, vr: str, value: bytes) -> bytes | None:
+        """The new value, not padded; None when the element goes."""
+        match decision.action:
+            case Action.KEEP:
+                return value
+            case Action.REMOVE:
+                return None
+            case Action.EMPTY:
+                return b""
+            case Action.DUMMY:
+                return dummy(vr)
+            case Action.PSEUDONYM:
+                return self.text(self.subject.pseudonym)
+            case Action.UID:
+                return self._mapped(value)
+            case Action.HASH:
+                return self._hash(vr, value)
+            case Action.SHIFT:
+                return self._shifted(vr, value)
+            case Action.AGE:
+                age = capped_age(_ascii(value))
+                return None if age is None else age.encode("ascii")
+            case Action.CLEAN:
+                return cleaned(value) if vr in _TEXTS else None
+            case Action.REPLACE:
+                return self.text(decision.value or "") if vr in _TEXTS or vr in _PLAIN else b""
+            case Action.TEMPLATE:
+                made = self.templates(decision.value or "") if self.templates is not None else ""
+                return self.text(made[: _TEXTS[vr]]) if vr in _TEXTS else b""
+            case Action.SEQUENCE | Action.CONTENT:
+                return None  # it is no sequence, whatever the standard says of it
+
+    def uid(self, original: str) -> str:
+        made = self.identity.uid(original)
+        if made != original:
+            self.uids[original] = made
+        return made
+
+    def _mapped(self, value: bytes) -> bytes:
+        text = value.decode("ascii", errors="replace")
+        return "\\".join(self.uid(part.strip(" \0")) for part in text.split("\\")).encode("ascii", errors="replace")
+
+    def _hash(self, vr: str, value: bytes) -> bytes:
+        if vr not in _TEXTS:
+            return b""
+        text = _text_of(value)
+        made = self.identity.number(text) if vr in ("SH", "LO", "AE", "CS") else self.identity.value(text)
+        return made.encode("ascii")
+
+    def _shifted(self, vr: str, value: bytes) -> bytes:
+        """Empty when it is no date: nobody knows what it is then."""
+        moved = shifted(_ascii(value), vr, self.identity.days(self.subject.patient_id))
+        return b"" if moved is None else moved.encode("ascii", errors="replace")
+
+    def text(self, text: str) -> bytes:
+        encoded = encode(text, self.charset)
+        if encoded is None:
+            raise Quarantine(
+                Reason.CHARACTER_SET, "00080005", "a text of the profile or a pseudonym cannot be written in it"
+            )
+        return encoded
+
+
+_PLAIN: Final = frozenset({"AS", "DA", "DS", "DT", "IS", "TM", "UI", "UR"})
+
+
+def _ascii(value: bytes) -> str:
+    return value.decode("ascii", errors="replace").strip("\0 ")
+
+
+def _text_of(value: bytes) -> str:
+    """For a keyed pseudonym the letters do not matter, only that the same bytes give the same one."""
+    return (
+        value.decode("utf-8", errors="surrogateescape")
+        .strip("\0 ")
+        .encode("utf-8", "surrogateescape")
+        .decode("latin-1")
+    )

@@ -1,0 +1,245 @@
+"""What a JPEG, JPEG-LS or JPEG 2000 codestream says of itself, and the words in it that are not its image.
+
+Comments, application segments and bytes behind the end may hold names and are overwritten in place: no
+length and no offset changes. Used by `treatment`.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from adit.deid.pixels.piece import Patch
+from adit.deid.pixels.quarantine import PixelQuarantine, PixelReason
+
+_SOI, _EOI, _SOS, _COM, _DNL = 0xD8, 0xD9, 0xDA, 0xFE, 0xDC
+_APP: Final = range(0xE0, 0xF0)
+_SOF: Final = frozenset({*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)})
+_SOF55, _LSE = 0xF7, 0xF8
+_ALONE: Final = frozenset({0x01, *range(0xD0, 0xD8)})
+# a literal first byte, so that the search runs at the speed of memory
+_NEXT_JPEG: Final = re.compile(rb"\xff(?![\x00\xd0-\xd7])")
+_NEXT_JPEG_LS: Final = re.compile(rb"\xff(?![\x00-\x7f])")
+_JP2_SIGNATURE: Final = b"\0\0\0\x0cjP  \r\n\x87\n"
+_JP2_STRUCTURE: Final = frozenset({b"jP  ", b"ftyp", b"jp2h", b"rreq"})
+_SOC, _SIZ, _COD, _COM2, _SOT, _SOD, _EOC = 0xFF4F, 0xFF51, 0xFF52, 0xFF64, 0xFF90, 0xFF93, 0xFFD9
+
+
+@dataclass(frozen=True, slots=True)
+class Codestream:
+    """`words` are patches that overwrite what is not image; `ybr` says that the components are Y, Cb and Cr."""
+
+    rows: int
+    columns: int
+    components: int
+    precision: int
+    lossy: bool
+    ybr: bool | None  # None: it does not tell
+    words: tuple[Patch, ...]
+
+
+def codestream_of(frame: bytes, length: int) -> Codestream:
+    """Of one frame, whose first `length` bytes are not padding of ours. Raises PixelQuarantine when it is damaged."""
+    try:
+        if frame.startswith(b"\xff\xd8"):
+            return _jpeg(frame, length)
+        if frame.startswith(b"\xff\x4f"):
+            return _jpeg_2000(frame, 0, length)
+        if frame.startswith(_JP2_SIGNATURE):
+            return _jp2(frame, length)
+    except (struct.error, IndexError) as error:
+        raise _damaged("ends early") from error
+    raise _damaged("begins as none that is known")
+
+
+def _damaged(what: str) -> PixelQuarantine:
+    return PixelQuarantine(PixelReason.CODESTREAM_DAMAGED, f"a frame's codestream {what}")
+
+
+def _jpeg(data: bytes, length: int) -> Codestream:
+    words: list[Patch] = []
+    header: tuple[int, int, int, int, bytes] | None = None  # precision, rows, columns, components, ids and factors
+    marker_of_header = near = 0
+    adobe: int | None = None
+    jfif = False
+    at = 2
+    while True:
+        marker, at = _marker(data, at)
+        if marker == _EOI:
+            break
+        if marker in _ALONE:
+            continue
+        (size,) = struct.unpack_from(">H", data, at)
+        start, end = at + 2, at + size
+        if size < 2 or end > length:
+            raise _damaged("ends early")
+        if marker in _SOF or marker == _SOF55:
+            if header is not None:
+                raise _damaged("has two frame headers")
+            precision, rows, columns, components = struct.unpack_from(">BHHB", data, start)
+            marker_of_header, header = marker, (precision, rows, columns, components, data[start + 6 : end])
+        elif marker == _COM:
+            words.extend(_blank(data, start, end))
+        elif marker in _APP:
+            keep = _of_use(marker, data[start:end])
+            adobe = data[start + 11] if marker == 0xEE and keep else adobe
+            jfif = jfif or (marker == 0xE0 and keep > 0)
+            words.extend(_blank(data, start + keep, end))
+        elif marker == _SOS:
+            if header is None:
+                raise _damaged("has a scan before its frame header")
+            near = max(near, data[end - 3]) if marker_of_header == _SOF55 else 0
+            found = (_NEXT_JPEG_LS if marker_of_header == _SOF55 else _NEXT_JPEG).search(data, end)
+            if found is None:
+                raise _damaged("has no end")
+            end = found.start()
+        elif marker == _DNL:
+            raise _damaged("tells its number of lines only at its end")
+        at = end
+    if header is None:
+        raise _damaged("has no frame header")
+    words.extend(_behind(data, at, length))
+    precision, rows, columns, components, specifications = header
+    lossless = marker_of_header in (0xC3, 0xC7, 0xCB, 0xCF) or (marker_of_header == _SOF55 and near == 0)
+    return Codestream(
+        rows, columns, components, precision, not lossless, _is_ybr(specifications, adobe, jfif=jfif), tuple(words)
+    )
+
+
+def _marker(data: bytes, at: int) -> tuple[int, int]:
+    """The next marker's code, and where its segment begins; fill bytes may stand before it."""
+    if data[at] != 0xFF:
+        raise _damaged("has something else where a marker must be")
+    while data[at] == 0xFF:
+        at += 1
+    return data[at], at + 1
+
+
+def _of_use(marker: int, payload: bytes) -> int:
+    """How many bytes of an application segment say how to decode: the rest is blanked, a thumbnail too."""
+    if marker == 0xE0 and payload.startswith(b"JFIF\0"):
+        return min(12, len(payload))
+    if marker == 0xEE and payload.startswith(b"Adobe") and len(payload) >= 12:
+        return 12
+    if marker == 0xE8 and payload.startswith(b"mrfx") and len(payload) == 5:
+        return 5  # HP's colour transform of JPEG-LS
+    if marker == 0xE8 and (payload.startswith(b"SPIFF\0") or payload == _SPIFF_END):
+        return min(30, len(payload))  # its other directory entries may be titles
+    return 0
+
+
+_SPIFF_END: Final = b"\0\0\0\x01\xff\xd8"
+
+
+def _blank(data: bytes, start: int, end: int) -> Iterator[Patch]:
+    if any(data[start:end]):
+        yield Patch(start, bytes(end - start))
+
+
+def _behind(data: bytes, start: int, end: int) -> Iterator[Patch]:
+    """What comes after the end; one byte is padding, whatever it is."""
+    if end - start > 1:
+        yield from _blank(data, start, end)
+
+
+def _is_ybr(specifications: bytes, adobe: int | None, *, jfif: bool) -> bool | None:
+    """As decoders in general see it: Adobe's word, JFIF's, subsampling, the components' names."""
+    if len(specifications) != 9:
+        return None
+    if adobe is not None:
+        return adobe != 0
+    if jfif:
+        return True
+    if len({specifications[1], specifications[4], specifications[7]}) > 1:
+        return True
+    return False if specifications[0::3] == b"RGB" else None
+
+
+def _jp2(data: bytes, length: int) -> Codestream:
+    """A JP2 file, which DICOM does not allow and some makers write: the codestream is one of its boxes."""
+    words: list[Patch] = []
+    found: Codestream | None = None
+    at = 0
+    while length - at >= 8:
+        size, kind, head = *struct.unpack_from(">I4s", data, at), 8
+        if size == 1:
+            size, head = struct.unpack_from(">Q", data, at + 8)[0], 16
+        end = at + size if size else length
+        if size and (size < head or end > length):
+            raise _damaged("is in a broken JP2 box")
+        if kind == b"jp2c" and found is None:
+            found = _jpeg_2000(data, at + head, end)
+            words.extend(found.words)
+        elif kind not in _JP2_STRUCTURE:
+            words.extend(_blank(data, at + head, end))
+        at = end
+    if found is None:
+        raise _damaged("has no image in its JP2 boxes")
+    words.extend(_behind(data, at, length))
+    return replace(found, words=tuple(words))
+
+
+def _jpeg_2000(data: bytes, begin: int, length: int) -> Codestream:
+    words: list[Patch] = []
+    size: tuple[int, int, int, int] | None = None
+    reversible: bool | None = None
+    transformed = False
+    at = begin + 2
+    while True:
+        (marker,) = struct.unpack_from(">H", data, at)
+        if marker == _EOC:
+            at += 2
+            break
+        if marker == _SOT:
+            at = _tile_part(data, at, length, words)
+            continue
+        (segment,) = struct.unpack_from(">H", data, at + 2)
+        start, end = at + 4, at + 2 + segment
+        if marker < 0xFF00 or segment < 2 or end > length:
+            raise _damaged("has something else where a marker must be, or ends early")
+        if marker == _SIZ:
+            x1, y1, x0, y0 = struct.unpack_from(">IIII", data, start + 2)
+            (components,) = struct.unpack_from(">H", data, start + 34)
+            size = (y1 - y0, x1 - x0, components, (data[start + 36] & 0x7F) + 1)
+        elif marker == _COD:
+            transformed, reversible = data[start + 4] == 1, data[start + 9] == 1
+        elif marker == _COM2:
+            words.extend(_blank(data, start + 2, end))
+        at = end
+    if size is None or reversible is None:
+        raise _damaged("has no main header")
+    words.extend(_behind(data, at, length))
+    rows, columns, components, precision = size
+    return Codestream(
+        rows, columns, components, precision, not reversible, False if transformed else None, tuple(words)
+    )
+
+
+def _tile_part(data: bytes, at: int, length: int, words: list[Patch]) -> int:
+    """Looks through a tile-part's header; returns where the next marker is."""
+    size, tile_length = struct.unpack_from(">HHI", data, at + 2)[0::2]
+    if size != 10:
+        raise _damaged("has a broken tile-part")
+    end = at + tile_length if tile_length else _last_end(data, at, length)
+    if end > length:
+        raise _damaged("ends early")
+    at += 12
+    while (marker := struct.unpack_from(">H", data, at)[0]) != _SOD:
+        (segment,) = struct.unpack_from(">H", data, at + 2)
+        if marker < 0xFF00 or segment < 2 or at + 2 + segment > end:
+            raise _damaged("has a broken tile-part")
+        if marker == _COM2:
+            words.extend(_blank(data, at + 6, at + 2 + segment))
+        at += 2 + segment
+    return end
+
+
+def _last_end(data: bytes, at: int, length: int) -> int:
+    """A tile-part without a length goes up to the end of the codestream."""
+    end = data.rfind(b"\xff\xd9", at, length)
+    if end < 0:
+        raise _damaged("has no end")
+    return end

@@ -1,0 +1,53 @@
+"""Frames of the RLE transfer syntax (PS3.5 annex G): their header, and masks plane by plane.
+
+`check` is `treatment`'s; `masked` runs in `decoder_process`, as pylibjpeg-rle panics over some damaged frames.
+"""
+
+from __future__ import annotations
+
+import itertools
+import struct
+from typing import Final
+
+from adit.deid.pixels.order import RunLengthOrder, UnusableFrameError
+
+_HEADER: Final = struct.Struct("<16I")
+
+
+def segments(frame: bytes, number: int) -> list[bytes]:
+    """Each byte plane as it is encoded. Raises UnusableFrameError unless the header is sound and has that number."""
+    if len(frame) < _HEADER.size:
+        raise UnusableFrameError("it is shorter than its header")
+    count, *offsets = _HEADER.unpack_from(frame)
+    if count != number:
+        raise UnusableFrameError(f"it has {count} segments, not {number}")
+    edges = [*offsets[:count], len(frame)]
+    if edges[0] != _HEADER.size or any(a >= b for a, b in itertools.pairwise(edges)):
+        raise UnusableFrameError("its segments overlap or lie outside it")
+    return [frame[a:b] for a, b in itertools.pairwise(edges)]
+
+
+def masked(order: RunLengthOrder, frame: bytes) -> bytes:
+    """The frame, encoded anew, with the parts blanked. Raises UnusableFrameError."""
+    from rle.rle import decode_segment, encode_segment
+
+    pixels = order.rows * order.columns
+    encoded = []
+    for segment, fill in zip(segments(frame, len(order.fills)), order.fills, strict=True):
+        try:
+            plane = bytearray(decode_segment(segment))
+        except ValueError as error:
+            raise UnusableFrameError("a segment cannot be decoded") from error
+        if not pixels <= len(plane) <= pixels + 1:
+            raise UnusableFrameError(f"a segment has {len(plane)} bytes for {pixels} pixels")
+        del plane[pixels:]
+        for y0, y1, x0, x1 in order.parts:
+            for start in range(y0 * order.columns + x0, y1 * order.columns, order.columns):
+                plane[start : start + x1 - x0] = bytes((fill,)) * (x1 - x0)
+        again = bytes(encode_segment(bytes(plane), order.columns))
+        encoded.append(again + b"\0" * (len(again) % 2))
+    offsets, at = [0] * 15, _HEADER.size
+    for index, each in enumerate(encoded):
+        offsets[index] = at
+        at += len(each)
+    return b"".join([_HEADER.pack(len(encoded), *offsets), *encoded])

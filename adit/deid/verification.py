@@ -1,0 +1,183 @@
+"""A second look at what the engine made, by other code: is it whole, is it marked, does it still name someone?
+
+Called by `adit.deid.engine.instance` for every instance before it leaves. It knows nothing of the decisions that were
+made, only what must never be: so a mistake in a decision is found here. Raises Quarantine; nothing passes by default.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
+
+from adit.deid.identifiers import Identifiers
+from adit.deid.quarantine import Quarantine, Reason, place_of
+
+_LONG: Final = frozenset("OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())  # noqa: SIM905
+_NEVER: Final = frozenset(
+    {0x00101000, 0x00101001, 0x00101005, 0x00101040, 0x00101060, 0x00102154, 0x04000561, 0xFFFAFFFA, 0xFFFCFFFC}
+)
+"""Removed by the Basic Profile, and by no option kept: other IDs and names, address, telephone, originals."""
+_UNDEFINED: Final = 0xFFFFFFFF
+_MARKS: Final = {0x00120062: b"YES", 0x00120063: None, 0x00120064: None, 0x00280303: None}
+_PATIENT: Final = (0x00100010, 0x00100020)
+_PIXELS: Final = (0x7FE00008, 0x7FE00009, 0x7FE00010)
+_EXPLICIT: Final = struct.Struct("<6sH").unpack_from
+_IMPLICIT: Final = struct.Struct("<4sI").unpack_from
+_LENGTH: Final = struct.Struct("<I").unpack_from
+_PLAIN_EXPLICIT: Final[dict[bytes, tuple[int, bool, bool]]] = {}
+_PLAIN_IMPLICIT: Final[dict[bytes, tuple[int, bool, bool]]] = {}
+_REMEMBERED: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What must hold. `spared` are tags that an override of the site keeps or writes."""
+
+    identifiers: Identifiers
+    pseudonym: bytes | None  # None where an override writes the patient
+    private_creators: frozenset[str]
+    spared: frozenset[int]
+
+
+def verify(header: bytes, expected: Expected, *, implicit: bool) -> None:
+    """Looks at every element of a new data set, given up to its pixels' value, or to its end if it has none."""
+    marks: dict[int, bytes] = {}
+    _Look(header, expected, implicit).data_set(0, len(header), (), marks)
+    for tag, value in _MARKS.items():
+        if tag not in marks or (value is not None and marks[tag].strip() != value):
+            raise _not_verified((tag,), "the mark is missing")
+
+
+class _Look:
+    def __init__(self, data: bytes, expected: Expected, implicit: bool) -> None:
+        self._expected = expected
+        self._implicit = implicit
+        self._data = data
+        self._suspicious = expected.identifiers.may_stand_in(data)
+
+    def data_set(self, pos: int, end: int, path: tuple[int, ...], marks: dict[int, bytes] | None) -> int:
+        data, implicit, suspicious = self._data, self._implicit, self._suspicious
+        head, plain = (_IMPLICIT, _PLAIN_IMPLICIT) if implicit else (_EXPLICIT, _PLAIN_EXPLICIT)
+        before = -1
+        creators: dict[int, bool] = {}
+        while pos < end:
+            if end - pos < 8:
+                raise _not_verified(path, "it ends within an element")
+            key, length = head(data, pos)
+            found = plain.get(key)
+            tag, long, harmless = _kind(key, plain) if found is None else found
+            start = pos + 8
+            if long:
+                if end - pos < 12:
+                    raise _not_verified((*path, tag), "it ends within an element")
+                length = _LENGTH(data, start)[0]
+                start += 4
+            if tag <= before:
+                raise _not_verified((*path, tag), "its elements are not in order")
+            before = tag
+            if harmless and not suspicious:
+                pos = start + length
+                if pos > end:
+                    raise _not_verified((*path, tag), "it is longer than what is there")
+                continue
+            if tag == 0xFFFEE00D:
+                return pos + 8
+            pos = self._element(tag, key[4:].decode("ascii", errors="replace"), start, length, end, path, creators)
+            if marks is not None and tag in _MARKS:
+                marks[tag] = data[start:pos]
+            if marks is not None and tag in _PATIENT:
+                self._patient(tag, data[start:pos])
+        return pos
+
+    def _element(
+        self, tag: int, vr: str, start: int, length: int, end: int, path: tuple[int, ...], creators: dict[int, bool]
+    ) -> int:
+        """Looks at one element that may be harmful; where the next one begins."""
+        data, spared = self._data, self._expected.spared
+        if tag in _PIXELS and not path:
+            if start != end:
+                raise _not_verified((tag,), "something stands before the pixels' end")
+            return start
+        if tag >> 16 & 1:
+            self._private(tag, data[start : start + length], path, creators)
+        elif (tag in _NEVER and tag not in spared and length) or 0x5000 <= tag >> 16 <= 0x50FF:
+            raise _not_verified((*path, tag), "it should have been removed")
+        elif 0x6000 <= tag >> 16 <= 0x60FF:
+            raise _not_verified((*path, tag), "an overlay was left")
+        if length == _UNDEFINED or vr == "SQ" or data[start : start + 4] == b"\xfe\xff\x00\xe0":
+            return self._items(start, end, length, vr, (*path, tag))
+        stop = start + length
+        if stop > end:
+            raise _not_verified((*path, tag), "it is longer than what is there")
+        if self._suspicious and length and tag not in spared:
+            self._text(tag, vr, data[start:stop], path)
+        return stop
+
+    def _patient(self, tag: int, value: bytes) -> None:
+        expected = self._expected
+        if expected.pseudonym is None or tag in expected.spared:
+            return
+        if value.strip(b"\0 ") != expected.pseudonym.strip():
+            raise _not_verified((tag,), "it is not the pseudonym")
+
+    def _items(self, pos: int, end: int, length: int, vr: str, path: tuple[int, ...]) -> int:
+        data = self._data
+        stop = end if length == _UNDEFINED else pos + length
+        if stop > end:
+            raise _not_verified(path, "it is longer than what is there")
+        outer, self._implicit = self._implicit, self._implicit or vr == "UN"
+        try:
+            while pos < stop:
+                tag = data[pos : pos + 4]
+                size = int.from_bytes(data[pos + 4 : pos + 8], "little")
+                pos += 8
+                if tag == b"\xfe\xff\xdd\xe0":
+                    return pos
+                if tag != b"\xfe\xff\x00\xe0":
+                    raise _not_verified(path, "it holds something else than items")
+                inner = stop if size == _UNDEFINED else pos + size
+                if inner > stop:
+                    raise _not_verified(path, "an item is longer than it")
+                pos = self.data_set(pos, inner, path, None)
+        finally:
+            self._implicit = outer
+        return pos
+
+    def _private(self, tag: int, value: bytes, path: tuple[int, ...], creators: dict[int, bool]) -> None:
+        """Only in blocks of creators that the profile names; of the others not even the creator."""
+        number = tag & 0xFFFF
+        if 0x10 <= number <= 0xFF:
+            creator = value.decode("ascii", errors="replace").strip(" \0")
+            creators[tag >> 16 << 8 | number] = creator in self._expected.private_creators
+            allowed = creators[tag >> 16 << 8 | number]
+        else:
+            allowed = creators.get(tag >> 16 << 8 | number >> 8, False)
+        if not allowed:
+            raise _not_verified((*path, tag), "a private element was left")
+
+    def _text(self, tag: int, vr: str, value: bytes, path: tuple[int, ...]) -> None:
+        if vr in ("", "UN"):
+            vr = dictionary_VR(tag).partition(" ")[0] if dictionary_has_tag(tag) else "UN"
+        if self._expected.identifiers.stands_in(value, vr):
+            raise Quarantine(Reason.IDENTIFIER_LEFT, place_of((*path, tag)), "it holds an identifier of the patient")
+
+
+def _kind(key: bytes, plain: dict[bytes, tuple[int, bool, bool]]) -> tuple[int, bool, bool]:
+    """Its tag, whether its length has four bytes more, and whether an element that begins so can do no harm."""
+    group, number = struct.unpack_from("<HH", key)
+    tag = group << 16 | number
+    vr = key[4:].decode("ascii", errors="replace")
+    read = vr or (dictionary_VR(tag).partition(" ")[0] if dictionary_has_tag(tag) else "UN")
+    suspect = group & 1 or 0x5000 <= group <= 0x50FF or 0x6000 <= group <= 0x60FF or group >= 0x7FE0
+    watched = tag in _NEVER or tag in _MARKS or tag in _PATIENT
+    found = (tag, vr in _LONG and group != 0xFFFE, not (suspect or watched or read in ("SQ", "UN")))
+    if len(plain) < _REMEMBERED:
+        plain[key] = found
+    return found
+
+
+def _not_verified(path: tuple[int, ...], detail: str) -> Quarantine:
+    return Quarantine(Reason.NOT_VERIFIED, place_of(path), detail)

@@ -1,0 +1,136 @@
+"""C-STORE as SCP, written to disk: our receiver's inbox against pynetdicom's storescp, from the same sender."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from benchmarks.result import Result
+from benchmarks.sender import Address, Sent, in_memory, instances_of, send, study_folder
+from tests.peers.receiver import Receiver
+from tests.peers.server_process import ServerProcess, free_port, listens
+
+_SLICES = 200
+_ROUNDS = 5
+_AT_ONCE = 4
+_GOAL = 10
+
+
+@dataclass(frozen=True, slots=True)
+class _SCP:
+    address: Address
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    rate: float  # files a second
+    cpu: float  # ms of the SCP's for each file
+
+
+def measure(folder: Path) -> Iterator[Result]:
+    """Associations included; medians of five rounds in turn, each with a fresh process and an empty folder."""
+    for study in range(1, _AT_ONCE + 1):
+        study_folder(folder / f"study-{study}", _SLICES, study=study)
+    stock, one, four, synced = [], [], [], []
+    with ProcessPoolExecutor(_AT_ONCE, multiprocessing.get_context("spawn")) as pool:
+        for _ in range(_ROUNDS):
+            stock.append(_run(pool, folder, _storescp))
+            one.append(_run(pool, folder, _unsynced))
+            four.append(_run(pool, folder, _unsynced, _AT_ONCE))
+            synced.append(_run(pool, folder, _synced))
+    rate, anchor = median(run.rate for run in one), median(run.rate for run in stock)
+    cpu, anchor_cpu = median(run.cpu for run in one), median(run.cpu for run in stock)
+    yield Result(
+        name=f"receive-{_SLICES}-ct",
+        ours=rate,
+        anchor=anchor,
+        unit="files/s",
+        goal=f"ratio >= {_GOAL}",
+        holds=rate / anchor >= _GOAL,
+        anchor_is="pynetdicom's storescp, which leaves it to the system when to write, as ours is told to here",
+    )
+    yield Result(
+        name=f"receive-{_SLICES}-ct-cpu",
+        ours=cpu,
+        anchor=anchor_cpu,
+        unit="CPU ms a file",
+        goal=f"ratio <= {1 / _GOAL:g}",
+        holds=cpu / anchor_cpu <= 1 / _GOAL,
+        anchor_is="the same, as the kernel counted it: a busy machine changes it less than the rate",
+    )
+    yield Result(
+        name=f"receive-{_AT_ONCE}-x-{_SLICES}-ct",
+        ours=median(run.rate for run in four),
+        anchor=rate,
+        unit="files/s",
+        goal="ratio >= 1",
+        holds=median(run.rate for run in four) >= rate,
+        anchor_is="the same receiver, one association",
+    )
+    yield Result(
+        name=f"receive-{_SLICES}-ct-synced",
+        ours=median(run.rate for run in synced),
+        anchor=anchor,
+        unit="files/s",
+        goal="none: it is the disk's own pace",
+        holds=True,
+        anchor_is="pynetdicom's storescp; ours, as it does by itself, has each file on the disk before it answers",
+    )
+
+
+def _run(
+    pool: ProcessPoolExecutor,
+    folder: Path,
+    started: Callable[[Path, Path], AbstractContextManager[_SCP]],
+    associations: int = 1,
+) -> _Run:
+    """Every association from a process of its own, all at once; afterwards every file must be there."""
+    with tempfile.TemporaryDirectory(dir=folder) as kept, started(folder, Path(kept)) as scp:
+        before = _cpu(scp.pid)
+        sending = [pool.submit(_send, scp.address, folder, study) for study in range(1, associations + 1)]
+        sent = [each.result() for each in sending]
+        cpu = _cpu(scp.pid) - before
+        files = len([path for path in Path(kept).rglob("*") if path.is_file()])
+    assert files == associations * _SLICES, f"{files} files"
+    seconds = max(each.ended for each in sent) - min(each.begun for each in sent)
+    return _Run(files / seconds, cpu * 1000 / files)
+
+
+def _send(address: Address, folder: Path, study: int) -> Sent:
+    return send(address, in_memory(instances_of(folder / f"study-{study}", study)))
+
+
+def _cpu(pid: int) -> float:
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def _unsynced(folder: Path, kept: Path, *, sync: bool = False) -> Iterator[_SCP]:
+    with Receiver(folder, inbox=kept, inbox_sync=sync, free_bytes=0) as receiver:
+        yield _SCP(Address(receiver.aet, receiver.host, receiver.dicom_port), receiver.process.pid)
+
+
+def _synced(folder: Path, kept: Path) -> AbstractContextManager[_SCP]:
+    return _unsynced(folder, kept, sync=True)
+
+
+@contextmanager
+def _storescp(folder: Path, kept: Path) -> Iterator[_SCP]:
+    port = free_port()
+    command = [sys.executable, "-m", "pynetdicom", "storescp", str(port), "-od", str(kept), "-q"]
+    process = ServerProcess(command, folder / "storescp.log")
+    try:
+        process.wait_until(lambda: listens(port))
+        yield _SCP(Address("ANY-SCP", "127.0.0.1", port), process.pid)
+    finally:
+        process.kill()

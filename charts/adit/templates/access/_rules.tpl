@@ -1,0 +1,19 @@
+{{/* All that our processes may do in the Kubernetes API. No Secrets, no exec, no update of a spec. */}}
+
+{{- define "adit.rules.operator" -}}
+- {apiGroups: [adit.dev], resources: [transferjobs, dicomnodes], verbs: [get, list, watch]}
+- {apiGroups: [adit.dev], resources: [transferjobs/status, dicomnodes/status], verbs: [patch]}
+- {apiGroups: [batch], resources: [jobs], verbs: [get, list, watch, create, delete]}
+- {apiGroups: [""], resources: [pods], verbs: [list]}
+- {apiGroups: [events.k8s.io], resources: [events], verbs: [create]}
+{{- end -}}
+
+{{/* In the release's namespace only. A name cannot bound `create`. */}}
+{{- define "adit.rules.leader" -}}
+- {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [create]}
+- {apiGroups: [coordination.k8s.io], resources: [leases], resourceNames: [{{ include "adit.fullname" . }}-operator], verbs: [get, update]}
+{{- end -}}
+
+{{- define "adit.rules.api" -}}
+- {apiGroups: [adit.dev], resources: [transferjobs, dicomnodes], verbs: [get, create, patch]}
+{{- end -}}

@@ -1,0 +1,1 @@
+"""The paths of /v1, a module for each noun. Assembled by `adit_api.app`."""

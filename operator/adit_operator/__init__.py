@@ -1,0 +1,1 @@
+"""The kopf edge: custom resources in, Kubernetes Jobs out, status back."""

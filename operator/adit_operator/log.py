@@ -1,0 +1,51 @@
+"""The operator's log: one JSON object a line on stderr; ids, codes and counts only. Set up by `main`.
+
+What libraries log goes the same way, from warnings on: kopf speaks of every object it handles.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+
+import structlog
+
+
+def configure(level: str) -> None:
+    """`level`: debug, info, warning or error; info if it is none of these."""
+    number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                structlog.processors.JSONRenderer(),
+            ],
+            foreign_pre_chain=[
+                structlog.stdlib.add_log_level,
+                structlog.stdlib.add_logger_name,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+            ],
+        )
+    )
+    logging.basicConfig(level=max(number, logging.WARNING), handlers=[handler], force=True)
+    threading.excepthook = _log_thread
+
+
+def _log_thread(failure: threading.ExceptHookArgs) -> None:
+    name = failure.thread.name if failure.thread else "unknown"
+    error = failure.exc_value
+    structlog.get_logger().error("a thread failed", thread=name, exc_info=error if error is not None else True)

@@ -1,0 +1,186 @@
+"""What concerns the whole node: its images, its room, and whether it takes pods. Nobody else may use it meanwhile."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from adit.ledger.connection import LedgerUnavailable
+from adit.model.assignment import Report
+from adit.model.outcome import FaultCode
+from tests.cluster.installation import Installation, Job
+from tests.cluster.kubernetes import eventually, rig
+from tests.samples import Study
+
+SMALL = {"requests": {"cpu": "400m", "memory": "1Mi"}, "limits": {"memory": "320Mi"}}
+"""A worker that needs much of the CPU, and uses more memory than it asked for."""
+
+
+def test_a_missing_image_delays_and_is_told(installation: Installation, many_studies: list[Study]) -> None:
+    later = "localhost/adit-worker:later"
+    rig("ctr", "images", "rm", later)
+    with installation.changed(worker={"image": {"tag": "later"}}):
+        study = many_studies[0].study_instance_uid
+        job = installation.job(study)
+        job.stalls(FaultCode.IMAGE_UNAVAILABLE)
+        rig("ctr", "images", "tag", "localhost/adit-worker:dev", later)
+        job.wait("Complete", 180)
+        job.is_proven(study)
+    rig("ctr", "images", "rm", later)
+
+
+def test_a_cordoned_node_delays_and_is_told(installation: Installation, many_studies: list[Study]) -> None:
+    node = installation.get("nodes")[0]["metadata"]["name"]
+    installation.kubectl("cordon", node)
+    try:
+        studies = [study.study_instance_uid for study in many_studies[:2]]
+        job = installation.job(*studies)
+        job.stalls(FaultCode.UNSCHEDULABLE)
+    finally:
+        installation.kubectl("uncordon", node)
+    job.wait("Complete")
+    job.is_proven(*studies)
+
+
+def test_an_upgrade_of_the_operator_in_the_middle_of_a_job(
+    installation: Installation, many_studies: list[Study]
+) -> None:
+    rig("ctr", "images", "tag", "--force", "localhost/adit-operator:dev", "localhost/adit-operator:next")
+    studies = [study.study_instance_uid for study in many_studies[:30]]
+    job = installation.job(*studies)
+    job.wait_pod("Running")
+    with installation.changed(operator={"image": {"tag": "next"}}):
+        (pod,) = installation.pods("operator")
+        assert pod["spec"]["containers"][0]["image"] == "localhost/adit-operator:next"
+        job.wait("Complete")
+        job.is_proven(*studies)
+
+
+# --- workers that have to go, each with a study that takes a while ---
+
+
+@pytest.fixture(scope="module")
+def modest(release: Installation) -> Iterator[None]:
+    """Workers are the first that have to go."""
+    small = [{"name": "small", "resources": SMALL}]
+    with release.changed(worker={"sizeClasses": small, "priorityClass": {"create": True}}):
+        yield
+
+
+@contextmanager
+def at_work(installation: Installation, study: Study) -> Iterator[Job]:
+    """A job of which something is stored already; in the end it is proven, whatever happened to its worker."""
+    slow = installation.node("slowest-pacs", limits={"tasks": 1, "associations": 1, "bytesPerSecond": "120k"})
+    job = installation.job(study.study_instance_uid, source={"node": slow})
+    job.wait_pod("Running")
+    eventually("something has arrived", lambda: installation.ledger.summary(job.id).stored >= 3)
+    yield job
+    job.wait("Complete", 240)
+    job.is_proven(study.study_instance_uid)
+
+
+@pytest.mark.usefixtures("modest")
+def test_a_worker_evicted_for_the_nodes_memory_is_replaced(installation: Installation, long_study: Study) -> None:
+    with at_work(installation, long_study) as job:
+        rig("pressure", "memory")
+        try:  # it takes the next pod ten seconds later
+            eventually("a worker is evicted", lambda: any(_is_evicted(pod) for pod in job.pods()), 60)
+        finally:
+            rig("pressure", "none")
+        eventually("all parts can be reached again", lambda: _answers(installation), 60)
+        ended_by(job, FaultCode.EVICTED)
+
+
+@pytest.mark.usefixtures("modest")
+def test_a_preempted_worker_is_replaced(installation: Installation, long_study: Study) -> None:
+    with at_work(installation, long_study) as job, preempting(installation):
+        ended_by(job, FaultCode.PREEMPTED)
+
+
+@pytest.mark.usefixtures("modest")
+def test_a_worker_whose_node_went_away_is_replaced(installation: Installation, long_study: Study) -> None:
+    """As the control plane sees it: a node that is not reachable any more gets such a taint."""
+    node = installation.get("nodes")[0]["metadata"]["name"]
+    with at_work(installation, long_study) as job:
+        installation.kubectl("taint", "nodes", node, "adit.dev/test=gone:NoExecute")
+        try:
+            ended_by(job, FaultCode.MACHINE_LOST)
+        finally:
+            installation.kubectl("taint", "nodes", node, "adit.dev/test:NoExecute-")
+
+
+def _answers(installation: Installation) -> bool:
+    """A kubelet that begins anew takes every pod for not ready at first, and no Service leads there."""
+    try:
+        installation.ledger.jobs(limit=1)
+        return bool(installation.source.counts() and installation.destination.counts())
+    except (LedgerUnavailable, OSError):
+        return False
+
+
+def _is_evicted(pod: Any) -> bool:
+    return bool(pod["status"].get("reason") == "Evicted")
+
+
+def ended_by(job: Job, code: FaultCode) -> None:
+    """Waits until one of the job's attempts has ended for this reason."""
+    ledger = job.installation.ledger
+
+    def first() -> Report | None:
+        """How the first attempt ended, once there is another: what its worker could not know is in it by then."""
+        (task,) = ledger.tasks(job.id)
+        attempts = ledger.attempts(task.id)
+        return attempts[0].report if len(attempts) > 1 else None
+
+    ended = eventually(f"a worker of {job.name} had to go", first, 90)
+    # Whoever deletes the pod leaves a second or two to ask it. After that its Job tells that it had to go, no more.
+    assert ended.faults[0].code in (code, FaultCode.EVICTED)
+
+
+@contextmanager
+def preempting(installation: Installation) -> Iterator[None]:
+    """Meanwhile somebody more important has room on the node only where a worker is."""
+    (node,) = installation.get("nodes")
+    everywhere = json.loads(installation.kubectl("get", "pods", "-A", "-o", "json"))["items"]
+    used = sum(cpu(each) for each in everywhere if each["status"].get("phase") == "Running")
+    wanted = cpu_of(node["status"]["allocatable"]["cpu"]) - used + 0.2
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "important"},
+        "spec": {
+            "priorityClassName": "system-cluster-critical",
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 0,
+            "automountServiceAccountToken": False,
+            "securityContext": {"runAsNonRoot": True, "runAsUser": 1, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [
+                {
+                    "name": "pause",
+                    "image": "localhost/pause:3.10",
+                    "resources": {"requests": {"cpu": f"{math.floor(wanted * 1000)}m"}},
+                    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+                }
+            ],
+        },
+    }
+    installation.apply(pod)
+    try:
+        yield
+    finally:
+        installation.kubectl("delete", "pod", "important", "--now")
+
+
+def cpu(pod: Any) -> float:
+    requests = (each.get("resources", {}).get("requests", {}) for each in pod["spec"]["containers"])
+    return sum(cpu_of(each.get("cpu", "0")) for each in requests)
+
+
+def cpu_of(quantity: str) -> float:
+    """Cores."""
+    return float(quantity[:-1]) / 1000 if quantity.endswith("m") else float(quantity)

@@ -1,0 +1,107 @@
+"""The system as a whole: a TransferJob moves studies from one PACS to another, proven by the destination itself."""
+
+from __future__ import annotations
+
+import json
+
+from tests.cluster.installation import Installation, Job
+from tests.cluster.kubernetes import eventually
+from tests.samples import Study
+
+
+def test_a_job_moves_its_studies_and_says_so_in_one_line(installation: Installation, many_studies: list[Study]) -> None:
+    studies = [study.study_instance_uid for study in many_studies[:3]]
+    job = installation.job(*studies)
+    job.wait("Complete")
+    job.is_proven(*studies)
+    line = installation.kubectl("get", "tj", job.name, "--no-headers").split()
+    assert line[:3] == [job.name, "sandbox-research", "3/3"]
+    assert "Success" in line
+    described = installation.kubectl("describe", "tj", job.name)
+    assert "Complete" in described
+    assert job.condition("Complete")["observedGeneration"] == 1
+    assert job.status["counts"]["succeeded"] == 3
+
+
+def test_a_finished_job_is_applied_again_without_effect(installation: Installation, many_studies: list[Study]) -> None:
+    job = installation.job(many_studies[0].study_instance_uid)
+    job.wait("Complete")
+    before = job.resource
+    manifest = {key: before[key] for key in ("apiVersion", "kind", "spec")}
+    manifest["metadata"] = {"name": job.name, "labels": {"touched": "yes"}}
+    installation.apply(manifest)
+    other = installation.job(many_studies[1].study_instance_uid)
+    other.wait("Complete")  # the operator has seen everything by now
+    assert job.resource["status"] == before["status"]
+    assert [each["metadata"]["name"] for each in job.jobs()] in ([], [f"adit-{_task(job)}-1"])
+
+
+def test_a_suspended_job_waits_and_goes_on(installation: Installation, many_studies: list[Study]) -> None:
+    studies = [study.study_instance_uid for study in many_studies[:6]]
+    job = installation.job(*studies, suspend=True)
+    eventually("it is suspended", lambda: job.condition("Suspended").get("status") == "True")
+    assert job.jobs() == []
+    job.patch(suspend=None)
+    job.wait("Complete")
+    job.is_proven(*studies)
+
+
+def test_what_failed_can_be_retried_by_a_new_job(installation: Installation, many_studies: list[Study]) -> None:
+    known = many_studies[0].study_instance_uid
+    job = installation.job(known, "1.2.840.99999.1")
+    job.wait("Failed")
+    assert job.status["failures"][0]["code"] == "StudyNotFound"
+    assert job.condition("Complete")["status"] == "False"
+    retry = installation.job(name="again", selection={"failedOf": {"name": job.name}})
+    retry.wait("Failed")
+    assert retry.status["counts"]["total"] == 1
+
+
+def test_cancelling_stops_the_work(installation: Installation, many_studies: list[Study]) -> None:
+    studies = [study.study_instance_uid for study in many_studies[:40]]
+    job = installation.job(*studies)
+    job.wait_pod("Running")
+    job.patch(cancel="Terminate")
+    job.wait("Failed")
+    assert job.condition("Failed")["reason"] == "Cancelled"
+    eventually("no worker runs", lambda: all(pod["status"]["phase"] != "Running" for pod in job.pods()), 90)
+
+
+def test_nothing_that_we_write_into_the_cluster_names_a_patient(
+    installation: Installation, many_studies: list[Study]
+) -> None:
+    """All objects, events and logs of the namespace; only the spec that the user wrote is excepted."""
+    chosen = many_studies[:4]
+    selection = [
+        {"studyInstanceUID": study.study_instance_uid, "patientID": study.patient_id}
+        for study in (*chosen, many_studies[9])
+    ]
+    selection[-1]["patientID"] = "Patient-9999-Zebra"  # a warning, which must not quote it
+    job = installation.job(name="scanned", selection={"studies": selection})
+    job.wait("Failed")
+    assert job.condition("Failed")["reason"] == "EndedWithWarnings"
+    hidden = {study.patient_id for study in many_studies} | {"Patient-9999", "Zebra", "Apple", "Annie", "CT Thorax"}
+    hidden |= {study.study_instance_uid for study in many_studies}
+    kinds = installation.kubectl("api-resources", "--namespaced", "--verbs=list", "-o", "name").split()
+    for kind in kinds:
+        for item in installation.get(kind):
+            if item["kind"] == "TransferJob":
+                item["spec"] = None
+                for annotation in list(item["metadata"].get("annotations", {})):
+                    if annotation == "kubectl.kubernetes.io/last-applied-configuration":  # the user's own, by kubectl
+                        del item["metadata"]["annotations"][annotation]
+                item["metadata"].pop("managedFields", None)  # names the keys of lists in the spec
+            found = [word for word in hidden if word in json.dumps(item)]
+            assert not found, f"{kind} {item['metadata']['name']} holds {found}"
+    for pod in installation.get("pods"):
+        name = pod["metadata"]["name"]
+        if "sandbox" in name:
+            continue  # an Orthanc's own log
+        log = installation.kubectl("logs", name, "--all-containers")
+        found = [word for word in hidden if word in log]
+        assert not found, f"the log of {name} holds {found}"
+
+
+def _task(job: Job) -> int:
+    (task,) = job.installation.ledger.tasks(job.id)
+    return task.id

@@ -1,0 +1,143 @@
+"""`adit deid` as a process: on real files, checked in bytes and by DCMTK; twice the same; nothing half."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from io import BytesIO
+from pathlib import Path
+
+import pydicom
+import pytest
+from pydicom import dcmread
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
+
+from tests.integration.cli.command import Adit
+
+pytestmark = pytest.mark.integration
+FILES = Path(pydicom.__file__).parent / "data/test_files"
+NAMES = ("Zyxwvut", "Quorra", "MRN-990017")
+
+
+@pytest.fixture
+def adit(tmp_path: Path) -> Adit:
+    return Adit(tmp_path, {})
+
+
+@pytest.fixture
+def originals(tmp_path: Path) -> Path:
+    """Two studies of one patient, whose name stands also where no profile looks for it."""
+    folder = tmp_path / "originals"
+    (folder / "sub").mkdir(parents=True)
+    for number, name in enumerate(("CT_small.dcm", "MR_small.dcm", "image_dfl.dcm", "MR_small_bigendian.dcm")):
+        found = dcmread(FILES / name)
+        found.PatientName, found.PatientID = "Zyxwvut^Quorra", "MRN-990017"
+        found.ImageComments = "seen by Dr. Quorra"
+        found.SOPClassUID = found.file_meta.MediaStorageSOPClassUID = CTImageStorage  # one of them is a capture
+        found.SOPInstanceUID = found.file_meta.MediaStorageSOPInstanceUID = UID(f"1.2.826.0.1.3680043.9.{number}")
+        file = BytesIO()
+        found.save_as(file)
+        data = bytearray(file.getvalue())
+        data[:64] = b"preamble of Zyxwvut".ljust(64)
+        trailing = b"" if "dfl" in name else b"\xfc\xff\xfc\xffOB\0\0\x08\0\0\0Zyxwvut "
+        if found.file_meta.TransferSyntaxUID != ExplicitVRLittleEndian:
+            trailing = b""
+        (folder / "sub" / f"{number}.dcm").write_bytes(bytes(data) + trailing)
+    (folder / "notes.txt").write_text("no DICOM")
+    return folder
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    file = tmp_path / "project.key"
+    file.write_bytes(bytes(range(32)))
+    return file
+
+
+def written(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize("profile", ["basic", "research", "upstream"])
+def test_copies_name_nobody_and_open_elsewhere(adit: Adit, originals: Path, key: Path, profile: str) -> None:
+    ended = adit("deid", str(originals), "--out", "copies", "--key-file", str(key), "--profile", profile)
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.json == {"written": 4, "refused": 0, "left_out": 0, "not_DICOM": 1, "patients": 1}
+    files = written(adit.folder / "copies")
+    assert len(files) == 5
+    for path, data in files.items():
+        if path.endswith(".dcm"):
+            assert data[:128] == bytes(128)
+            subprocess.run(["dcmdump", str(adit.folder / "copies" / path)], check=True, capture_output=True)
+        for name in NAMES:
+            assert name.lower().encode() not in data.lower(), path
+    # in another process, elsewhere: the same bytes
+    shutil.rmtree(adit.folder / "copies")
+    adit("deid", str(originals), "--out", "copies", "--key-file", str(key), "--profile", profile)
+    assert written(adit.folder / "copies") == files
+
+
+def test_pixels_are_unchanged(adit: Adit, originals: Path, key: Path) -> None:
+    adit("deid", str(originals), "--out", "copies", "--key-file", str(key))
+    pixels = {dcmread(file).PixelData for file in originals.rglob("*.dcm")}
+    assert {dcmread(file).PixelData for file in (adit.folder / "copies").rglob("*.dcm")} == pixels
+
+
+def test_what_is_refused_is_not_written_and_told(adit: Adit, originals: Path, key: Path) -> None:
+    for file in originals.rglob("*.dcm"):
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    ended = adit("deid", str(originals), "--out", "copies", "--key-file", str(key))
+    assert ended.code == 1
+    assert ended.json["refused"] == 4
+    assert "sub/0.dcm: Malformed" in ended.err
+    assert set(written(adit.folder / "copies")) == {"audit.jsonl"}
+    assert "quarantined" in written(adit.folder / "copies")["audit.jsonl"].decode()
+
+
+def test_two_of_one_uid_are_never_taken_for_one(adit: Adit, originals: Path, key: Path) -> None:
+    shutil.copy(originals / "sub" / "0.dcm", originals / "sub" / "again.dcm")
+    ended = adit("deid", str(originals), "--out", "copies", "--key-file", str(key))
+    assert ended.code == 1
+    assert (ended.json["written"], ended.json["refused"]) == (4, 1)
+    assert "sub/again.dcm: DuplicateInstance" in ended.err
+
+
+def test_one_pseudonym_is_for_one_patient(adit: Adit, originals: Path, key: Path) -> None:
+    ended = adit("deid", str(originals), "--out", "copies", "--key-file", str(key), "--pseudonym", "STROKE-001")
+    assert ended.code == 0
+    assert {dcmread(file).PatientID for file in (adit.folder / "copies").rglob("*.dcm")} == {"STROKE-001"}
+
+
+def test_the_mapping_needs_the_key(adit: Adit, originals: Path, key: Path) -> None:
+    adit("deid", str(originals), "--out", "copies", "--key-file", str(key), "--mapping", "pairs")
+    assert "MRN" not in (adit.folder / "pairs").read_text()
+    told = adit("deid", "mapping", "pairs", "--key-file", str(key))
+    assert told.out.splitlines()[0] == "original,replacement"
+    assert told.out.splitlines()[1].startswith("MRN-990017,")
+    other = adit.folder / "other.key"
+    other.write_bytes(bytes(32))
+    assert adit("deid", "mapping", "pairs", "--key-file", str(other)).code == 2
+
+
+def test_mistakes_are_told_before_anything_is_written(adit: Adit, originals: Path, key: Path) -> None:
+    weak = adit.folder / "weak.key"
+    weak.write_bytes(b"secret")
+    for arguments, told in (
+        (("--key-file", str(weak)), "at least 32 bytes"),
+        (("--key-file", str(key), "--profile", "nobody"), "neither one of"),
+        (("--key-file", "nowhere"), "nowhere"),
+    ):
+        ended = adit("deid", str(originals), "--out", "copies", *arguments)
+        assert ended.code == 2
+        assert told in ended.err
+        assert not (adit.folder / "copies").exists()
+    inside = adit("deid", str(originals), "--out", str(originals / "copies"), "--key-file", str(key))
+    assert inside.code == 2
+
+
+def test_explain_tells_rules_and_no_values(adit: Adit, originals: Path) -> None:
+    ended = adit("deid", "explain", str(originals / "sub" / "0.dcm"), "--profile", "basic")
+    assert ended.code == 0
+    assert "00100010  pseudonym  E.1-1 Z" in ended.out
+    assert "remove     private" in ended.out
+    assert not any(name in ended.out for name in NAMES)

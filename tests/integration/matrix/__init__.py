@@ -1,0 +1,1 @@
+"""From every kind of node to every kind of node."""

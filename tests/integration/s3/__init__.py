@@ -1,0 +1,1 @@
+"""The bucket node on a real S3 server."""

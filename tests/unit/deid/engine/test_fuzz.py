@@ -1,0 +1,117 @@
+"""Damaged on purpose: whatever the bytes, the engine ends soon, with a verified instance or a reason."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import pydicom
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from adit.deid.engine.instance import DEFLATED, EXPLICIT_LE
+from adit.deid.quarantine import LeftOut, Quarantine, Reason
+from adit.dicom.file_meta import read_file_meta
+from tests.unit.deid.engine.encoded import Element, Item, encode, engine, instance, syntax
+
+FOLDER = Path(pydicom.__file__).parent / "data/test_files"
+NAMES = ["CT_small.dcm", "reportsi.dcm", "rtplan.dcm", "MR_small_bigendian.dcm", "image_dfl.dcm", "nested_priv_SQ.dcm"]
+ENGINE = engine("RetainSafePrivate", "CleanStructuredContent", "RetainLongitudinalModifiedDates", "CleanDescriptors")
+
+
+def _loaded(name: str) -> tuple[bytes, str]:
+    with (FOLDER / name).open("rb") as reader:
+        meta = read_file_meta(reader)
+        reader.seek(meta.offset)
+        return reader.read(20_000), meta.transfer_syntax_uid
+
+
+SEEDS = [_loaded(name) for name in NAMES]
+
+BLOWS = st.lists(
+    st.tuples(
+        st.sampled_from(["flip", "cut", "length", "repeat", "insert"]),
+        st.floats(0, 1),
+        st.binary(min_size=1, max_size=9),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+def struck(data: bytes, blows: list[tuple[str, float, bytes]]) -> bytes:
+    for kind, where, what in blows:
+        at = int(where * len(data))
+        match kind:
+            case "flip":
+                data = data[:at] + what + data[at + len(what) :]
+            case "cut":
+                data = data[: max(at, 200)]
+            case "length":
+                data = data[:at] + b"\xff\xff\xff\xff" + data[at + 4 :]
+            case "repeat":
+                data = data[:at] + data[max(0, at - 64) : at] + data[at:]
+            case _:
+                data = data[:at] + what + data[at:]
+    return data
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(seed=st.sampled_from(range(len(SEEDS))), blows=BLOWS)
+def test_damage_is_told_or_harmless(seed: int, blows: list[tuple[str, float, bytes]]) -> None:
+    data, transfer_syntax = SEEDS[seed]
+    try:
+        made = ENGINE.treat(struck(data, blows), transfer_syntax)
+    except (Quarantine, LeftOut):
+        return
+    assert sum(len(piece) for piece in made.pieces()) == made.size
+
+
+@pytest.mark.parametrize("implicit", [False, True], ids=["explicit", "implicit"])
+@pytest.mark.parametrize("undefined", [False, True], ids=["lengths", "delimiters"])
+def test_sequences_have_a_deepest_level(implicit: bool, undefined: bool) -> None:
+    element = Element(0x00081030, "LO", b"x")
+    for _ in range(100):
+        element = Element(0x00081115, "SQ", (Item((element,), undefined),), undefined)
+    with pytest.raises(Quarantine) as refused:
+        engine().treat(encode(instance(element), implicit=implicit), syntax(implicit))
+    assert refused.value.reason is Reason.NESTED_TOO_DEEP
+
+
+def test_an_element_twice_is_refused_with_its_place() -> None:
+    twice = instance()
+    twice.insert(4, twice[3])
+    with pytest.raises(Quarantine) as refused:
+        engine().treat(encode(twice), EXPLICIT_LE)
+    assert (refused.value.reason, refused.value.place) == (Reason.DUPLICATE_ELEMENT, "00100010")
+
+
+def test_elements_out_of_order_are_put_in_order() -> None:
+    elements = instance(Element(0x00080070, "LO", b"Maker"))
+    made = engine().treat(encode([elements[3], *elements[:3], *elements[4:]]), EXPLICIT_LE)
+    assert b"".join(made.pieces()) == b"".join(engine().treat(encode(elements), EXPLICIT_LE).pieces())
+
+
+def test_a_small_deflated_file_that_would_fill_the_memory_is_refused() -> None:
+    import zlib
+
+    deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    bomb = deflater.compress(encode(instance())) + b"".join(deflater.compress(bytes(2**24)) for _ in range(40))
+    with pytest.raises(Quarantine) as refused:
+        engine().treat(bomb + deflater.flush(), DEFLATED)
+    assert refused.value.reason is Reason.TOO_LARGE
+
+
+def test_a_length_that_is_longer_than_the_file_is_refused() -> None:
+    data = encode(instance()) + struct.pack("<HH2sHI", 0x7FE1, 0x0010, b"OB", 0, 0xFFFFFF00)
+    assert engine().treat(data, EXPLICIT_LE)  # behind the pixels nothing counts
+    elements = [each for each in instance() if each.tag < 0x7FE00000]
+    with pytest.raises(Quarantine) as refused:
+        engine().treat(encode(elements) + struct.pack("<HH2sHI", 0x0042, 0x0011, b"OB", 0, 0xFFFFFF00), EXPLICIT_LE)
+    assert (refused.value.reason, refused.value.place) == (Reason.MALFORMED, "00420011")
+
+
+def test_what_the_profile_leaves_out_is_no_error() -> None:
+    with pytest.raises(LeftOut, match="modality CT"):
+        engine(excludedModalities=["CT"]).treat(encode(instance()), EXPLICIT_LE)

@@ -1,0 +1,1 @@
+"""The worker without a process: what it writes and what it imports."""
