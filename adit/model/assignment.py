@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from adit.model.dicom_node import DicomNode
 from adit.model.findings import Observation, Road
+from adit.model.frozen_profile import FrozenProfile
 from adit.model.outcome import Fault, FaultCode, Outcome
 from adit.model.trial import Trial
 
@@ -43,7 +44,8 @@ class Assignment(_Value):
     study_instance_uid: str
     patient_id: str | None = None
     series_instance_uids: tuple[str, ...] | None = None
-    pseudonym: str | None = None
+    profile: FrozenProfile | None = None  # the whole resource; without one, originals are sent
+    pseudonym: str | None = None  # with a profile: absent where it is derived
     trial: Trial | None = None
     source: DicomNode
     destination: DicomNode
