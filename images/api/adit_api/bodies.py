@@ -18,10 +18,15 @@ _SECONDS: Final = 60.0
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-def body_of(model: type[_Model], *, most: int = SMALL) -> Any:
-    """A route's dependency that gives the body as `model`. The route also has `openapi_extra=described(model)`."""
+def body_of(model: type[_Model], *, most: int = SMALL, absent: _Model | None = None) -> Any:
+    """A route's dependency that gives the body as `model`; `absent` is what no body stands for, where it may be missing.
+
+    The route also has `openapi_extra=described(model)`.
+    """
 
     async def read(request: Request) -> _Model:
+        if absent is not None and _announces_none(request):
+            return absent
         raw = await _bytes(request, most)
         try:
             return await anyio.to_thread.run_sync(_parse, model, raw)
@@ -34,6 +39,12 @@ def body_of(model: type[_Model], *, most: int = SMALL) -> Any:
 def _parse(model: type[_Model], raw: bytes) -> _Model:
     # strict JSON: "5" is no number and 1 is no truth, as in a CRD
     return model.model_validate_json(raw, strict=True, by_alias=True, by_name=False)
+
+
+def _announces_none(request: Request) -> bool:
+    """RFC 9112, section 6.3: without either header a request has no body."""
+    headers = request.headers
+    return "transfer-encoding" not in headers and headers.get("content-length", "0") == "0"
 
 
 async def _bytes(request: Request, most: int) -> bytes:
@@ -62,11 +73,11 @@ BODIES: Final[list[type[BaseModel]]] = []
 """The models of bodies, for `openapi`."""
 
 
-def described(model: type[BaseModel], **examples: Any) -> dict[str, Any]:
+def described(model: type[BaseModel], *, required: bool = True, **examples: Any) -> dict[str, Any]:
     """The body in OpenAPI's words; `examples` by name."""
     if model not in BODIES:
         BODIES.append(model)
     content: dict[str, Any] = {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}
     if examples:
         content["examples"] = {name.replace("_", " "): {"value": value} for name, value in examples.items()}
-    return {"requestBody": {"required": True, "content": {"application/json": content}}}
+    return {"requestBody": {"required": required, "content": {"application/json": content}}}

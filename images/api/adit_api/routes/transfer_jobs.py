@@ -165,12 +165,17 @@ def show(here: Here, namespace: Namespace, name: ResourceName, uid: Uid = None) 
     summary="Cancel a TransferJob",
     dependencies=[needs(Scope.WRITE)],
     responses=problems(*BODY, 404, 409),
-    openapi_extra=described(Cancellation, stop={"mode": "Terminate"}, let_running_tasks_finish={"mode": "Drain"}),
+    openapi_extra=described(
+        Cancellation, required=False, stop={"mode": "Terminate"}, let_running_tasks_finish={"mode": "Drain"}
+    ),
 )
 def cancel(
-    here: Here, namespace: Namespace, name: ResourceName, given: Annotated[Cancellation, body_of(Cancellation)]
+    here: Here,
+    namespace: Namespace,
+    name: ResourceName,
+    given: Annotated[Cancellation, body_of(Cancellation, absent=Cancellation())],
 ) -> JobView:
-    """For good. What was sent already stays where it is. Drain may become Terminate, never the other way round."""
+    """For good; without a body by Terminate. What was sent already stays where it is. Drain may become Terminate, never the other way round."""
     return _steer(here, (namespace, name), "cancel", str(given.mode))
 
 
