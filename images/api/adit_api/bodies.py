@@ -19,7 +19,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def body_of(model: type[_Model], *, most: int = SMALL, absent: _Model | None = None) -> Any:
-    """A route's dependency that gives the body as `model`; `absent` is what no body stands for, where it may be missing.
+    """A route's dependency that gives the body as `model`; `absent` is what a missing body stands for, if it may be.
 
     The route also has `openapi_extra=described(model)`.
     """

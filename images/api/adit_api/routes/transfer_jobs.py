@@ -175,7 +175,10 @@ def cancel(
     name: ResourceName,
     given: Annotated[Cancellation, body_of(Cancellation, absent=Cancellation())],
 ) -> JobView:
-    """For good; without a body by Terminate. What was sent already stays where it is. Drain may become Terminate, never the other way round."""
+    """For good; without a body by Terminate. What was sent already stays where it is.
+
+    Drain may become Terminate, never the other way round.
+    """
     return _steer(here, (namespace, name), "cancel", str(given.mode))
 
 
