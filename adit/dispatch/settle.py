@@ -82,7 +82,8 @@ def _claimed_success(ended: EndedAttempt, now: datetime, random: Callable[[], fl
         first = unprovable or warnings[0]
         return Settlement(TaskState.WARNING, message=str(first), fault=first)
     arrived = "The only instance has" if ended.expected == 1 else f"All {ended.expected} instances have"
-    return Settlement(TaskState.SUCCESS, message=f"{arrived} arrived.")
+    left_out = f" {_times(ended.left_out, 'instance')} left out, as the profile says." if ended.left_out else ""
+    return Settlement(TaskState.SUCCESS, message=f"{arrived} arrived.{left_out}")
 
 
 def _retry(ended: EndedAttempt, fault: Fault, now: datetime, random: Callable[[], float]) -> Settlement:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from adit.ledger import event_record, instance_rows
@@ -19,6 +19,9 @@ from adit.ledger.worker_connection import Row, WorkerConnection
 from adit.model.assignment import Assignment, Progress, Report
 from adit.model.instance import InstanceRecord
 from adit.model.mailbox import Mailbox
+
+if TYPE_CHECKING:
+    from adit.model.treatment import TreatmentRecord  # most workers need none
 
 __all__ = ["AttemptLedger", "Directive", "Fenced", "LedgerError", "LedgerUnavailable"]
 
@@ -89,8 +92,22 @@ class AttemptLedger:
             rows = connection.execute(instance_rows.READ, {"task_id": task_id, "created_on": created_on})
             return [instance_rows.record(row) for row in rows]
 
+    def treatments(self) -> list[TreatmentRecord]:
+        """What attempts at this task did to its instances, so far."""
+        from adit.ledger import treatment_rows
+
+        with self._connection.transaction() as connection:
+            task_id, _ = self._one(connection.execute(_TASK, self._identity).fetchone())
+            rows = connection.execute(treatment_rows.READ, {"task_id": task_id})
+            return [treatment_rows.record_of(document, changes) for document, changes in rows]
+
     def write(
-        self, records: Sequence[InstanceRecord], progress: Progress, events: Sequence[EventRecord], now: datetime
+        self,
+        records: Sequence[InstanceRecord],
+        progress: Progress,
+        events: Sequence[EventRecord],
+        now: datetime,
+        treatments: Sequence[TreatmentRecord] = (),
     ) -> Directive:
         """Heartbeat, progress, instance rows and events in one transaction; the first two alone are a heartbeat.
 
@@ -100,6 +117,10 @@ class AttemptLedger:
         with self._connection.transaction() as connection:
             task_id, created_on, number, stop = self._one(connection.execute(_HEARTBEAT, values).fetchone())
             task = {"task_id": task_id, "created_on": created_on, "now": now}
+            if treatments:
+                from adit.ledger import treatment_rows
+
+                connection.execute(treatment_rows.INSERT, {**task, **treatment_rows.columns(treatments)})
             # One statement, or as many as the same instance comes again, in the given order.
             for rows in instance_rows.rounds(records):
                 connection.execute(instance_rows.UPSERT, {**task, **instance_rows.columns(rows)})

@@ -89,6 +89,7 @@ def ended(connection: Connection, documents: JobDocuments, limit: int) -> list[E
             verified=row.verified,
             stored=row.stored,
             faulty=row.faulty,
+            left_out=row.left_out,
             earlier_warnings=tuple(
                 warning_of(warning) for warnings in row.earlier_warnings or () for warning in warnings
             ),
@@ -112,7 +113,7 @@ def _ended() -> Select[Any]:
             attempt.c.task_id,
             attempt.c.number,
             attempt.c.report,
-            *(counted.c[name] for name in ("expected", "verified", "stored", "faulty")),
+            *(counted.c[name] for name in ("expected", "verified", "stored", "faulty", "left_out")),
             *earlier.c,
         )
         .select_from(_WITH_JOB.join(counted, true()).join(earlier, true()))

@@ -53,10 +53,11 @@ _COPY_FAILED: Final = text(
 _COPY_STORED: Final = text(
     """
     INSERT INTO instance (job_created_on, task_id, sop_instance_uid, series_instance_uid, sop_class_uid, state,
-                          expected_at, received_at, stored_at, transfer_syntax_uid, size, sha256, dimse_status)
+                          expected_at, received_at, stored_at, transfer_syntax_uid, size, sha256, dimse_status,
+                          sent_as)
     SELECT task.job_created_on, task.id, known.sop_instance_uid, known.series_instance_uid, known.sop_class_uid,
            'Stored', known.expected_at, known.received_at, known.stored_at,
-           known.transfer_syntax_uid, known.size, known.sha256, known.dimse_status
+           known.transfer_syntax_uid, known.size, known.sha256, known.dimse_status, known.sent_as
     FROM task
     JOIN job ON job.id = task.job_id
     JOIN job AS failed_job ON failed_job.id = :failed_job_id AND failed_job.destination = job.destination

@@ -27,6 +27,8 @@ FIELDS: Final = (
     "fault_code",
     "fault_message",
     "dimse_status",
+    "sent_as",
+    "treatment",
 )
 """The columns that an InstanceRecord has, by the same names."""
 
@@ -34,21 +36,22 @@ UPSERT: Final = """
     INSERT INTO instance AS known (
         job_created_on, task_id, sop_instance_uid, series_instance_uid, sop_class_uid, state,
         expected_at, received_at, stored_at, verified_at,
-        transfer_syntax_uid, size, sha256, location, fault_code, fault_message, dimse_status
+        transfer_syntax_uid, size, sha256, location, fault_code, fault_message, dimse_status, sent_as, treatment
     )
     SELECT %(created_on)s, %(task_id)s, sop_instance_uid, series_instance_uid, sop_class_uid, state,
            now, CASE WHEN state >= 'Received' THEN now END, CASE WHEN state >= 'Stored' THEN now END,
            CASE WHEN state >= 'Verified' THEN now END,
-           transfer_syntax_uid, size, sha256, location, fault_code, fault_message, dimse_status
+           transfer_syntax_uid, size, sha256, location, fault_code, fault_message, dimse_status, sent_as, treatment
     FROM unnest(
         CAST(%(sop_instance_uid)s AS text[]), CAST(%(series_instance_uid)s AS text[]),
         CAST(%(sop_class_uid)s AS text[]),
         CAST(%(state)s AS instance_state[]), CAST(%(transfer_syntax_uid)s AS text[]), CAST(%(size)s AS bigint[]),
         CAST(%(sha256)s AS text[]), CAST(%(location)s AS text[]), CAST(%(fault_code)s AS text[]),
-        CAST(%(fault_message)s AS text[]), CAST(%(dimse_status)s AS integer[])
+        CAST(%(fault_message)s AS text[]), CAST(%(dimse_status)s AS integer[]),
+        CAST(%(sent_as)s AS text[]), CAST(%(treatment)s AS text[])
     ) AS record (
         sop_instance_uid, series_instance_uid, sop_class_uid, state, transfer_syntax_uid, size, sha256, location,
-        fault_code, fault_message, dimse_status
+        fault_code, fault_message, dimse_status, sent_as, treatment
     ), (SELECT CAST(%(now)s AS timestamptz)) AS clock (now)
     ON CONFLICT ON CONSTRAINT instance_pkey DO UPDATE SET
         series_instance_uid = excluded.series_instance_uid,
@@ -65,7 +68,9 @@ UPSERT: Final = """
         location = coalesce(excluded.location, known.location),
         fault_code = excluded.fault_code,
         fault_message = excluded.fault_message,
-        dimse_status = excluded.dimse_status
+        dimse_status = excluded.dimse_status,
+        sent_as = coalesce(excluded.sent_as, known.sent_as),
+        treatment = coalesce(excluded.treatment, known.treatment)
     WHERE excluded.state >= known.state OR excluded.fault_code IS NOT NULL
     """
 """For psycopg; with what `columns` makes, and task_id, created_on and now."""

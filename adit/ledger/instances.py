@@ -54,6 +54,7 @@ def forget(connection: Connection, task_id: int, created_on: date) -> None:
     """All instances of the task are expected, and nothing else is known of them: they were stored at another place."""
     stages = dict.fromkeys(("received_at", "stored_at", "verified_at"))
     facts = dict.fromkeys(("size", "sha256", "location", "fault_code", "fault_message", "dimse_status"))
+    facts |= dict.fromkeys(("sent_as", "treatment"))
     statement = (
         update(instance)
         .where(instance.c.job_created_on == created_on, instance.c.task_id == task_id)
@@ -63,15 +64,20 @@ def forget(connection: Connection, task_id: int, created_on: date) -> None:
 
 
 def counts() -> tuple[ColumnElement[Any], ...]:
-    """Columns that sum up the instance rows of a query, named as the task's summary columns are."""
+    """Columns that sum up the instance rows of a query, named as the task's summary columns are.
+
+    What the profile leaves out is expected no more: it is counted by itself.
+    """
     stored = instance.c.state >= InstanceState.STORED
+    left_out = instance.c.state == InstanceState.LEFT_OUT
     return (
-        func.count(instance.c.sop_instance_uid).label("expected"),
-        func.count().filter(instance.c.state >= InstanceState.RECEIVED).label("received"),
+        func.count().filter(~left_out).label("expected"),
+        func.count().filter(~left_out & (instance.c.state >= InstanceState.RECEIVED)).label("received"),
         func.count().filter(stored).label("stored"),
         func.count().filter(instance.c.state >= InstanceState.VERIFIED).label("verified"),
         func.coalesce(func.sum(instance.c.size).filter(stored), 0).label("bytes_stored"),
         func.count(instance.c.fault_code).label("faulty"),
+        func.count().filter(left_out).label("left_out"),
     )
 
 

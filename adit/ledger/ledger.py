@@ -25,6 +25,7 @@ from adit.ledger import (
     resources,
     retention,
     selections,
+    treatments,
 )
 from adit.ledger.admission import Admission, admission
 from adit.ledger.attempt_history import attempts_of
@@ -365,6 +366,11 @@ class Ledger:
     def manifest(self, job_id: UUID) -> dict[str, object]:
         """The JSON-ready proof: job, tasks, attempts, instances; no patient id, no patient name."""
         return manifest(self._engine, self._documents, job_id)
+
+    def deidentification(self, job_id: UUID) -> dict[str, object]:
+        """What was done to the job's instances, JSON-ready: by which profile, how often, and what did not leave."""
+        with transaction(self._engine) as connection:
+            return treatments.report(list(treatments.of_job(connection, job_id)))
 
     def manifest_parts(self, job_id: UUID) -> tuple[dict[str, object], Iterator[dict[str, object]]]:
         """The same without its tasks, and its tasks one by one; read in pages as the iterator advances."""

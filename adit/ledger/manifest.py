@@ -147,6 +147,7 @@ def _instance(record: InstanceRecord) -> dict[str, object]:
         "faultCode": None if record.fault_code is None else str(record.fault_code),
         "faultMessage": record.fault_message,
         "dimseStatus": record.dimse_status,
+        "sentAs": record.sent_as,
     }
 
 
@@ -157,6 +158,7 @@ def _counts(counted: JobSummary | TaskRecord) -> dict[str, object]:
         "stored": counted.stored,
         "verified": counted.verified,
         "bytesStored": counted.bytes_stored,
+        "leftOut": counted.left_out,
     }
 
 

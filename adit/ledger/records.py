@@ -214,6 +214,7 @@ class EndedAttempt:
     verified: int
     stored: int  # stored or verified
     faulty: int
+    left_out: int = 0  # by the profile, and not among the expected
     earlier_warnings: tuple[Fault, ...] = ()  # of this task's attempts before this one, the first attempt's first
 
 
@@ -249,6 +250,7 @@ class JobSummary:
     verified: int
     bytes_stored: int
     started_at: datetime | None
+    left_out: int = 0  # by their profile, and not among the expected
     failures: tuple[FaultCount, ...] = ()  # and warnings: the three most frequent
 
 
@@ -280,3 +282,4 @@ class TaskRecord:
     digest: str | None  # over its instances, kept when their rows are dropped
     started_at: datetime | None
     ended_at: datetime | None
+    left_out: int = 0

@@ -17,7 +17,7 @@ from adit.ledger.tables import instance, job, task
 from adit.model.outcome import Fault, FaultCode
 from adit.model.state import JobState, JobVerdict, TaskState, job_verdict
 
-COUNTED: Final = ("expected", "received", "stored", "verified", "bytes_stored")
+COUNTED: Final = ("expected", "received", "stored", "verified", "bytes_stored", "left_out")
 _PAGE: Final = 1000
 _FAILURES_SHOWN: Final = 3
 

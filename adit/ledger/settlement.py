@@ -11,7 +11,7 @@ from typing import Final
 
 from sqlalchemy import Connection, select, update
 
-from adit.ledger import instances
+from adit.ledger import instances, treatments
 from adit.ledger.digest import digest_column
 from adit.ledger.events import told, write_events
 from adit.ledger.records import Settlement
@@ -64,9 +64,11 @@ def settle(
             **({} if settlement.not_before is None else {"not_before": settlement.not_before}),
             **{name: getattr(proof, name) for name in ("expected", "received", "stored", "verified")},
             bytes_stored=proof.bytes_stored,
+            left_out=proof.left_out,
             digest=proof.digest,
         )
     )
+    treatments.count(connection, found.task_id, found.job_created_on)
     code = settlement.state if settlement.fault is None else settlement.fault.code
     level = _LEVELS.get(settlement.state, "warning")
     write_events(connection, [told(found.task_id, found.number, now, code, settlement.message, level=level)])

@@ -61,7 +61,9 @@ def _number(name: str) -> Column[int]:
 
 
 # Ordered: a later value is a further proven step, so that `<` and `>=` speak of progress.
-instance_state: Final = ENUM("Expected", "Received", "Stored", "Verified", name="instance_state", metadata=metadata)
+instance_state: Final = ENUM(
+    "Expected", "Received", "LeftOut", "Stored", "Verified", name="instance_state", metadata=metadata
+)
 
 node: Final = Table(
     "node",
@@ -132,6 +134,7 @@ task: Final = Table(
     Column("digest", Text),
     Column("started_at", Instant),
     Column("ended_at", Instant),
+    _number("left_out"),  # by the profile: received, counted by themselves, and never expected to arrive
     PrimaryKeyConstraint("id", name="task_pkey"),
     UniqueConstraint("job_id", "key", name="task_job_id_key_key"),
     UniqueConstraint("id", "job_created_on", name="task_id_job_created_on_key"),
@@ -216,12 +219,25 @@ instance: Final = Table(
     Column("fault_code", Text),
     Column("fault_message", Text),
     Column("dimse_status", Integer),
+    Column("sent_as", Text),
+    Column("treatment", Text),  # the digest of one of the task's treatments
     PrimaryKeyConstraint("job_created_on", "task_id", "sop_instance_uid", name="instance_pkey"),
     # The key holds the date too: a row cannot lie in another month than its task's others.
     ForeignKeyConstraint(
         ["task_id", "job_created_on"], ["task.id", "task.job_created_on"], name="instance_task_id_fkey"
     ),
     postgresql_partition_by="RANGE (job_created_on)",
+)
+
+treatment: Final = Table(
+    "treatment",
+    metadata,
+    Column("task_id", BigInteger, ForeignKey("task.id", name="treatment_task_id_fkey"), nullable=False),
+    Column("digest", Text, nullable=False),
+    _document("document"),
+    Column("changes", Text, nullable=False),  # a line for each changed element
+    _number("instances"),  # how many rows named it when the last attempt was settled; kept when they are dropped
+    PrimaryKeyConstraint("task_id", "digest", name="treatment_pkey"),
 )
 
 event: Final = Table(

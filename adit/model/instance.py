@@ -17,6 +17,7 @@ class InstanceState(StrEnum):
 
     EXPECTED = "Expected"  # the source says that it has it
     RECEIVED = "Received"  # we hold all of its bytes
+    LEFT_OUT = "LeftOut"  # the profile excludes its kind: it was received, and by rule goes no further
     STORED = "Stored"  # the destination acknowledged it
     VERIFIED = "Verified"  # the destination, asked again, has it
 
@@ -37,3 +38,5 @@ class InstanceRecord(BaseModel):
     fault_code: FaultCode | None = None
     fault_message: str | None = None
     dimse_status: int | None = None
+    sent_as: str | None = None  # its SOP Instance UID at the destination, where it left under another name
+    treatment: str | None = None  # the digest of adit.model.treatment's record of what was done to it

@@ -16,7 +16,7 @@ from adit.model.outcome import FaultCode
 from adit.model.state import TaskState
 from tests.integration.ledger.scene import NOW, Scene, after, report, row, transfer_job
 
-EXPECTED, RECEIVED, STORED, VERIFIED = InstanceState
+EXPECTED, RECEIVED, LEFT_OUT, STORED, VERIFIED = InstanceState
 
 
 @pytest.fixture
