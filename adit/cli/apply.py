@@ -9,12 +9,13 @@ from adit.cli.console import out, say
 
 
 def apply(context: typer.Context, files: Files) -> None:
-    """Create or change TransferJobs and DicomNodes; `adit up` works on them.
+    """Create or change TransferJobs, DicomNodes and DeidProfiles; `adit up` works on them.
 
     All files are checked first: if anything is wrong, everything that is
     wrong is said and nothing is created. Of a job, source, destination,
-    selection, trial and owner can't be changed; a finished job is frozen.
-    A job may come before its nodes: it waits for them.
+    selection, deidentification, trial and owner can't be changed; a finished
+    job is frozen. A job may come before its nodes and its profile: it waits
+    for them, and keeps the profile as it is when its tasks are made.
 
     [bold]Example[/bold]
 

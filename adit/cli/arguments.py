@@ -8,7 +8,9 @@ import typer
 
 Files = Annotated[
     list[str],
-    typer.Argument(metavar="FILE...", help="YAML with TransferJobs and DicomNodes; - reads standard input."),
+    typer.Argument(
+        metavar="FILE...", help="YAML with TransferJobs, DicomNodes and DeidProfiles; - reads standard input."
+    ),
 ]
 Job = Annotated[str, typer.Argument(metavar="JOB", help="A TransferJob's name, or namespace/name.")]
 Receive = Annotated[

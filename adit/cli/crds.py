@@ -14,7 +14,7 @@ def crds(
         typer.Option("--out", "-o", help="Write one file for each kind there; else all to standard output."),
     ] = None,
 ) -> None:
-    """Write the CustomResourceDefinitions of TransferJob and DicomNode.
+    """Write the CustomResourceDefinitions of TransferJob, DicomNode and DeidProfile.
 
     Always the same text for the same version; the repository's `crds/` is
     made by `adit crds --out crds`.

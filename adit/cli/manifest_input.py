@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,8 +11,9 @@ from pathlib import Path
 from adit.cli.console import CommandError, ExitCode, fail
 from adit.dispatch.accept import accept, can_wait
 from adit.ledger.ledger import Ledger
-from adit.ledger.records import Applied, NodeKey
+from adit.ledger.records import Applied, NodeKey, ProfileKey
 from adit.ledger.resources import ResourceConflict, check_change
+from adit.model.deid_profile import DeidProfile
 from adit.model.dicom_node import DicomNode
 from adit.model.manifest_file import Manifest, ManifestErrors, read_all
 from adit.model.transfer_job import TransferJob
@@ -63,22 +64,50 @@ def _text_of(path: str) -> tuple[str, str]:
 def apply_all(ledger: Ledger, resources: Sequence[Manifest], now: datetime, *, may_wait: bool) -> list[Line]:
     """Writes the resources into the ledger, or none of them when one can't be accepted.
 
-    `may_wait` lets jobs in whose nodes are not there yet. Ends the command with every refusal.
+    `may_wait` lets jobs in whose nodes or profile are not there yet. Ends the command with every refusal.
     """
+    named = [each for each in resources if isinstance(each, DeidProfile)]
+    profiles = {profile.key for profile in (*ledger.profiles(), *named)}
     nodes: dict[NodeKey, DicomNode] = {node.key: node for node in ledger.nodes()}
     nodes |= {each.key: each for each in resources if isinstance(each, DicomNode)}
     jobs = [each for each in resources if isinstance(each, TransferJob)]
-    refusals = [refusal for job in jobs if (refusal := _refusal(ledger, job, jobs, nodes, may_wait=may_wait))]
+    refusals = _unusable(named)
+    for job in jobs:
+        if refusal := _refusal(ledger, job, jobs, nodes, profiles, may_wait=may_wait):
+            refusals.append(refusal)
     if refusals:
         fail("\n".join([*refusals, "Nothing was created."]))
     lines = []
-    for each in sorted(resources, key=lambda each: each.kind):  # DicomNodes before the jobs that name them
+    for each in sorted(resources, key=lambda each: each.kind):  # nodes and profiles before the jobs that name them
         try:
-            applied = ledger.apply_node(each, now) if isinstance(each, DicomNode) else ledger.apply_job(each, now)
+            applied = _apply(ledger, each, now)
         except ResourceConflict as conflict:  # another process was faster since the check
             fail(f"transferjob.adit.dev/{each.metadata.name}: {conflict}")
         lines.append(Line(each, applied))
     return lines
+
+
+def _apply(ledger: Ledger, resource: Manifest, now: datetime) -> Applied:
+    if isinstance(resource, DicomNode):
+        return ledger.apply_node(resource, now)
+    if isinstance(resource, DeidProfile):
+        return ledger.apply_profile(resource, now)
+    return ledger.apply_job(resource, now)
+
+
+def _unusable(profiles: Sequence[DeidProfile]) -> list[str]:
+    """What the table of PS3.15 and the dictionary say of profiles that are well formed."""
+    if not profiles:
+        return []
+    from adit.deid.policy import Policy, ProfileError  # with pydicom's dictionary
+
+    found = []
+    for profile in profiles:
+        try:
+            Policy(profile)
+        except ProfileError as error:
+            found.append(f"deidprofile.adit.dev/{profile.metadata.name}: spec.overrides: {error}. Correct it.")
+    return found
 
 
 def _refusal(
@@ -86,6 +115,7 @@ def _refusal(
     job: TransferJob,
     jobs: Sequence[TransferJob],
     nodes: dict[NodeKey, DicomNode],
+    profiles: Container[ProfileKey],
     *,
     may_wait: bool,
 ) -> str | None:
@@ -100,7 +130,7 @@ def _refusal(
     failed_job = ledger.job((job.metadata.namespace, named.name)) if named else None
     listed = job.spec.selection.listed
     selection = ledger.selection(job.metadata.namespace, listed) if listed else None
-    fault = accept(job, nodes, failed_job, selection)
+    fault = accept(job, nodes, failed_job, selection, profiles=profiles)
     if fault is None:
         return None
     beside = named is not None and (job.metadata.namespace, named.name) in {each.key for each in jobs}

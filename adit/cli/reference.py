@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from adit.cli.main import app
 from adit.model.crd import Schema, structural
+from adit.model.deid_profile import DeidProfileSpec
 from adit.model.dicom_node import DicomNodeSpec
 from adit.model.transfer_job import TransferJobSpec
 
@@ -29,6 +30,7 @@ def pages(docs: Path) -> dict[str, str]:
     return {
         "transferjob.md": _with_fields(docs / "transferjob.md", structural(TransferJobSpec)),
         "dicomnode.md": _with_fields(docs / "dicomnode.md", structural(DicomNodeSpec)),
+        "deidprofile.md": _with_fields(docs / "deidprofile.md", structural(DeidProfileSpec)),
         "cli.md": "\n".join(_command_line()),
     }
 

@@ -53,7 +53,8 @@ def run(
 
     A finished job is frozen: running its file again shows its result. To do
     it anew, give it another name; to retry what failed, make a job with
-    `selection: {failedOf: {name: THAT-JOB}}` and the same trial.
+    `selection: {failedOf: {name: THAT-JOB}}` and the same trial and
+    deidentification.
 
     [bold]Exit codes[/bold]
 
@@ -88,7 +89,7 @@ def run(
         for line in apply_all(session.ledger, resources, utc_now(), may_wait=False):
             say.print(str(line), markup=False, style="dim")
         if not jobs:
-            say.print("There is no TransferJob in these files; the nodes are applied.")
+            say.print("There is no TransferJob in these files; the rest is applied.")
             return
         with receiving(session, receive, say.print, log=settings.logs / "receiver.log"):
             went_through = transfer(session, [job for job in jobs if job.key not in before])

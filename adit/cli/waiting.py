@@ -23,6 +23,11 @@ def why_waiting(ledger: Ledger, summary: JobSummary, now: datetime) -> str:
     missing = [name for name, node in found.items() if node is None]
     if missing:
         return f"waits for DicomNode {missing[0]}"
+    asked = job.spec.deidentification
+    if asked is not None and not summary.record.has_profile:
+        key = (job.metadata.namespace, asked.profile)
+        if ledger.profile(key) is None:
+            return f"waits for DeidProfile {asked.profile}"
     if job.spec.suspend:
         return "suspended"
     return closed(filter(None, found.values()), now) or _between_attempts(ledger, summary, now)

@@ -1,4 +1,4 @@
-"""Whether a job can run at all, seen together with the nodes and the job that it names. Pure.
+"""Whether a job can run at all, seen together with the nodes, the profile and the job that it names. Pure.
 
 Called by the command line before anything is created, and by the dispatcher before a job's tasks are
 made. What a resource can be judged by alone stands in its model, not here.
@@ -6,11 +6,11 @@ made. What a resource can be judged by alone stands in its model, not here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Final
 
-from adit.ledger.records import JobRecord, NodeKey, SelectionRecord
-from adit.model.dicom_node import DicomNode, Service
+from adit.ledger.records import JobRecord, NodeKey, ProfileKey, SelectionRecord
+from adit.model.dicom_node import Accepts, DicomNode, Service
 from adit.model.dicom_web import WebService
 from adit.model.outcome import Fault, FaultCode
 from adit.model.transfer_job import TransferJob
@@ -30,7 +30,13 @@ _ANY_STUDY_FIND: Final[frozenset[Service | WebService]] = _STUDY_FIND | {WebServ
 _STORAGE: Final[frozenset[Service | WebService]] = frozenset({Service.STORAGE, WebService.STOW})
 
 _MENDED_BY_OTHERS: Final = frozenset(
-    {FaultCode.NODE_NOT_FOUND, FaultCode.SERVICE_NOT_OFFERED, FaultCode.JOB_NOT_FOUND, FaultCode.JOB_NOT_FINISHED}
+    {
+        FaultCode.NODE_NOT_FOUND,
+        FaultCode.SERVICE_NOT_OFFERED,
+        FaultCode.PROFILE_NOT_FOUND,
+        FaultCode.JOB_NOT_FOUND,
+        FaultCode.JOB_NOT_FINISHED,
+    }
 )
 
 
@@ -39,16 +45,20 @@ def accept(
     nodes: Mapping[NodeKey, DicomNode],
     failed_job: JobRecord | None = None,
     selection: SelectionRecord | None = None,
+    *,
+    profiles: Container[ProfileKey] = (),
 ) -> Fault | None:
     """Why the job cannot run as things stand, or None if it can.
 
     `failed_job` is the ledger's record of the job that `selection.failedOf` names, `selection` that of the
-    list that `selection.list` names, if there is one. The fault's message begins with the field at fault.
+    list that `selection.list` names, if there is one. `profiles` are those that are there, or frozen into the
+    job. The fault's message begins with the field at fault.
     """
     return (
         _listed(job, selection)
         or _treatment(job, selection)
         or _nodes(job, nodes, selection)
+        or _profile(job, profiles)
         or _failed_of(job, failed_job)
     )
 
@@ -76,6 +86,8 @@ def _listed(job: TransferJob, selection: SelectionRecord | None) -> Fault | None
 
 def _treatment(job: TransferJob, selection: SelectionRecord | None) -> Fault | None:
     """A pseudonym asks for a de-identified copy; an original must never pass in its place."""
+    if job.spec.deidentification is not None:
+        return None
     for index, study in enumerate(job.spec.selection.studies or ()):
         if study.pseudonym is not None:
             return _no_deidentification(job, f"spec.selection.studies[{index}].pseudonym asks")
@@ -87,25 +99,57 @@ def _treatment(job: TransferJob, selection: SelectionRecord | None) -> Fault | N
 def _no_deidentification(job: TransferJob, asks: str) -> Fault:
     return Fault(
         code=FaultCode.DEIDENTIFICATION_UNAVAILABLE,
-        message=f"{asks} for a de-identified copy; none can be made.",
-        cure="Leave the pseudonym out if the unchanged study may go to the destination.",
+        message=f"{asks} for a de-identified copy, and spec.deidentification names no profile to make it by.",
+        cure="Name a DeidProfile there, or leave the pseudonym out if the unchanged study may go to the destination.",
         node=job.spec.destination.node,
     )
 
 
 def _nodes(job: TransferJob, nodes: Mapping[NodeKey, DicomNode], selection: SelectionRecord | None) -> Fault | None:
-    namespace = job.metadata.namespace
-    source = nodes.get((namespace, job.spec.source.node))
-    destination = nodes.get((namespace, job.spec.destination.node))
-    if source is None:
-        return _no_node("spec.source.node", job.spec.source.node, namespace)
-    if destination is None:
-        return _no_node("spec.destination.node", job.spec.destination.node, namespace)
+    if (missing := missing_node(job, nodes)) is not None:
+        return missing
+    source, destination = (nodes[job.metadata.namespace, end.node] for end in (job.spec.source, job.spec.destination))
     return (
         _offers(source, _FIND, "spec.source.node", "the source must be asked which instances a study has")
         or _patient_ids(source, job, selection)
         or _offers(source, _FETCH, "spec.source.node", "the source must send instances")
         or _offers(destination, _STORAGE, "spec.destination.node", "the destination must take instances")
+        or _taken(job, destination)
+    )
+
+
+def missing_node(job: TransferJob, nodes: Mapping[NodeKey, DicomNode]) -> Fault | None:
+    """Why nothing more starts of a job that was accepted before: a node that it names went away."""
+    namespace = job.metadata.namespace
+    for field, name in (
+        ("spec.source.node", job.spec.source.node),
+        ("spec.destination.node", job.spec.destination.node),
+    ):
+        if (namespace, name) not in nodes:
+            return _no_node(field, name, namespace)
+    return None
+
+
+def _taken(job: TransferJob, destination: DicomNode) -> Fault | None:
+    if destination.spec.accepts is not Accepts.DEIDENTIFIED or job.spec.deidentification is not None:
+        return None
+    name = destination.metadata.name
+    return Fault(
+        code=FaultCode.DEIDENTIFICATION_UNAVAILABLE,
+        message=f"spec.deidentification is missing: DicomNode {name} accepts de-identified instances only.",
+        cure="Name a DeidProfile there, or another destination.",
+        node=name,
+    )
+
+
+def _profile(job: TransferJob, profiles: Container[ProfileKey]) -> Fault | None:
+    named, namespace = job.spec.deidentification, job.metadata.namespace
+    if named is None or (namespace, named.profile) in profiles:
+        return None
+    return Fault(
+        code=FaultCode.PROFILE_NOT_FOUND,
+        message=f"spec.deidentification.profile: there is no DeidProfile {named.profile} in namespace {namespace}.",
+        cure="Apply the DeidProfile, or correct the name.",
     )
 
 
@@ -178,12 +222,13 @@ def _failed_of(job: TransferJob, failed_job: JobRecord | None) -> Fault | None:
             ),
             cure="Apply that job's selection under a new name.",
         )
-    if failed_job.job.spec.trial != job.spec.trial:
-        return Fault(
-            code=FaultCode.JOB_NOT_RETRIABLE,
-            message=f"spec.trial differs from that of TransferJob {named.name}, which is to be retried.",
-            cure=f"Give it the trial of {named.name}, or none if that has none.",
-        )
+    for field in ("trial", "deidentification"):
+        if getattr(failed_job.job.spec, field) != getattr(job.spec, field):
+            return Fault(
+                code=FaultCode.JOB_NOT_RETRIABLE,
+                message=f"spec.{field} differs from that of TransferJob {named.name}, which is to be retried.",
+                cure=f"Give it the {field} of {named.name}, or none if that has none.",
+            )
     if failed_job.ended_at is None:
         return Fault(
             code=FaultCode.JOB_NOT_FINISHED,

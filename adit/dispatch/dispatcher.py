@@ -23,7 +23,8 @@ from adit.dispatch.settle import settle
 from adit.dispatch.sweep import NOT_STARTED, Patience, Sweep
 from adit.ledger.connection import LedgerUnavailable
 from adit.ledger.ledger import Ledger
-from adit.ledger.records import Claim, EndedAttempt, JobRecord, JobSummary, NodeKey, TaskSeed
+from adit.ledger.records import Claim, EndedAttempt, JobRecord, JobSummary, NodeKey, ProfileKey, TaskSeed
+from adit.model.deid_profile import DeidProfile
 from adit.model.dicom_node import DicomNode
 from adit.model.outcome import Fault, FaultCode
 from adit.model.state import TaskState
@@ -175,18 +176,31 @@ class Dispatcher:
         if not waiting:
             return False
         nodes = {node.key: node for node in self._ledger.nodes()}
+        named = any(record.job.spec.deidentification is not None for record in waiting)
+        profiles = {profile.key: profile for profile in self._ledger.profiles()} if named else {}
         self._more |= len(waiting) == _BATCH
-        changed = [self._expand_job(record, nodes, now) for record in waiting]
+        changed = [self._expand_job(record, nodes, profiles, now) for record in waiting]
         return any(changed)
 
-    def _expand_job(self, record: JobRecord, nodes: Mapping[NodeKey, DicomNode], now: datetime) -> bool:
+    def _expand_job(
+        self,
+        record: JobRecord,
+        nodes: Mapping[NodeKey, DicomNode],
+        profiles: Mapping[ProfileKey, DeidProfile],
+        now: datetime,
+    ) -> bool:
         """Makes the job's tasks, refuses it, or leaves it waiting for what it names."""
         job = record.job
         named = job.spec.selection.failed_of
         failed_job = self._ledger.job((job.metadata.namespace, named.name)) if named else None
         listed = job.spec.selection.listed
         selection = self._ledger.selection(job.metadata.namespace, listed) if listed else None
-        fault = accept(job, nodes, failed_job, selection)
+        asked = job.spec.deidentification
+        key = None if asked is None else (job.metadata.namespace, asked.profile)
+        # One that was frozen with the first tasks is enough, whatever became of its resource.
+        there = {key} if key is not None and record.has_profile else profiles.keys()
+        fault = accept(job, nodes, failed_job, selection, profiles=there)
+        profile = None if key is None else profiles.get(key)
         if fault is not None and can_wait(fault):
             fault = _end_of_waiting(record, fault, now)
             if fault is None:
@@ -196,14 +210,14 @@ class Dispatcher:
         if fault is not None and self._ledger.refuse(record.id, fault, now):
             _log.warning("job refused", job=str(record.id), code=str(fault.code))
         elif failed_job is not None and failed_job.ended_at is not None:
-            self._ledger.expand_failed_of(record.id, failed_job.id, now)
+            self._ledger.expand_failed_of(record.id, failed_job.id, now, profile)
         elif selection is not None:
-            self._ledger.expand_list(record.id, selection.id, now)
+            self._ledger.expand_list(record.id, selection.id, now, profile)
         elif listed is not None:
             return False  # it has tasks and its list is gone, which the ledger does not do: never end it half done
         else:
             # Also when it could not be refused, because it was accepted before and has tasks already.
-            self._ledger.expand(record.id, _seeds(record), now)
+            self._ledger.expand(record.id, _seeds(record), now, profile)
         return True
 
     def _start(self, now: datetime) -> bool:

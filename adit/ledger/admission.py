@@ -23,9 +23,10 @@ from adit.ledger.events import told, write_events
 from adit.ledger.job_documents import RECORD_COLUMNS, JobDocuments
 from adit.ledger.node_findings import ask_for_probes, findings_of
 from adit.ledger.records import AdmissionSnapshot, Candidate, Claim, Grant, NodeKey, NodeLoad
-from adit.ledger.resources import all_nodes
+from adit.ledger.resources import all_nodes, readable
 from adit.ledger.tables import attempt, job, task
 from adit.model.assignment import Assignment
+from adit.model.deid_profile import DeidProfile
 from adit.model.dicom_node import DicomNode
 from adit.model.findings import Findings, last_resorts
 from adit.model.outcome import FaultCode
@@ -98,18 +99,25 @@ class Admission:
 
         A grant yields no claim when its job has no more due task that nobody holds, was suspended or
         cancelled meanwhile, or names a node that is gone. Both nodes and the job's settings are frozen
-        into the assignment.
+        into the assignment; the profile is the one that was frozen into the job.
         """
         wanted: dict[UUID, list[Grant]] = defaultdict(list)
         for grant in grants:
             wanted[grant.job_id].append(grant)
         startable = (job.c.id.in_(wanted), job.c.cancel.is_(None), ~job.c.suspend, job.c.ended_at.is_(None))
         chosen: list[tuple[Row[Any], Grant, TransferJob]] = []
-        for job_id in self._connection.execute(select(job.c.id).where(*startable)).scalars():
+        profiles: dict[UUID, DeidProfile] = {}
+        for job_id, document in self._connection.execute(select(job.c.id, job.c.profile).where(*startable)):
             record = self._jobs.get(job_id)
-            if record is not None and self._has_nodes(record.job):
-                tasks = self._due_tasks(job_id, len(wanted[job_id]))
-                chosen += [(row, grant, record.job) for row, grant in zip(tasks, wanted[job_id], strict=False)]
+            if record is None or not self._has_nodes(record.job):
+                continue
+            if record.job.spec.deidentification is not None:
+                frozen = readable(DeidProfile, document)
+                if frozen is None:  # never an original in its place: the job waits for the version that can read it
+                    continue
+                profiles[job_id] = frozen
+            tasks = self._due_tasks(job_id, len(wanted[job_id]))
+            chosen += [(row, grant, record.job) for row, grant in zip(tasks, wanted[job_id], strict=False)]
         if not chosen:
             return []
         used = {key for _, _, resource in chosen for key in (_source(resource), _destination(resource))}
@@ -121,7 +129,7 @@ class Admission:
             known = [last_resorts(findings.get(key, Findings()), self._now) for key in ends]
             probes = tuple(key[1] for key in ends if key in to_probe)
             to_probe -= set(ends)  # one attempt is enough
-            made = self._assignment(attempt_id, *choice, lease_seconds)
+            made = self._assignment(attempt_id, *choice, profiles.get(choice[0].job_id), lease_seconds)
             hints = {"source_last": known[0], "destination_last": known[1], "to_probe": probes}
             assignments.append(made.model_copy(update=hints))
         self._forget_other_places({row.id: (row.place, row.job_created_on) for row, _, _ in chosen}, assignments)
@@ -147,7 +155,13 @@ class Admission:
         return list(self._connection.execute(statement, {"count": count}).scalars())
 
     def _assignment(
-        self, attempt_id: int, row: Row[Any], grant: Grant, resource: TransferJob, lease_seconds: int
+        self,
+        attempt_id: int,
+        row: Row[Any],
+        grant: Grant,
+        resource: TransferJob,
+        profile: DeidProfile | None,
+        lease_seconds: int,
     ) -> Assignment:
         return Assignment(
             attempt_id=attempt_id,
@@ -162,6 +176,7 @@ class Admission:
             study_instance_uid=row.study_instance_uid,
             patient_id=row.patient_id,
             series_instance_uids=None if row.series_instance_uids is None else tuple(row.series_instance_uids),
+            profile=profile,
             pseudonym=row.pseudonym,
             trial=resource.spec.trial,
             source=self._nodes[_source(resource)],

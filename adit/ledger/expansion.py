@@ -20,6 +20,7 @@ from adit.ledger import selections
 from adit.ledger.connection import transaction
 from adit.ledger.records import TaskSeed
 from adit.ledger.tables import job
+from adit.model.deid_profile import DeidProfile
 
 BATCH: Final = 1000
 
@@ -49,6 +50,7 @@ _COPY_FAILED: Final = text(
 )
 
 # What the failed tasks brought to the same destination is not sent again, only asked for again: it counts as stored.
+# Not so under a profile that has changed meanwhile: a study must not arrive half by the one, half by the other.
 # A folder keeps each job's files apart (their rows have a location), so there the new job brings all of them.
 _COPY_STORED: Final = text(
     """
@@ -61,6 +63,7 @@ _COPY_STORED: Final = text(
     FROM task
     JOIN job ON job.id = task.job_id
     JOIN job AS failed_job ON failed_job.id = :failed_job_id AND failed_job.destination = job.destination
+         AND failed_job.profile -> 'spec' IS NOT DISTINCT FROM job.profile -> 'spec'
     JOIN task AS failed ON failed.job_id = failed_job.id AND failed.state = 'Failure' AND failed.key = task.key
     JOIN instance AS known ON known.task_id = failed.id AND known.job_created_on = failed.job_created_on
     WHERE task.job_id = :job_id AND known.state >= 'Stored' AND known.fault_code IS NULL AND known.location IS NULL
@@ -75,7 +78,9 @@ def task_key(seed: TaskSeed) -> str:
     return sha256(json.dumps([seed.study_instance_uid, series, seed.pseudonym]).encode()).hexdigest()
 
 
-def expand(source: Engine, job_id: UUID, seeds: Sequence[TaskSeed], now: datetime) -> int:
+def expand(
+    source: Engine, job_id: UUID, seeds: Sequence[TaskSeed], now: datetime, profile: DeidProfile | None = None
+) -> int:
     """Make the tasks that are not there yet, from the saved cursor on, and return how many were made.
 
     `seeds` must be the same sequence at each call for a job. Raises LookupError for an unknown job.
@@ -84,10 +89,12 @@ def expand(source: Engine, job_id: UUID, seeds: Sequence[TaskSeed], now: datetim
     def page(connection: Connection, cursor: int) -> tuple[Sequence[TaskSeed], int]:
         return seeds[cursor : cursor + BATCH], len(seeds)
 
-    return _expand(source, job_id, page, now)
+    return _expand(source, job_id, page, now, profile)
 
 
-def expand_list(source: Engine, job_id: UUID, selection_id: UUID, now: datetime) -> int:
+def expand_list(
+    source: Engine, job_id: UUID, selection_id: UUID, now: datetime, profile: DeidProfile | None = None
+) -> int:
     """The same from a selection that the ledger keeps, which is never held as a whole.
 
     From the first batch on the selection stays. Raises LookupError for an unknown job or selection.
@@ -97,20 +104,21 @@ def expand_list(source: Engine, job_id: UUID, selection_id: UUID, now: datetime)
         size = selections.use(connection, selection_id, now)
         return selections.page(connection, selection_id, cursor, BATCH), size
 
-    return _expand(source, job_id, page, now)
+    return _expand(source, job_id, page, now, profile)
 
 
 _Page = Callable[[Connection, int], tuple[Sequence[TaskSeed], int]]
 """The next lines of a selection from a cursor on, and how many lines it has in all."""
 
 
-def _expand(source: Engine, job_id: UUID, page: _Page, now: datetime) -> int:
+def _expand(source: Engine, job_id: UUID, page: _Page, now: datetime, profile: DeidProfile | None) -> int:
     made = 0
     while True:
         with transaction(source) as connection:
             created_on, cursor, done = _locked(connection, job_id)
             if done:
                 return made
+            _freeze(connection, job_id, profile)
             batch, size = page(connection, cursor)
             if batch:
                 lines = [{"key": task_key(seed)} | asdict(seed) for seed in batch]
@@ -125,7 +133,9 @@ def _expand(source: Engine, job_id: UUID, page: _Page, now: datetime) -> int:
             )
 
 
-def expand_failed_of(source: Engine, job_id: UUID, failed_job_id: UUID, now: datetime) -> int:
+def expand_failed_of(
+    source: Engine, job_id: UUID, failed_job_id: UUID, now: datetime, profile: DeidProfile | None = None
+) -> int:
     """Copy the tasks of the other, ended job that ended as Failure, and what they had stored; how many were made.
 
     Raises LookupError for an unknown job and ValueError while the other job has not ended: its later
@@ -140,6 +150,7 @@ def expand_failed_of(source: Engine, job_id: UUID, failed_job_id: UUID, now: dat
             raise LookupError(f"no job {failed_job_id}")
         if ended_at[0] is None:
             raise ValueError(f"job {failed_job_id} has not ended")
+        _freeze(connection, job_id, profile)
         made = connection.execute(
             _COPY_FAILED,
             {"job_id": job_id, "failed_job_id": failed_job_id, "created_on": created_on, "now": now},
@@ -147,6 +158,17 @@ def expand_failed_of(source: Engine, job_id: UUID, failed_job_id: UUID, now: dat
         connection.execute(_COPY_STORED, {"job_id": job_id, "failed_job_id": failed_job_id})
         connection.execute(update(job).where(job.c.id == job_id).values(expanded_at=now))
         return made
+
+
+def _freeze(connection: Connection, job_id: UUID, profile: DeidProfile | None) -> None:
+    """The job keeps the profile that its first tasks were made with.
+
+    For each attempt anew, as nodes are taken, one study could arrive in two versions: half of its instances by the
+    profile as it was, and after a retry the rest by the one that somebody edited meanwhile.
+    """
+    if profile is not None:
+        document = profile.model_dump(mode="json", by_alias=True, exclude={"status"}, exclude_none=True)
+        connection.execute(update(job).where(job.c.id == job_id, job.c.profile.is_(None)).values(profile=document))
 
 
 def _locked(connection: Connection, job_id: UUID) -> tuple[object, int, bool]:

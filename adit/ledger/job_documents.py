@@ -30,6 +30,7 @@ RECORD_COLUMNS: Final = (
     job.c.ended_at,
     job.c.refusal,
     job.c.deleted_at,
+    job.c.profile.is_not(None).label("has_profile"),
 )
 """What `JobDocuments.records` needs of each row; the document itself is read only when it is new."""
 
@@ -59,6 +60,7 @@ class JobDocuments:
                 ended_at=row.ended_at,
                 refusal=None if row.refusal is None else Fault.model_validate(row.refusal),
                 deleted_at=row.deleted_at,
+                has_profile=row.has_profile,
             )
             for row in rows
             if row.id in jobs

@@ -46,6 +46,7 @@ from adit.ledger.records import (
     JobSummary,
     LiveJob,
     NodeKey,
+    ProfileKey,
     RunningAttempt,
     SelectionRecord,
     Settlement,
@@ -59,6 +60,7 @@ from adit.ledger.settlement import NotProven, settle
 from adit.ledger.stages import stages
 from adit.ledger.tables import task
 from adit.model.assignment import Report
+from adit.model.deid_profile import DeidProfile
 from adit.model.dicom_node import DicomNode
 from adit.model.findings import Findings, observation
 from adit.model.instance import InstanceRecord
@@ -86,6 +88,11 @@ class Ledger:
         """Create or replace a node. Running attempts keep the node that they started with."""
         with transaction(self._engine) as connection:
             return resources.apply_node(connection, node, now)
+
+    def apply_profile(self, profile: DeidProfile, now: datetime) -> Applied:
+        """Create or replace a profile. Jobs that have their tasks keep the one that these were made with."""
+        with transaction(self._engine) as connection:
+            return resources.apply_profile(connection, profile, now)
 
     def apply_job(self, job: TransferJob, now: datetime, *, refusal: Fault | None = None) -> Applied:
         """Create a job or change what may be changed. Raises ResourceConflict, naming the field.
@@ -117,6 +124,11 @@ class Ledger:
         with transaction(self._engine) as connection:
             return resources.delete_node(connection, key, uid)
 
+    def delete_profile(self, key: ProfileKey, uid: str | None = None) -> bool:
+        """Its resource is gone: no job gets tasks with it. False if it was not there, or is another by its uid."""
+        with transaction(self._engine) as connection:
+            return resources.delete_profile(connection, key, uid)
+
     def delete_job(self, job_id: UUID, now: datetime) -> bool:
         """Its resource is gone: its work is stopped and its name is free; the record stays. False if it knew."""
         with transaction(self._engine) as connection:
@@ -135,6 +147,15 @@ class Ledger:
         """By namespace and name."""
         with transaction(self._engine) as connection:
             return resources.all_nodes(connection)
+
+    def profile(self, key: ProfileKey) -> DeidProfile | None:
+        with transaction(self._engine) as connection:
+            return resources.find_profile(connection, key)
+
+    def profiles(self) -> list[DeidProfile]:
+        """By namespace and name."""
+        with transaction(self._engine) as connection:
+            return resources.all_profiles(connection)
 
     def findings(self) -> dict[NodeKey, Findings]:
         """What was found of nodes, since each was edited last; those of which nothing is known are not in it."""
@@ -170,23 +191,26 @@ class Ledger:
         """Accepted jobs that have not got all of their tasks yet, oldest first; cancelled ones too."""
         return self._records(resources.unexpanded_query(limit))
 
-    def expand(self, job_id: UUID, seeds: Sequence[TaskSeed], now: datetime) -> int:
+    def expand(self, job_id: UUID, seeds: Sequence[TaskSeed], now: datetime, profile: DeidProfile | None = None) -> int:
         """Make the job's tasks, 1,000 a transaction, from where an earlier call stopped; how many were made.
 
-        `seeds` must be the same at each call for a job.
+        `seeds` must be the same at each call for a job. The `profile` is frozen into the job with its first tasks,
+        here and in the next two; later calls change nothing of it.
         """
-        return expand(self._engine, job_id, seeds, now)
+        return expand(self._engine, job_id, seeds, now, profile)
 
-    def expand_failed_of(self, job_id: UUID, failed_job_id: UUID, now: datetime) -> int:
+    def expand_failed_of(
+        self, job_id: UUID, failed_job_id: UUID, now: datetime, profile: DeidProfile | None = None
+    ) -> int:
         """The tasks of the other job that ended as Failure become this job's tasks.
 
         Raises ValueError while the other job has not ended.
         """
-        return expand_failed_of(self._engine, job_id, failed_job_id, now)
+        return expand_failed_of(self._engine, job_id, failed_job_id, now, profile)
 
-    def expand_list(self, job_id: UUID, selection_id: UUID, now: datetime) -> int:
+    def expand_list(self, job_id: UUID, selection_id: UUID, now: datetime, profile: DeidProfile | None = None) -> int:
         """The lines of a selection become this job's tasks, 1,000 a transaction, from where an earlier call stopped."""
-        return expand_list(self._engine, job_id, selection_id, now)
+        return expand_list(self._engine, job_id, selection_id, now, profile)
 
     # --- selections ---
 

@@ -21,6 +21,9 @@ from adit.model.transfer_job import TransferJob
 NodeKey = tuple[str, str]
 """Namespace and name of a DicomNode."""
 
+ProfileKey = tuple[str, str]
+"""Namespace and name of a DeidProfile."""
+
 
 class Applied(StrEnum):
     CREATED = "created"
@@ -39,6 +42,7 @@ class JobRecord:
     ended_at: datetime | None  # when its last task ended; None while any is open
     refusal: Fault | None  # why it was not accepted; such a job never runs
     deleted_at: datetime | None = None  # when its resource went away; the record stays
+    has_profile: bool = False  # whether the DeidProfile that it names is frozen into it
 
     @property
     def deadline(self) -> datetime | None:

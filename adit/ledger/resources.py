@@ -1,4 +1,4 @@
-"""Applying DicomNodes and TransferJobs: created, changed within the rules, or refused by naming the field.
+"""Applying nodes, profiles and jobs: created, changed within the rules, or refused by naming the field.
 
 The rules are those of the CRDs (`adit.model.transfer_job`), enforced here because there may be no API server.
 """
@@ -8,16 +8,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 from pydantic import ValidationError
-from sqlalchemy import ColumnElement, Connection, Row, Select, Text, case, cast, delete, exists, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Table,
+    Text,
+    case,
+    cast,
+    delete,
+    exists,
+    func,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 
 from adit.ledger.job_documents import RECORD_COLUMNS
-from adit.ledger.records import Applied, LiveJob, NodeKey
-from adit.ledger.tables import job, node, task
+from adit.ledger.records import Applied, LiveJob, NodeKey, ProfileKey
+from adit.ledger.tables import job, node, profile, task
+from adit.model.deid_profile import DeidProfile
 from adit.model.dicom_node import DicomNode
 from adit.model.outcome import Fault
 from adit.model.transfer_job import Cancel, TransferJob
@@ -32,52 +47,94 @@ class ResourceConflict(Exception):  # noqa: N818 - what the user asked for is in
         self.message = message
 
 
-# --- nodes ---
+# --- what jobs name: nodes and profiles ---
+
+Named = TypeVar("Named", DicomNode, DeidProfile)
 
 
 def apply_node(connection: Connection, resource: DicomNode, now: datetime) -> Applied:
+    # What was found of it was found of another node, as it were.
+    return _apply(connection, node, resource, now, {"findings": None, "probe_asked_at": None})
+
+
+def apply_profile(connection: Connection, resource: DeidProfile, now: datetime) -> Applied:
+    return _apply(connection, profile, resource, now, {})
+
+
+def _apply(
+    connection: Connection, table: Table, resource: DicomNode | DeidProfile, now: datetime, anew: dict[str, Any]
+) -> Applied:
+    """`anew`: the columns that begin anew with another spec."""
     document = _document(resource)
     values: dict[str, Any] = {"document": document, "applied_at": now}
     namespace, name = resource.key
-    created = insert(node).values(namespace=namespace, name=name, **values).on_conflict_do_nothing()
-    if connection.execute(created.returning(node.c.name)).one_or_none() is not None:
+    created = insert(table).values(namespace=namespace, name=name, **values).on_conflict_do_nothing()
+    if connection.execute(created.returning(table.c.name)).one_or_none() is not None:
         return Applied.CREATED
-    where = (node.c.namespace == namespace) & (node.c.name == name)
-    known = connection.execute(select(node.c.document).where(where).with_for_update()).scalar_one()
+    where = _named(table, resource.key)
+    known = connection.execute(select(table.c.document).where(where).with_for_update()).scalar_one()
     if known == document or _is_older(document, known):
         return Applied.UNCHANGED
     if known["spec"] != document["spec"]:
-        values |= {"findings": None, "probe_asked_at": None}  # of another node, as it were
-    connection.execute(update(node).where(where).values(values))
+        values |= anew
+    connection.execute(update(table).where(where).values(values))
     return Applied.CONFIGURED
 
 
 def find_node(connection: Connection, key: NodeKey) -> DicomNode | None:
-    query = select(node.c.document).where(node.c.namespace == key[0], node.c.name == key[1])
-    document = connection.execute(query).scalar_one_or_none()
-    return None if document is None else _readable(document)
+    return _find(connection, node, DicomNode, key)
 
 
-def _readable(document: object) -> DicomNode | None:
-    """None for a node of a kind that only a newer version knows: its jobs wait, as for one that is not there."""
-    try:
-        return DicomNode.model_validate(document)
-    except ValidationError:
-        return None
+def find_profile(connection: Connection, key: ProfileKey) -> DeidProfile | None:
+    return _find(connection, profile, DeidProfile, key)
 
 
 def all_nodes(connection: Connection) -> list[DicomNode]:
-    query = select(node.c.document).order_by(node.c.namespace, node.c.name)
-    nodes = (_readable(document) for document in connection.execute(query).scalars())
-    return [each for each in nodes if each is not None]
+    return _all(connection, node, DicomNode)
+
+
+def all_profiles(connection: Connection) -> list[DeidProfile]:
+    return _all(connection, profile, DeidProfile)
 
 
 def delete_node(connection: Connection, key: NodeKey, uid: str | None) -> bool:
     """What runs keeps the node that it started with. A `uid` leaves alone what was made anew under the name."""
-    statement = delete(node).where(node.c.namespace == key[0], node.c.name == key[1])
+    return _delete(connection, node, key, uid)
+
+
+def delete_profile(connection: Connection, key: ProfileKey, uid: str | None) -> bool:
+    """Jobs that have their tasks keep the profile that these were made with. Of `uid` as above."""
+    return _delete(connection, profile, key, uid)
+
+
+def readable(model: type[Named], document: object) -> Named | None:
+    """None for a resource that only a newer version can read: its jobs wait, as for one that is not there."""
+    try:
+        return model.model_validate(document)
+    except ValidationError:
+        return None
+
+
+def _find(connection: Connection, table: Table, model: type[Named], key: tuple[str, str]) -> Named | None:
+    document = connection.execute(select(table.c.document).where(_named(table, key))).scalar_one_or_none()
+    return None if document is None else readable(model, document)
+
+
+def _all(connection: Connection, table: Table, model: type[Named]) -> list[Named]:
+    query = select(table.c.document).order_by(table.c.namespace, table.c.name)
+    found = (readable(model, document) for document in connection.execute(query).scalars())
+    return [each for each in found if each is not None]
+
+
+def _delete(connection: Connection, table: Table, key: tuple[str, str], uid: str | None) -> bool:
+    statement = delete(table).where(_named(table, key))
     if uid is not None:
-        statement = statement.where(node.c.document[("metadata", "uid")].astext == uid)
+        statement = statement.where(table.c.document[("metadata", "uid")].astext == uid)
     return connection.execute(statement).rowcount > 0
+
+
+def _named(table: Table, key: tuple[str, str]) -> ColumnElement[bool]:
+    return (table.c.namespace == key[0]) & (table.c.name == key[1])
 
 
 # --- jobs ---
@@ -220,7 +277,7 @@ def _is_older(document: dict[str, Any], known: dict[str, Any]) -> bool:
 
 def check_change(old: TransferJob, new: TransferJob, *, finished: bool) -> None:
     """Raises ResourceConflict where `new` breaks a transition rule. Values are not shown: they may name patients."""
-    for field in ("source", "destination", "selection", "trial"):
+    for field in ("source", "destination", "selection", "deidentification", "trial"):
         if getattr(old.spec, field) != getattr(new.spec, field):
             raise ResourceConflict(
                 f"spec.{field}", f"{field} cannot be changed; give the job another name to make a new one"
@@ -250,7 +307,7 @@ def _changeable(resource: TransferJob, created_at: datetime) -> dict[str, Any]:
     }
 
 
-def _document(resource: TransferJob | DicomNode) -> dict[str, Any]:
+def _document(resource: TransferJob | DicomNode | DeidProfile) -> dict[str, Any]:
     return resource.model_dump(mode="json", by_alias=True, exclude={"status"}, exclude_none=True)
 
 

@@ -77,6 +77,16 @@ node: Final = Table(
     PrimaryKeyConstraint("namespace", "name", name="node_pkey"),
 )
 
+profile: Final = Table(
+    "profile",
+    metadata,
+    Column("namespace", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    _document("document"),
+    Column("applied_at", Instant, nullable=False),
+    PrimaryKeyConstraint("namespace", "name", name="profile_pkey"),
+)
+
 job: Final = Table(
     "job",
     metadata,
@@ -100,9 +110,15 @@ job: Final = Table(
     _document("refusal", optional=True),
     Column("instances_dropped_at", Instant),
     Column("deleted_at", Instant),  # its resource went away; the record stays, and the name is free
+    _document("profile", optional=True),  # the whole DeidProfile, as it was when the first tasks were made
     PrimaryKeyConstraint("id", name="job_pkey"),
     Index("job_namespace_name_key", "namespace", "name", unique=True, postgresql_where=text("deleted_at IS NULL")),
     CheckConstraint("cancel IN ('Drain', 'Terminate')", name="job_cancel_check"),
+    # No original where a copy was asked for, whoever writes.
+    CheckConstraint(
+        "expanded_at IS NULL OR profile IS NOT NULL OR document #> '{spec,deidentification}' IS NULL",
+        name="job_profile_is_frozen",
+    ),
     Index("job_open", "created_at", postgresql_where=text("ended_at IS NULL")),
     Index("job_created", "created_at"),
     Index("job_retained", "ended_at", postgresql_where=text("ended_at IS NOT NULL AND instances_dropped_at IS NULL")),

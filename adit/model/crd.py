@@ -13,9 +13,10 @@ from typing import Any, Final
 import yaml
 from pydantic import BaseModel
 
+from adit.model.deid_profile import DeidProfile
 from adit.model.dicom_node import DicomNode
 from adit.model.resource import GROUP, VERSION, Resource
-from adit.model.status import UNSEEN, DicomNodeStatus, TransferJobStatus
+from adit.model.status import UNSEEN, DeidProfileStatus, DicomNodeStatus, TransferJobStatus
 from adit.model.transfer_job import TransferJob
 
 Schema = dict[str, Any]
@@ -26,6 +27,7 @@ _FIRST: Final = {"description": 0, "type": 1, "default": 2}  # the order in whic
 _STATUS: Final[dict[type[Resource], type[BaseModel]]] = {
     TransferJob: TransferJobStatus,
     DicomNode: DicomNodeStatus,
+    DeidProfile: DeidProfileStatus,
 }
 
 _COLUMNS: Final[dict[type[Resource], list[dict[str, Any]]]] = {
@@ -42,6 +44,7 @@ _COLUMNS: Final[dict[type[Resource], list[dict[str, Any]]]] = {
         {"name": "Warned", "type": "integer", "jsonPath": ".status.counts.warned", "priority": 1},
         {"name": "Bytes", "type": "integer", "jsonPath": ".status.instances.bytes", "priority": 1},
         {"name": "Bytes/s", "type": "integer", "jsonPath": ".status.bytesPerSecond", "priority": 1},
+        {"name": "Profile", "type": "string", "jsonPath": ".spec.deidentification.profile", "priority": 1},
         {"name": "Ended", "type": "date", "jsonPath": ".status.completionTime", "priority": 1},
     ],
     DicomNode: [
@@ -56,17 +59,26 @@ _COLUMNS: Final[dict[type[Resource], list[dict[str, Any]]]] = {
         {"name": "Active", "type": "integer", "jsonPath": ".status.activeTasks", "priority": 1},
         {"name": "Probed", "type": "date", "jsonPath": ".status.lastProbeTime", "priority": 1},
     ],
+    DeidProfile: [
+        {"name": "Project", "type": "string", "jsonPath": ".spec.project"},
+        {"name": "Ready", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].status'},
+        {"name": "Keeps", "type": "string", "jsonPath": ".status.keeps"},
+        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+        {"name": "Key", "type": "string", "jsonPath": ".spec.key.secretName", "priority": 1},
+        {"name": "Options", "type": "string", "jsonPath": ".spec.options", "priority": 1},
+    ],
 }
 
 _SELECTABLE: Final[dict[type[Resource], list[dict[str, str]]]] = {
     TransferJob: [{"jsonPath": ".spec.source.node"}, {"jsonPath": ".spec.destination.node"}],
     DicomNode: [],
+    DeidProfile: [],
 }
 
 
 def crds() -> dict[str, dict[str, Any]]:
     """Every CRD by the name of its file."""
-    return {f"{kind.plural}.{GROUP}.yaml": crd(kind) for kind in (DicomNode, TransferJob)}
+    return {f"{kind.plural}.{GROUP}.yaml": crd(kind) for kind in (DeidProfile, DicomNode, TransferJob)}
 
 
 def crd(kind: type[Resource]) -> dict[str, Any]:
@@ -147,6 +159,8 @@ def _structural(schema: Schema, definitions: dict[str, Schema]) -> Schema:
             result[key] = " ".join(str(value).split())
         elif key == "default":
             result |= _default(value)
+        elif key == "const":
+            result["enum"] = [value]
         elif key == "properties":
             result[key] = {name: _structural(each, definitions) for name, each in value.items()}
         elif key == "items":

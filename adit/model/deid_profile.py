@@ -1,6 +1,7 @@
 """DeidProfile: what happens to instances that leave under another name. Data, never code.
 
-Read by `adit.deid.policy`, which compiles it with the table of PS3.15 into decisions.
+Named by TransferJobs and frozen into them; read by `adit.deid.policy`, which compiles it with the table of PS3.15
+into decisions.
 """
 
 from __future__ import annotations
@@ -132,6 +133,10 @@ class KeyReference(Strict):
     secret_name: Name = Field(description="The Secret in the same namespace; its `key` has at least 32 random bytes.")
 
 
+KEY: Final = "key"
+"""The part of the Secret that holds the project's key."""
+
+
 class DeidProfileSpec(Strict):
     """The Basic Profile of PS3.15 Annex E, its options, and what the site decides otherwise."""
 
@@ -167,6 +172,11 @@ class DeidProfileSpec(Strict):
             field_path=".options",
         ),
     )
+
+    @property
+    def secrets(self) -> dict[str, tuple[str, ...]]:
+        """The Secret that it names, with the part of it that is used."""
+        return {self.key.secret_name: (KEY,)}
 
     @field_validator("options", "excluded_modalities", "excluded_sop_classes")
     @classmethod

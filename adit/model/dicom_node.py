@@ -186,6 +186,12 @@ class Window(Strict):
         return self
 
 
+class Accepts(StrEnum):
+    """What a node takes as a destination, where it does not take everything."""
+
+    DEIDENTIFIED = "Deidentified"
+
+
 _ONE_KIND: Final = "exactly one of dimse, dicomWeb, folder, s3 must be given, or dimse and dicomWeb together"
 
 
@@ -198,6 +204,11 @@ class DicomNodeSpec(Strict):
     s3: S3 | None = Field(default=None, description="A bucket of DICOM files behind the S3 API.")
     limits: Limits = Field(
         default=Limits(), description="What the node may be asked for at once, by all tasks together."
+    )
+    accepts: Accepts | None = Field(
+        default=None,
+        description="What it takes as a destination. Deidentified: only what a job's DeidProfile has made. "
+        "Absent: everything.",
     )
     windows: Annotated[
         tuple[Window, ...], Field(max_length=21, json_schema_extra={"x-kubernetes-list-type": "atomic"})

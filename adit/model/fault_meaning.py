@@ -63,18 +63,22 @@ MEANINGS: Final[dict[FaultCode, str]] = {
     FaultCode.JOB_NOT_FOUND: "`selection.failedOf` names a job that isn't there",
     FaultCode.JOB_NOT_FINISHED: "`selection.failedOf` names a job that hasn't finished",
     FaultCode.JOB_NOT_RETRIABLE: (
-        "`selection.failedOf` names a job that was refused, so that nothing was ever tried, or one with another `trial`"
+        "`selection.failedOf` names a job that was refused, so that nothing was ever tried, "
+        "or one with another `trial` or `deidentification`"
     ),
     FaultCode.MOVE_DESTINATION_UNKNOWN: "the source doesn't know the AE title of our receiver (0xA801)",
     FaultCode.TLS_FAILED: "TLS failed: a side doesn't trust the other's certificate, or only one speaks TLS",
-    FaultCode.SECRET_MISSING: "the certificates or credentials that a `secretName` names aren't there",
+    FaultCode.SECRET_MISSING: (
+        "the certificates, credentials or key that a `secretName` names aren't there, or can't be used"
+    ),
     FaultCode.FOLDER_MISSING: "the folder or bucket isn't there",
     FaultCode.PERMISSION_DENIED: (
         "the folder, file, bucket or object may not be read or written, or the peer refuses who we are"
     ),
     FaultCode.TOO_MANY_OBJECTS: "a search of a bucket would have to look at more objects than `s3.maxObjects` allows",
+    FaultCode.PROFILE_NOT_FOUND: "there is no DeidProfile of that name",
     FaultCode.DEIDENTIFICATION_UNAVAILABLE: (
-        "a `pseudonym` asks for a de-identified copy, and this version can't make one"
+        "originals may not be sent and there is no profile to de-identify by, or the profile can't be used"
     ),
     FaultCode.DEADLINE_EXCEEDED: "the job's `deadlineSeconds` passed",
     FaultCode.CANCELLED: "the job was cancelled",

@@ -1,4 +1,4 @@
-"""TransferJobs and DicomNodes from YAML text: all of its faults at once, or all of its resources.
+"""TransferJobs, DicomNodes and DeidProfiles from YAML text: all of its faults at once, or all of its resources.
 
 Called by the command line before anything is created. Pure: the caller reads the files.
 """
@@ -13,15 +13,21 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from adit.model.deid_profile import DeidProfile
 from adit.model.dicom_node import DicomNode
 from adit.model.problem_text import describe, is_echo
 from adit.model.resource import API_VERSION
 from adit.model.transfer_job import TransferJob
 from adit.model.yaml_document import Document, Place, YamlFault, documents, field_path
 
-Manifest = TransferJob | DicomNode
+Manifest = TransferJob | DicomNode | DeidProfile
 
-_KINDS: Final[dict[str, type[TransferJob] | type[DicomNode]]] = {"TransferJob": TransferJob, "DicomNode": DicomNode}
+_KINDS: Final[dict[str, type[TransferJob] | type[DicomNode] | type[DeidProfile]]] = {
+    "TransferJob": TransferJob,
+    "DicomNode": DicomNode,
+    "DeidProfile": DeidProfile,
+}
+_ANY_KIND: Final = "TransferJob, DicomNode or DeidProfile"
 _SHOWN: Final = 50
 
 
@@ -94,7 +100,7 @@ def read_all(texts: Iterable[tuple[str, str]]) -> list[Manifest]:
         except YamlFault as fault:
             problems.append(Problem(source, fault.rule, fault.document, fault.line))
         if (len(resources), len(problems)) == before:
-            problems.append(Problem(source, "must hold at least one TransferJob or DicomNode, but is empty"))
+            problems.append(Problem(source, f"must hold at least one {_ANY_KIND}, but is empty"))
     if problems:
         raise ManifestErrors(problems)
     return resources
@@ -115,7 +121,7 @@ def _resource(document: Document, source: str) -> Manifest | list[Problem]:
     if model is None:
         guess = difflib.get_close_matches(str(kind), _KINDS, n=1, cutoff=0.5)
         hint = f"; did you mean {guess[0]}?" if guess else ""
-        return [*found, problem(("kind",), f"must be {' or '.join(_KINDS)}{hint}", _shown(kind))]
+        return [*found, problem(("kind",), f"must be {_ANY_KIND}{hint}", _shown(kind))]
     content = {key: each for key, each in value.items() if key not in ("status", "apiVersion")}
     try:
         # JSON, because strict there means what the API server means: "104" is no integer

@@ -99,6 +99,7 @@ class FaultCode(StrEnum):
     FOLDER_MISSING = "FolderMissing"
     PERMISSION_DENIED = "PermissionDenied"
     TOO_MANY_OBJECTS = "TooManyObjects"
+    PROFILE_NOT_FOUND = "ProfileNotFound"
     DEIDENTIFICATION_UNAVAILABLE = "DeidentificationUnavailable"
     # endings that nobody can mend
     DEADLINE_EXCEEDED = "DeadlineExceeded"
@@ -177,6 +178,7 @@ _PERMANENT_CONFIGURATION = {
     FaultCode.FOLDER_MISSING,
     FaultCode.PERMISSION_DENIED,
     FaultCode.TOO_MANY_OBJECTS,
+    FaultCode.PROFILE_NOT_FOUND,
     FaultCode.DEIDENTIFICATION_UNAVAILABLE,
 }
 WARNINGS: Final = frozenset(

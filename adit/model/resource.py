@@ -1,6 +1,6 @@
 """What every custom resource has: apiVersion, kind, metadata, and the strictness of our models.
 
-Base of TransferJob and DicomNode; read from YAML by `adit.model.manifest_file`, written as CRDs by
+Base of TransferJob, DicomNode and DeidProfile; read from YAML by `adit.model.manifest_file`, written as CRDs by
 `adit.model.crd`.
 """
 

@@ -115,6 +115,23 @@ class NodeRoad(Strict):
     fault: Reason | None = Field(default=None, description="What was wrong with it: a fault's code (docs/faults.md).")
 
 
+class DeidProfileStatus(Strict):
+    """What is known of a DeidProfile."""
+
+    observed_generation: ObservedGeneration = Field(
+        default=UNSEEN, description="The generation that this status is about; -1 before it was first seen."
+    )
+    conditions: Conditions = Field(default=(), description="Accepted, Ready; Stalled while true.")
+    keeps: Annotated[
+        tuple[Annotated[str, StringConstraints(min_length=1, max_length=128)], ...],
+        Field(max_length=20, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+    ] = Field(
+        default=(),
+        description="What its overrides keep, whatever PS3.15 says: the first twenty. Copies that keep anything do not "
+        "claim the standard's profile.",
+    )
+
+
 Offered = Annotated[str, StringConstraints(min_length=1, max_length=32)]
 _ROADS = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
 

@@ -18,6 +18,12 @@ class NodeReference(Strict):
     node: Name = Field(description="The DicomNode's name.")
 
 
+class ProfileReference(Strict):
+    """A DeidProfile in the same namespace."""
+
+    profile: Name = Field(description="The DeidProfile's name.")
+
+
 class StudySelection(Strict):
     """One study, or some of its series."""
 
@@ -37,7 +43,8 @@ class StudySelection(Strict):
         description="The series to move (0020,000E); the whole study if absent.",
     )
     pseudonym: LongString | None = Field(
-        default=None, description="Asks for a de-identified copy under this name; refused where none can be made."
+        default=None,
+        description="The patient's new name and id, for a job with deidentification; derived from the key if absent.",
     )
 
     @field_validator("series_instance_uids")
@@ -183,6 +190,11 @@ class TransferJobSpec(Strict):
     source: NodeReference = Field(description="Where the studies are; cannot be changed.")
     destination: NodeReference = Field(description="Where they go; cannot be changed.")
     selection: Selection = Field(description="Which studies; exactly one of its fields. Cannot be changed.")
+    deidentification: ProfileReference | None = Field(
+        default=None,
+        description="By which profile each instance is de-identified; it stays as it was when the job's tasks were "
+        "made. Cannot be changed. Absent: instances are sent as they are, where the destination accepts that.",
+    )
     trial: Trial | None = Field(
         default=None, description="Written into every instance; cannot be changed. Absent: nothing is written."
     )
@@ -217,6 +229,11 @@ class TransferJobSpec(Strict):
         Rule(
             rule="has(self.trial) == has(oldSelf.trial) && (!has(self.trial) || self.trial == oldSelf.trial)",
             message="trial cannot be changed",
+        ),
+        Rule(
+            rule="has(self.deidentification) == has(oldSelf.deidentification) && "
+            "(!has(self.deidentification) || self.deidentification == oldSelf.deidentification)",
+            message="deidentification cannot be changed",
         ),
         Rule(
             rule="has(self.owner) == has(oldSelf.owner) && (!has(self.owner) || self.owner == oldSelf.owner)",

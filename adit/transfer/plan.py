@@ -88,7 +88,7 @@ def make_plan(source: Node, assignment: Assignment) -> Plan:
 
 def refuse_pseudonym(assignment: Assignment) -> None:
     """An original must never pass where a de-identified copy was asked for: called before anything else."""
-    if assignment.pseudonym is not None:
+    if assignment.pseudonym is not None or assignment.profile is not None:
         raise TransferFault(
             Fault(
                 code=FaultCode.DEIDENTIFICATION_UNAVAILABLE,

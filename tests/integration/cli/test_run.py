@@ -72,7 +72,7 @@ def test_nothing_is_created_when_anything_is_wrong(
         "missing.yaml: cannot be read: No such file or directory",
         "bad.yaml:2 (document 1): spec.selection.studies[0].studyInstanceUID: must be a DICOM UID",
         "bad.yaml:2 (document 1): spec.parallelism: must be at least 1, not 0",
-        "bad.yaml:4 (document 2): kind: must be TransferJob or DicomNode",
+        "bad.yaml:4 (document 2): kind: must be TransferJob, DicomNode or DeidProfile",
         "Nothing was created.",
     ):
         assert told in ended.err
@@ -86,12 +86,27 @@ def test_nothing_is_created_when_anything_is_wrong(
 def test_what_cannot_run_is_refused_before_anything_is_created(adit: Adit, orthancs: Hospital, ledger: Ledger) -> None:
     pseudonym = {"studies": [{"studyInstanceUID": "1.2.3", "patientID": "SECRET-7", "pseudonym": "P-1"}]}
     text = orthancs.nodes() + job("copy", selection=pseudonym) + job("nowhere", "1.2.3", destination="moon")
+    text += job("unmade", "1.2.3", deidentification={"profile": "research"})
+    misspelt = {"key": {"secretName": "key"}, "overrides": [{"keyword": "PatientNam", "action": "Keep"}]}
+    text += documents(document("DeidProfile", "misspelt", misspelt))
     ended = adit("run", adit.write("job.yaml", text))
     assert ended.code == 2
     assert "transferjob.adit.dev/copy: DeidentificationUnavailable" in ended.err
     assert "transferjob.adit.dev/nowhere: NodeNotFound" in ended.err
+    assert "transferjob.adit.dev/unmade: ProfileNotFound: spec.deidentification.profile" in ended.err
+    assert "deidprofile.adit.dev/misspelt: spec.overrides: override 1: there is no attribute PatientNam" in ended.err
     assert "SECRET-7" not in ended.err
-    assert (ledger.nodes(), ledger.jobs()) == ([], [])
+    assert (ledger.nodes(), ledger.profiles(), ledger.jobs()) == ([], [], [])
+
+
+def test_a_job_that_waits_for_its_profile_says_so(adit: Adit, orthancs: Hospital, ledger: Ledger) -> None:
+    text = orthancs.nodes() + job("copy", "1.2.3", deidentification={"profile": "research"})
+    assert adit("apply", adit.write("job.yaml", text)).code == 0
+    assert "waits for DeidProfile research" in adit("status").out
+    profile = documents(document("DeidProfile", "research", {"key": {"secretName": "key"}}))
+    assert "deidprofile.adit.dev/research created" in adit("apply", adit.write("profile.yaml", profile)).out
+    assert "waits for" not in adit("status").out
+    assert [each.key for each in ledger.profiles()] == [("default", "research")]
 
 
 def test_a_change_that_is_not_allowed_changes_nothing_else(adit: Adit, orthancs: Hospital, ledger: Ledger) -> None:

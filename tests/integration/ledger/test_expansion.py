@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 
 import pytest
 
@@ -11,25 +10,8 @@ from adit.ledger.expansion import BATCH, task_key
 from adit.ledger.records import TaskSeed
 from adit.model.outcome import Outcome
 from adit.model.state import TaskState
+from tests.integration.ledger.cut_off import CutOff
 from tests.integration.ledger.scene import FAILURE, NOW, Scene, after, report, transfer_job
-
-
-class CutOff(Sequence[TaskSeed]):
-    """A selection whose reader dies after `batches` batches."""
-
-    def __init__(self, seeds: Sequence[TaskSeed], batches: int) -> None:
-        self._seeds = seeds
-        self._left = batches
-
-    def __len__(self) -> int:
-        return len(self._seeds)
-
-    def __getitem__(self, index):  # type: ignore[no-untyped-def]
-        if self._left == 0:
-            raise KeyboardInterrupt
-        self._left -= 1
-        return self._seeds[index]
-
 
 SEEDS = [TaskSeed(f"1.2.{number}") for number in range(2 * BATCH + 10)]
 

@@ -16,6 +16,7 @@ from adit.model.transfer_job import (
     JobReference,
     NodeReference,
     Priority,
+    ProfileReference,
     Retry,
     Selection,
     StudySelection,
@@ -66,6 +67,7 @@ def transfer_job(
     studies: tuple[StudySelection, ...] | None = None,
     failed_of: str | None = None,
     trial: Trial | None = None,
+    profile: str | None = None,
 ) -> TransferJob:
     if failed_of is not None:
         selection = Selection(failed_of=JobReference(name=failed_of))
@@ -84,6 +86,7 @@ def transfer_job(
             deadline_seconds=deadline_seconds,
             cancel=cancel,
             trial=trial,
+            deidentification=None if profile is None else ProfileReference(profile=profile),
         ),
     )
 

@@ -7,12 +7,12 @@ from uuid import UUID
 
 import pytest
 
-from adit.dispatch.accept import accept, can_wait
+from adit.dispatch.accept import accept, can_wait, missing_node
 from adit.ledger.records import JobRecord, NodeKey, SelectionRecord
-from adit.model.dicom_node import DicomNode, Service
+from adit.model.dicom_node import Accepts, DicomNode, Service
 from adit.model.dicom_web import WebService
 from adit.model.outcome import Fault, FaultCode
-from adit.model.transfer_job import ListReference, StudySelection, TransferJob, Trial
+from adit.model.transfer_job import ListReference, ProfileReference, StudySelection, TransferJob, Trial
 from tests.unit.dispatch.nouns import (
     NOW,
     STUDY,
@@ -162,6 +162,64 @@ def test_failed_of_a_refused_job_would_retry_nothing() -> None:
 
 
 STROKE = Trial(protocol_id="STROKE")
+
+
+def test_a_pseudonym_is_taken_by_a_job_that_names_a_profile() -> None:
+    studies = (StudySelection(study_instance_uid=STUDY, pseudonym="STROKE-001"),)
+    job = transfer_job(studies=studies, profile="research")
+    assert accept(job, BOTH, profiles={("default", "research")}) is None
+    listed = listing(name="cohort")
+    listed = listed.model_copy(update={"spec": listed.spec.model_copy(update=asked("research"))})
+    assert accept(listed, BOTH, None, replace(LISTED, pseudonyms=2), profiles={("default", "research")}) is None
+
+
+def asked(profile: str) -> dict[str, ProfileReference]:
+    return {"deidentification": ProfileReference(profile=profile)}
+
+
+@pytest.mark.parametrize("there", [set(), {("other", "research")}, {("default", "basic")}])
+def test_a_missing_profile_is_named_and_waited_for(there: set[NodeKey]) -> None:
+    fault = accept(transfer_job(profile="research"), BOTH, profiles=there)
+    assert fault is not None
+    assert fault.code is FaultCode.PROFILE_NOT_FOUND
+    assert fault.message.startswith("spec.deidentification.profile: there is no DeidProfile research")
+    assert can_wait(fault)
+
+
+def test_a_destination_that_takes_copies_only_is_sent_no_originals() -> None:
+    research = dimse_node("research")
+    research = research.model_copy(update={"spec": research.spec.model_copy(update={"accepts": Accepts.DEIDENTIFIED})})
+    given = nodes(dimse_node("pacs"), research)
+    fault = refused(transfer_job(), given)
+    assert fault.code is FaultCode.DEIDENTIFICATION_UNAVAILABLE
+    assert fault.message.startswith("spec.deidentification is missing: DicomNode research ")
+    assert fault.node == "research"
+    assert not can_wait(fault)
+    assert accept(transfer_job(profile="basic"), given, profiles={("default", "basic")}) is None
+    assert accept(transfer_job(source="research", destination="pacs"), given) is None
+
+
+@pytest.mark.parametrize(("first", "again"), [("research", None), (None, "research"), ("research", "basic")])
+@pytest.mark.parametrize("ended", [True, False])
+def test_failed_of_never_drops_or_changes_the_profile(first: str | None, again: str | None, ended: bool) -> None:
+    record = job_record(1, transfer_job("first", profile=first), ended=ended)
+    there = {("default", "research"), ("default", "basic")}
+    fault = accept(transfer_job("again", failed_of="first", profile=again), BOTH, record, profiles=there)
+    assert fault is not None
+    assert fault.code is FaultCode.JOB_NOT_RETRIABLE
+    assert fault.message.startswith("spec.deidentification ")
+    assert "deidentification of first" in fault.cure
+    assert not can_wait(fault)
+
+
+@pytest.mark.parametrize(("there", "missing"), [(("pacs",), "research"), (("research",), "pacs"), ((), "pacs")])
+def test_a_node_that_went_away_is_told_of_whatever_the_selection(there: tuple[str, ...], missing: str) -> None:
+    given = nodes(*(folder_node(name) for name in there))
+    for job in (transfer_job(), listing(name="cohort"), transfer_job(profile="research")):
+        fault = missing_node(job, given)
+        assert fault is not None
+        assert (fault.code, fault.node) == (FaultCode.NODE_NOT_FOUND, missing)
+    assert missing_node(transfer_job(), BOTH) is None
 
 
 @pytest.mark.parametrize(("first", "again"), [(STROKE, None), (None, STROKE), (STROKE, Trial(protocol_id="HEART"))])

@@ -17,6 +17,9 @@ NODE: dict[str, Any] = {"dimse": {"aeTitle": "PACS", "host": "pacs.example.org",
 BUCKET: dict[str, Any] = {"bucket": "lake"}
 WINDOW: dict[str, Any] = {"from": "20:00", "to": "06:00"}
 
+PROFILE: dict[str, Any] = {"key": {"secretName": "deid-key"}}
+SPECS = {"TransferJob": JOB, "DicomNode": NODE, "DeidProfile": PROFILE}
+
 GONE = "(gone)"
 """Stands for a field that is left out."""
 

@@ -15,14 +15,15 @@ from pydantic import ValidationError
 
 from adit.ledger.resources import ResourceConflict, check_change
 from adit.model.crd import crds, text_of
+from adit.model.deid_profile import DeidProfile
 from adit.model.dicom_node import DicomNode
 from adit.model.transfer_job import TransferJob
-from tests.unit.model.specs import BUCKET, GONE, JOB, NODE, WINDOW, changed, resource
+from tests.unit.model.specs import BUCKET, GONE, JOB, SPECS, WINDOW, changed, resource
 
 ROOT = Path(__file__).parents[3]
 Schema = dict[str, Any]
 FORBIDDEN = {"$ref", "$defs", "additionalProperties", "nullable", "title", "const", "oneOf", "not", "definitions"}
-CHEAP = 1_000
+CHEAP = 10_000
 """What a rule may look at, in elements: the API server refuses a CRD whose rules cost too much."""
 
 
@@ -41,11 +42,7 @@ def walk(schema: Schema, path: str = "") -> Iterator[tuple[str, Schema]]:
 
 
 def everywhere() -> list[Any]:
-    return [
-        pytest.param(schema, id=f"{kind}{path}")
-        for kind in ("TransferJob", "DicomNode")
-        for path, schema in walk(root_of(kind))
-    ]
+    return [pytest.param(schema, id=f"{kind}{path}") for kind in SPECS for path, schema in walk(root_of(kind))]
 
 
 @pytest.mark.parametrize("schema", everywhere())
@@ -154,15 +151,25 @@ def cel_verdict(document: dict[str, Any], old: dict[str, Any] | None = None) -> 
 
 
 def model_verdict(document: dict[str, Any]) -> list[str]:
-    model = TransferJob if document["kind"] == "TransferJob" else DicomNode
     try:
-        model.model_validate(document)
+        MODELS[document["kind"]].model_validate(document)
     except ValidationError as errors:
         return [error["msg"].removeprefix("Value error, ") for error in errors.errors()]
     return []
 
 
+MODELS: dict[str, type[TransferJob] | type[DicomNode] | type[DeidProfile]] = {
+    "TransferJob": TransferJob,
+    "DicomNode": DicomNode,
+    "DeidProfile": DeidProfile,
+}
 ONE_KIND = "exactly one of dimse, dicomWeb, folder, s3 must be given, or dimse and dicomWeb together"
+ONE_KIND_OF_DATES = "RetainLongitudinalFullDates and RetainLongitudinalModifiedDates exclude each other"
+ONE_SELECTOR = "exactly one of tag, keyword, path, privateCreator must be given"
+ONE_COMPARISON = "exactly one of equals, startsWith, contains, matches must be given"
+VALUE = "value must be given for Replace and Template, and for no other action"
+TEST: dict[str, Any] = {"attribute": "Modality", "startsWith": "US"}
+BOX: dict[str, Any] = {"x": 0, "y": 0, "height": 40}
 WEB: dict[str, Any] = {"url": "https://pacs.example.org/dicom-web"}
 WHO: dict[str, Any] = {"secretName": "a"}
 NAMED = "headerName must be given with scheme Header, and only then"
@@ -235,12 +242,49 @@ CORPUS: list[tuple[str, dict[str, Any], str | None]] = [
     ("DicomNode", {"windows": [{**WINDOW, "from": "24:00"}]}, "from must be before 24:00"),
     ("DicomNode", {"windows": [WINDOW, {**WINDOW, "to": "20:00"}]}, "from and to must differ"),
     ("DicomNode", {"windows": [{**WINDOW, "to": "24:00"}]}, None),
+    ("DicomNode", {"accepts": "Deidentified"}, None),
+    ("TransferJob", {"deidentification": {"profile": "research"}}, None),
+    ("DeidProfile", {}, None),
+    ("DeidProfile", {"options": ["RetainLongitudinalFullDates", "CleanDescriptors"]}, None),
+    ("DeidProfile", {"options": ["RetainLongitudinalFullDates", "RetainLongitudinalModifiedDates"]}, ONE_KIND_OF_DATES),
+    *(
+        ("DeidProfile", {"overrides": [override]}, rule)
+        for override, rule in (
+            ({"keyword": "PatientSex", "action": "Keep"}, None),
+            ({"privateCreator": "SIEMENS CSA", "element": "0029xx10", "action": "Keep"}, None),
+            ({"action": "Keep"}, ONE_SELECTOR),
+            ({"keyword": "PatientSex", "tag": "00100040", "action": "Keep"}, ONE_SELECTOR),
+            ({"tag": "00100040", "element": "0029xx10", "action": "Keep"}, "element needs privateCreator"),
+            ({"keyword": "PatientSex", "action": "Replace", "value": "O"}, None),
+            ({"keyword": "PatientSex", "action": "Replace", "value": ""}, None),
+            ({"keyword": "PatientSex", "action": "Replace"}, VALUE),
+            ({"keyword": "PatientSex", "action": "Keep", "value": "O"}, VALUE),
+        )
+    ),
+    *(
+        (
+            "DeidProfile",
+            {"pixels": {"deviceRules": [{"name": "a", "when": {"all": [TEST]}, "mask": [BOX]} | rule]}},
+            why,
+        )
+        for rule, why in (
+            ({}, None),
+            ({"when": {"any": [TEST], "none": [TEST]}}, None),
+            ({"when": {"none": [TEST]}}, "a condition needs at least one test in all or any"),
+            ({"when": {"all": [], "any": []}}, "a condition needs at least one test in all or any"),
+            ({"when": {"all": [{"attribute": "Modality"}]}}, ONE_COMPARISON),
+            ({"when": {"any": [TEST | {"equals": "US"}]}}, ONE_COMPARISON),
+            ({"action": "Pass"}, "exactly one of mask, maskExcept, action must be given"),
+            ({"mask": [BOX | {"firstFrame": 2, "lastFrame": 2}]}, None),
+            ({"mask": [BOX, BOX | {"firstFrame": 2, "lastFrame": 1}]}, "lastFrame must not be before firstFrame"),
+        )
+    ),
 ]
 
 
 @pytest.mark.parametrize(("kind", "changes", "message"), CORPUS, ids=str)
 def test_cel_and_model_agree(kind: str, changes: dict[str, Any], message: str | None) -> None:
-    document = resource(kind, changed(JOB if kind == "TransferJob" else NODE, changes))
+    document = resource(kind, changed(SPECS[kind], changes))
     said_by_cel, said_by_model = cel_verdict(document), model_verdict(document)
     if message is None:
         assert (said_by_cel, said_by_model) == ([], [])
@@ -270,6 +314,15 @@ CHANGES: list[tuple[dict[str, Any], dict[str, Any], bool, list[str]]] = [
     ({"trial": {"protocolID": "A"}}, {}, False, ["trial cannot be changed"]),
     ({"trial": {"protocolID": "A"}}, {"trial": {"protocolID": "B"}}, False, ["trial cannot be changed"]),
     ({"trial": {"protocolID": "A"}}, {"trial": {"protocolID": "A"}}, False, []),
+    ({}, {"deidentification": {"profile": "a"}}, False, ["deidentification cannot be changed"]),
+    ({"deidentification": {"profile": "a"}}, {}, False, ["deidentification cannot be changed"]),
+    (
+        {"deidentification": {"profile": "a"}},
+        {"deidentification": {"profile": "b"}},
+        False,
+        ["deidentification cannot be changed"],
+    ),
+    ({"deidentification": {"profile": "a"}}, {"deidentification": {"profile": "a"}}, False, []),
     ({}, {"cancel": "Drain"}, False, []),
     ({}, {"cancel": "Terminate"}, False, []),
     ({"cancel": "Drain"}, {"cancel": "Terminate"}, False, []),
@@ -313,7 +366,7 @@ def test_every_rule_is_in_a_corpus() -> None:
     tried = {message for _, _, message in CORPUS} | {message for *_, messages in CHANGES for message in messages}
     rules = [
         rule["message"]
-        for kind in ("TransferJob", "DicomNode")
+        for kind in SPECS
         for _, schema in walk(root_of(kind))
         for rule in schema.get("x-kubernetes-validations", [])
     ]
@@ -322,7 +375,7 @@ def test_every_rule_is_in_a_corpus() -> None:
 
 def test_rules_cost_little() -> None:
     """A rule runs once for each object it stands at; none of them loops over a list of the resource."""
-    for kind in ("TransferJob", "DicomNode"):
+    for kind in SPECS:
         for path, schema in walk(root_of(kind)):
             for rule in schema.get("x-kubernetes-validations", []):
                 times = 1

@@ -69,7 +69,7 @@ IN_QUOTES = "must be in quotes if it is a text"
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "job.yaml: must hold at least one TransferJob or DicomNode, but is empty"),
+        ("", "job.yaml: must hold at least one TransferJob, DicomNode or DeidProfile, but is empty"),
         ("a: b: c", "job.yaml:1 (document 1): must be YAML: mapping values are not allowed in this context"),
         ("a:\n\t- b", "job.yaml:2 (document 1): must be YAML: found character that cannot start any token"),
         ("a: \x01", "job.yaml: must be YAML: it holds characters that YAML forbids"),
@@ -83,7 +83,10 @@ IN_QUOTES = "must be in quotes if it is a text"
         ("a: *b", "job.yaml:1 (document 1): must use only aliases of values that stand before them"),
         ("a: &a [*a]", "job.yaml:1 (document 1): must use only aliases of values that stand before them"),
         (NODE.replace("DicomNode", "DicomNod"), 'did you mean DicomNode?, not "DicomNod"'),
-        (NODE.replace("kind: DicomNode\n", ""), "job.yaml:1 (document 1): kind: must be TransferJob or DicomNode"),
+        (
+            NODE.replace("kind: DicomNode\n", ""),
+            "job.yaml:1 (document 1): kind: must be TransferJob, DicomNode or DeidProfile",
+        ),
         (NODE.replace("v1alpha1", "v1"), 'apiVersion: must be adit.dev/v1alpha1, not "adit.dev/v1"'),
         (NODE.replace("PACS", "PACS, aeTitle: X"), "spec.dimse.aeTitle: must stand only once, but is also in line 5"),
         (NODE + "  limits: {<<: {}}\n", "spec.limits.<<: is a YAML merge key; write the fields out"),

@@ -1,0 +1,122 @@
+"""DeidProfiles: applied like nodes, and frozen into a job with its first tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from adit.ledger.connection import LedgerError
+from adit.ledger.expansion import BATCH
+from adit.ledger.records import Applied, TaskSeed
+from adit.model.assignment import Assignment
+from adit.model.deid_profile import DeidProfile, Option
+from adit.model.instance import InstanceState
+from adit.model.outcome import Outcome
+from tests.integration.ledger.cut_off import CutOff
+from tests.integration.ledger.scene import FAILURE, NOW, Scene, after, node, report, row, transfer_job
+
+BY_RESEARCH: dict[str, Any] = {"deidentification": {"profile": "research"}}
+SEEDS = [TaskSeed(f"1.2.{number}", pseudonym=f"P{number}") for number in range(BATCH + 10)]
+
+
+def profile(name: str = "research", uid: str | None = None, generation: int | None = None, **spec: Any) -> DeidProfile:
+    metadata = {"name": name, "uid": uid, "generation": generation}
+    return DeidProfile.model_validate({"metadata": metadata, "spec": {"key": {"secretName": "stroke-key"}, **spec}})
+
+
+FIRST = profile()
+EDITED = profile(options=["CleanDescriptors"])
+
+
+def frozen(assignment: Assignment) -> DeidProfile:
+    assert assignment.profile is not None
+    return assignment.profile
+
+
+def test_a_profile_is_created_then_unchanged_then_configured(scene: Scene) -> None:
+    assert scene.ledger.apply_profile(FIRST, NOW) is Applied.CREATED
+    assert scene.ledger.apply_profile(FIRST, NOW) is Applied.UNCHANGED
+    assert scene.ledger.apply_profile(EDITED, NOW) is Applied.CONFIGURED
+    assert scene.ledger.profile(("default", "research")) == EDITED
+    assert scene.ledger.profile(("other", "research")) is None
+    scene.ledger.apply_profile(profile("basic"), NOW)
+    assert [each.metadata.name for each in scene.ledger.profiles()] == ["basic", "research"]
+    assert scene.ledger.nodes() == []
+
+
+def test_late_news_of_a_profile_change_nothing(scene: Scene) -> None:
+    scene.ledger.apply_profile(profile(uid="a", generation=2, options=["CleanGraphics"]), NOW)
+    assert scene.ledger.apply_profile(profile(uid="a", generation=1), after(1)) is Applied.UNCHANGED
+    assert not scene.ledger.delete_profile(("default", "research"), "b")
+    kept = scene.ledger.profile(("default", "research"))
+    assert kept is not None
+    assert kept.spec.options == (Option.CLEAN_GRAPHICS,)
+    assert scene.ledger.delete_profile(("default", "research"), "a")
+    assert not scene.ledger.delete_profile(("default", "research"))
+
+
+def test_a_job_keeps_the_profile_of_its_first_tasks(scene: Scene) -> None:
+    """Whatever becomes of the resource: in a crash between two batches, between attempts, for good."""
+    scene.apply(transfer_job(selection={"list": {"name": "cohort"}}, **BY_RESEARCH))
+    job_id = scene.record().id
+    with pytest.raises(KeyboardInterrupt):
+        scene.ledger.expand(job_id, CutOff(SEEDS, 1), NOW, FIRST)
+    assert scene.record().has_profile
+    first = scene.claim(job_id)[0]
+    scene.ledger.expand(job_id, SEEDS, NOW, EDITED)
+    scene.ledger.expand(job_id, SEEDS, NOW)
+    late = scene.claim(job_id)[0]
+    assert frozen(first) == frozen(late) == FIRST
+    assert (first.pseudonym, late.pseudonym) == ("P0", "P1")
+    worker = scene.worker(first)
+    assert worker.begin("w", NOW) == first
+    worker.close()
+
+
+def test_no_task_starts_without_the_profile_that_its_job_names(scene: Scene) -> None:
+    scene.apply(transfer_job(selection={"list": {"name": "cohort"}}, **BY_RESEARCH))
+    job_id = scene.record().id
+    with pytest.raises(KeyboardInterrupt):
+        scene.ledger.expand(job_id, CutOff(SEEDS, 1), NOW)  # as only a defect would
+    assert scene.claim(job_id) == []
+    with pytest.raises(LedgerError):
+        scene.ledger.expand(job_id, SEEDS, NOW)
+    scene.ledger.expand(job_id, SEEDS, NOW, FIRST)
+    assert frozen(scene.claim(job_id)[0]) == FIRST
+
+
+def test_a_job_that_names_none_gets_none(scene: Scene) -> None:
+    record = scene.apply(transfer_job())
+    assert not record.has_profile
+    assert scene.claim(record.id)[0].profile is None
+
+
+@pytest.mark.parametrize(
+    ("again_by", "brought"),
+    [(FIRST, 1), (profile(uid="b", generation=7), 1), (EDITED, 0)],
+    ids=["same", "touched", "edited"],
+)
+def test_what_a_failed_job_brought_counts_under_the_same_profile_only(
+    scene: Scene, again_by: DeidProfile, brought: int
+) -> None:
+    for name in ("pacs", "research"):
+        scene.ledger.apply_node(node(name), NOW)
+    scene.ledger.apply_job(transfer_job("first", **BY_RESEARCH), NOW)
+    failed = scene.record("first").id
+    scene.ledger.expand(failed, [TaskSeed("1.2.1", "7")], NOW, FIRST)
+    rows = [
+        row("1.2.1.1.1", InstanceState.STORED, size=10, sha256="ab", sent_as="2.25.1"),
+        row("1.2.1.1.2", InstanceState.EXPECTED),
+    ]
+    scene.run(failed, FAILURE, rows, report(Outcome.TRANSIENT_FAULT))
+    scene.ledger.close_jobs(NOW)
+    scene.ledger.apply_job(transfer_job("again", selection={"failedOf": {"name": "first"}}, **BY_RESEARCH), NOW)
+    again = scene.record("again").id
+    assert scene.ledger.expand_failed_of(again, failed, NOW, again_by) == 1
+    assignment = scene.claim(again)[0]
+    worker = scene.worker(assignment)
+    worker.begin("w", NOW)
+    assert len(worker.instances()) == brought
+    worker.close()
+    assert frozen(assignment) == again_by
