@@ -32,6 +32,8 @@ _OURS: Final = frozenset({0x00120062, 0x00120063, 0x00120064, 0x00280303})
 """Written by the engine itself, so whatever stands there goes: PatientIdentityRemoved and the other marks."""
 _TEMPORAL: Final = frozenset({"DA", "DT", "TM"})
 _DATES: Final = frozenset({Option.RETAIN_FULL_DATES, Option.RETAIN_MODIFIED_DATES})
+_OWN_UIDS: Final = frozenset({0x00080018, 0x0020000D, 0x0020000E})
+"""SOPInstanceUID, StudyInstanceUID, SeriesInstanceUID: destinations file and prove instances by them."""
 _FIRST_GROUP: Final = 0x0008
 _PIXEL_GROUP: Final = 0x7FE0
 _NUMBERS: Final = frozenset({"AT", "FD", "FL", "OB", "OD", "OF", "OL", "OV", "OW", "SL", "SS", "SV", "UL", "US", "UV"})
@@ -328,6 +330,8 @@ def _select(number: int, override: Override) -> _Selected:
         raise ProfileError(f"{rule}: {error}") from None
     if path[-1] >> 16 & 1:
         raise ProfileError(f"{rule}: a private element is named by its privateCreator, as its block may lie anywhere")
+    if path[-1] in _OWN_UIDS and override.action is not OverrideAction.MAP and (len(path) == 1 or not override.path):
+        raise ProfileError(f"{rule}: {given} names the instance itself: it is mapped, or kept by RetainUIDs")
     if path[-1] >> 16 <= 0x0002 or path[-1] >> 16 >= 0x7FE0:
         raise ProfileError(f"{rule}: {given} cannot be overridden")
     return _Selected(override, rule, path, anywhere=override.path is None)

@@ -28,13 +28,17 @@ class Reason(StrEnum):
 
 
 class Quarantine(Exception):  # noqa: N818 - an outcome, not a mistake
-    """`place` is a path of tags; `detail` holds numbers and DICOM's own words, never a value of the patient's."""
+    """`place` is a path of tags; `detail` holds numbers and DICOM's own words, never a value of the patient's.
 
-    def __init__(self, reason: Reason, place: str, detail: str) -> None:
+    `cause` is a finer word where the reason has some, such as PixelReason's.
+    """
+
+    def __init__(self, reason: Reason, place: str, detail: str, *, cause: str | None = None) -> None:
         super().__init__(f"{reason} at {place or 'the beginning'}: {detail}")
         self.reason = reason
         self.place = place
         self.detail = detail
+        self.cause = cause
 
 
 class LeftOut(Exception):  # noqa: N818 - an outcome, not a mistake

@@ -7,7 +7,8 @@ made, only what must never be: so a mistake in a decision is found here. Raises 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
@@ -23,6 +24,7 @@ _NEVER: Final = frozenset(
 _UNDEFINED: Final = 0xFFFFFFFF
 _MARKS: Final = {0x00120062: b"YES", 0x00120063: None, 0x00120064: None, 0x00280303: None}
 _PATIENT: Final = (0x00100010, 0x00100020)
+_UIDS: Final = (0x00080018, 0x0020000D, 0x0020000E)
 _PIXELS: Final = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _EXPLICIT: Final = struct.Struct("<6sH").unpack_from
 _IMPLICIT: Final = struct.Struct("<4sI").unpack_from
@@ -40,6 +42,7 @@ class Expected:
     pseudonym: bytes | None  # None where an override writes the patient
     private_creators: frozenset[str]
     spared: frozenset[int]
+    uids: Mapping[int, bytes] = field(default_factory=dict)  # by which the instance will be known
 
 
 def verify(header: bytes, expected: Expected, *, implicit: bool) -> None:
@@ -62,6 +65,7 @@ class _Look:
         data, implicit, suspicious = self._data, self._implicit, self._suspicious
         head, plain = (_IMPLICIT, _PLAIN_IMPLICIT) if implicit else (_EXPLICIT, _PLAIN_EXPLICIT)
         before = -1
+        expected_uids = self._expected.uids
         creators: dict[int, bool] = {}
         while pos < end:
             if end - pos < 8:
@@ -90,6 +94,8 @@ class _Look:
                 marks[tag] = data[start:pos]
             if marks is not None and tag in _PATIENT:
                 self._patient(tag, data[start:pos])
+            if marks is not None and tag in expected_uids and data[start:pos].strip(b"\0 ") != expected_uids[tag]:
+                raise _not_verified((tag,), "it is not the UID by which the instance will be known")
         return pos
 
     def _element(
@@ -172,7 +178,7 @@ def _kind(key: bytes, plain: dict[bytes, tuple[int, bool, bool]]) -> tuple[int, 
     vr = key[4:].decode("ascii", errors="replace")
     read = vr or (dictionary_VR(tag).partition(" ")[0] if dictionary_has_tag(tag) else "UN")
     suspect = group & 1 or 0x5000 <= group <= 0x50FF or 0x6000 <= group <= 0x60FF or group >= 0x7FE0
-    watched = tag in _NEVER or tag in _MARKS or tag in _PATIENT
+    watched = tag in _NEVER or tag in _MARKS or tag in _PATIENT or tag in _UIDS
     found = (tag, vr in _LONG and group != 0xFFFE, not (suspect or watched or read in ("SQ", "UN")))
     if len(plain) < _REMEMBERED:
         plain[key] = found

@@ -124,6 +124,7 @@ class Stored:
     location: str | None = None
     warning: Fault | None = None  # a DIMSE warning status 0xB000, 0xB006, 0xB007
     road: str = ""  # by which it went, such as C-STORE
+    sent_as: str | None = None  # its SOP Instance UID at the destination, where it left under another name
 
 
 class StoreChannel(Protocol):

@@ -6,6 +6,7 @@ from its first byte on, so that a killed worker leaves nothing behind.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import tempfile
@@ -15,6 +16,7 @@ from typing import BinaryIO, Final, Protocol, cast
 
 SPOOL_ABOVE: Final = 16 * 2**20
 """Bytes from which on a payload goes to disk."""
+_ZEROS: Final = 2**20
 
 
 class Payload(Protocol):
@@ -97,14 +99,51 @@ class Spool:
     and could not hold the pod to its limit otherwise.
     """
 
-    folder: Path
+    folder: Path | None = None  # the system's temporary one
     counted: bool = False
+    wiped: bool = False  # zeros are written over what a file held before it goes
 
     def file(self) -> BinaryIO:
         """Gone when it is closed. Raises OSError."""
-        if self.counted:
-            return cast(BinaryIO, tempfile.NamedTemporaryFile(dir=self.folder))
-        return tempfile.TemporaryFile(dir=self.folder)
+        make = tempfile.NamedTemporaryFile if self.counted else tempfile.TemporaryFile
+        file = cast(BinaryIO, make(dir=self.folder))
+        return cast(BinaryIO, _WipedFile(file)) if self.wiped else file
+
+
+class _WipedFile:
+    """A file that is overwritten before it is closed, so that no original is left where another could read it.
+
+    The zeros are on the disk before the name goes: else they might never be written, and the original stay there.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.write, self.flush, self.fileno = file.write, file.flush, file.fileno
+
+    def __enter__(self) -> _WipedFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """May be called twice."""
+        if self._file.closed:
+            return
+        try:
+            with contextlib.suppress(OSError):  # of a disk that fails; the file goes all the same
+                self._file.flush()
+                self._wipe(self._file.fileno())
+        finally:
+            self._file.close()
+
+    @staticmethod
+    def _wipe(descriptor: int) -> None:
+        zeros = bytes(_ZEROS)
+        size = os.fstat(descriptor).st_size
+        for start in range(0, size, _ZEROS):
+            os.pwrite(descriptor, zeros[: size - start], start)
+        os.fdatasync(descriptor)
 
 
 class PayloadWriter:
@@ -124,7 +163,7 @@ class PayloadWriter:
     def write(self, piece: memoryview | bytes) -> None:
         self.size += len(piece)
         if self._file is None and self.size > self._spool_above:
-            self._file = tempfile.TemporaryFile() if self._spool is None else self._spool.file()  # noqa: SIM115
+            self._file = (self._spool or Spool()).file()
             self._file.write(self._memory.getbuffer())
             self._memory = io.BytesIO()
         (self._file or self._memory).write(piece)

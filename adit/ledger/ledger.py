@@ -391,7 +391,7 @@ class Ledger:
         """The JSON-ready proof: job, tasks, attempts, instances; no patient id, no patient name."""
         return manifest(self._engine, self._documents, job_id)
 
-    def deidentification(self, job_id: UUID) -> dict[str, object]:
+    def deidentification(self, job_id: UUID) -> dict[str, Any]:
         """What was done to the job's instances, JSON-ready: by which profile, how often, and what did not leave."""
         with transaction(self._engine) as connection:
             return treatments.report(list(treatments.of_job(connection, job_id)))

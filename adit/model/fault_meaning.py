@@ -53,6 +53,11 @@ MEANINGS: Final[dict[FaultCode, str]] = {
         "an object is damaged: its identity can't be read, or it is cut short or followed by garbage"
     ),
     FaultCode.INSTANCE_CONFLICT: "another object of the same UID is there already",
+    FaultCode.DEIDENTIFICATION_REFUSED: (
+        "an instance can't be made safe by the profile, or a pseudonym would stand for several patients; "
+        "it was not sent"
+    ),
+    FaultCode.NOTHING_TO_SEND: "the profile leaves out every instance of the task",
     FaultCode.ASSOCIATION_REJECTED: "the peer rejects us for good",
     FaultCode.SERVICE_NOT_OFFERED: "the node doesn't offer a service that the job needs",
     FaultCode.NODE_NOT_FOUND: "there is no DicomNode of that name",

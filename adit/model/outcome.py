@@ -85,6 +85,8 @@ class FaultCode(StrEnum):
     INSTANCE_REFUSED = "InstanceRefused"
     INSTANCE_UNREADABLE = "InstanceUnreadable"
     INSTANCE_CONFLICT = "InstanceConflict"
+    DEIDENTIFICATION_REFUSED = "DeidentificationRefused"
+    NOTHING_TO_SEND = "NothingToSend"
     # permanent: about the configuration
     ASSOCIATION_REJECTED = "AssociationRejected"
     SERVICE_NOT_OFFERED = "ServiceNotOffered"
@@ -163,6 +165,8 @@ _PERMANENT_DATA = {
     FaultCode.INSTANCE_REFUSED,
     FaultCode.INSTANCE_UNREADABLE,
     FaultCode.INSTANCE_CONFLICT,
+    FaultCode.DEIDENTIFICATION_REFUSED,
+    FaultCode.NOTHING_TO_SEND,
 }
 _PERMANENT_CONFIGURATION = {
     FaultCode.ASSOCIATION_REJECTED,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
+from functools import cached_property
 from hashlib import sha256
 
 from pydantic import BaseModel, ConfigDict
@@ -36,7 +37,7 @@ class TreatmentRecord(BaseModel):
     place: str | None = None  # the path of tags, of one that was quarantined
     changes: tuple[str, ...] = ()  # each as path, action and rule
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """The same for the same record, whoever makes it and when."""
         document = self.model_dump(mode="json")

@@ -9,7 +9,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Final, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from adit.dicom.node import Instance, Node, Wanted, Wayfarer
 from adit.ledger.attempt_ledger import Fenced, LedgerUnavailable
@@ -25,15 +26,21 @@ from adit.transfer.errands import errands
 from adit.transfer.fetching import Fetching
 from adit.transfer.halt import FAULTS, Halt, Reason, Watchdog
 from adit.transfer.holdings import holdings
-from adit.transfer.intake import Intake, Treat
+from adit.transfer.intake import Intake
 from adit.transfer.patience import Patience
-from adit.transfer.plan import Plan, make_plan, refuse_pseudonym
+from adit.transfer.plan import Plan, make_plan
 from adit.transfer.recorder import AttemptWriter, Recorder
 from adit.transfer.roster import Roster
+from adit.transfer.treatment import RefusedError, Treatment, treatment_of
 from adit.transfer.verdict import Facts, verdict
 from adit.transfer.verification import verify
 
+if TYPE_CHECKING:
+    from adit.dicom.payload import Spool
+    from adit.model.treatment import TreatmentRecord
+
 _PATIENCE: Final = Patience()
+_Known = TypeVar("_Known")
 OpenNode = Callable[[DicomNode, Share], Node]
 
 
@@ -41,6 +48,7 @@ class AttemptStore(AttemptWriter, Protocol):
     """The part of `adit.ledger.attempt_ledger.AttemptLedger` that an attempt needs."""
 
     def instances(self) -> list[InstanceRecord]: ...
+    def treatments(self) -> list[TreatmentRecord]: ...
 
 
 def run_attempt(
@@ -51,26 +59,33 @@ def run_attempt(
     clock: Callable[[], datetime],
     stop: threading.Event,
     until: datetime | None = None,
+    secrets: Path | None = None,
+    spool: Spool | None = None,
     patience: Patience = _PATIENCE,
 ) -> Report:
     """Does what the assignment says, and tells how it ended; raises nothing.
 
     `clock` gives aware UTC times. `stop` ends the attempt early: what has been received is still
     stored and written down, for at most `patience.grace` seconds. So does the moment `until`, after which
-    another attempt may go on. The report is not yet in the ledger.
+    another attempt may go on. `secrets` holds a folder for each Secret, among them that of the profile's key; `spool`
+    takes what is too big for memory. The report is not yet in the ledger.
     """
+    treatment: Treatment | None = None
     try:
-        refuse_pseudonym(assignment)
+        treatment = treatment_of(assignment, secrets, spool)
         source = open_node(assignment.source, assignment.source_share)
         destination = open_node(assignment.destination, assignment.destination_share)
         for node, roads in ((source, assignment.source_last), (destination, assignment.destination_last)):
             if roads and isinstance(node, Wayfarer):
                 node.try_last(roads)
-        return _Attempt(ledger, source, destination, assignment, clock, patience).run(stop, until)
+        return _Attempt(ledger, source, destination, assignment, treatment, clock, patience).run(stop, until)
     except TransferFault as error:
         return Report(outcome=error.fault.outcome, faults=(error.fault,))
     except Exception as error:  # noqa: BLE001 - a bug must end as a report, not as a lost attempt
         return Report(outcome=Outcome.BUG, faults=(bug_fault(error),))
+    finally:
+        if treatment is not None:
+            treatment.close()
 
 
 class _Attempt:
@@ -80,6 +95,7 @@ class _Attempt:
         source: Node,
         destination: Node,
         assignment: Assignment,
+        treatment: Treatment,
         clock: Callable[[], datetime],
         patience: Patience,
     ) -> None:
@@ -87,6 +103,7 @@ class _Attempt:
         self._source = source
         self._destination = destination
         self._assignment = assignment
+        self._treatment = treatment
         self._clock = clock
         self._patience = patience
         self._halt = Halt()
@@ -139,20 +156,23 @@ class _Attempt:
         return report
 
     def _work(self) -> None:
-        self._roster.restore(self._known())
+        self._roster.restore(self._asked(self._ledger.instances))
+        earlier = self._asked(self._ledger.treatments) if self._treatment.deidentifies else []
         self._probe()
         plan = make_plan(self._source, self._assignment)
+        self._treatment.take_up(self._roster.rows(), earlier, plan)
+        destination = self._treatment.destination(self._destination, plan)
         # Before anything is written down, so that a known row is one that was asked about before it was ever sent.
         known = {row.sop_instance_uid for row in self._roster.rows()}
-        self._take_over(plan, holdings(self._destination, plan, known) - known)
-        _announce(plan, self._destination, self._assignment)
+        self._take_over(plan, holdings(destination, plan, known) - known)
+        _announce(plan, self._destination, self._assignment, self._treatment)
         if not self._recorder.flush() or self._halt.reason is not None:
             return  # nothing is fetched that is not written down as expected
         wanted = errands(plan, self._roster.rows(), whole_study=self._assignment.series_instance_uids is None)
         if wanted:
-            self._transfer(plan, wanted)
-        if self._destination.can_verify and self._halt.reason is None:
-            verify(self._destination, self._assignment.study_instance_uid, self._roster, self._halt, self._patience)
+            self._transfer(plan, wanted, destination)
+        if destination.can_verify and self._halt.reason is None:
+            verify(destination, self._assignment.study_instance_uid, self._roster, self._halt, self._patience)
 
     def _probe(self) -> None:
         """Where it is this attempt's turn, once a day for each node: later ones start by the roads that are offered."""
@@ -172,11 +192,11 @@ class _Attempt:
             seen.append(observation(node.name, self._offered.get(node.name), {**roads, **worse}))
         return tuple(each for each in seen if each.roads or each.services is not None)
 
-    def _known(self) -> list[InstanceRecord]:
+    def _asked(self, ask: Callable[[], list[_Known]]) -> list[_Known]:
         """What earlier attempts left, however often the ledger must be asked."""
         while (reason := self._halt.reason) is None:
             try:
-                return self._ledger.instances()
+                return ask()
             except LedgerUnavailable:
                 self._halt.wait(self._patience.ledger)
             except Fenced:
@@ -198,18 +218,17 @@ class _Attempt:
             told = f"{len(held)} instances of the series to be sent are at the destination already."
             self._recorder.event("warning", "AlreadyThere", told)
 
-    def _transfer(self, plan: Plan, wanted: Sequence[Wanted]) -> None:
+    def _transfer(self, plan: Plan, wanted: Sequence[Wanted], destination: Node) -> None:
         """Fetch and store at once; returns when both have ended, whatever happened."""
         channel = Channel()
-        treat = _treatment(self._assignment)
-        intake = Intake(self._source.name, plan.patient_id, self._roster, channel, treat, self._halt)
+        intake = Intake(self._source.name, plan.patient_id, self._roster, channel, self._as_sent, self._halt)
         fetching = Fetching(self._source, self._roster, self._recorder, self._halt, intake, channel)
         delivery = Delivery(
-            self._destination,
+            destination,
             self._source.name,
             channel,
             self._roster,
-            treat,
+            self._treat,
             self._halt,
             self._patience,
             associations=self._assignment.destination_share.associations,
@@ -233,6 +252,30 @@ class _Attempt:
         # When the destination gave up, that is why the fetch ended.
         self._faults += fetching.faults if channel.fault is None else [channel.fault]
 
+    def _treat(self, instance: Instance) -> Instance | None:
+        """What is to be sent of it, with what was done to it written down."""
+        try:
+            treated = self._treatment.treat(instance, self._commit)
+        except RefusedError as refused:
+            self._note(instance, refused.record)
+            raise
+        if treated.record is not None:
+            self._note(instance, treated.record)
+        return treated.instance
+
+    def _as_sent(self, instance: Instance) -> Instance | None:
+        """Only to compare it with what was sent."""
+        return self._treatment.treat(instance, self._commit).instance
+
+    def _note(self, instance: Instance, record: TreatmentRecord) -> None:
+        self._recorder.treatment(record)
+        self._roster.treated(instance.sop_instance_uid, record.digest)
+
+    def _commit(self, record: TreatmentRecord) -> None:
+        self._recorder.treatment(record)
+        if not self._recorder.flush():
+            raise TransferFault(FAULTS[self._halt.reason or Reason.LEDGER_LOST])
+
     def _facts(self) -> Facts:
         return Facts(
             source=self._source.name,
@@ -247,25 +290,15 @@ class _Attempt:
         )
 
 
-def _announce(plan: Plan, destination: Node, assignment: Assignment) -> None:
-    """Tells a folder what its study's folder is named by: the first instance alone does not know it."""
+def _announce(plan: Plan, destination: Node, assignment: Assignment, treatment: Treatment) -> None:
+    """Tells a folder what its study's folder is named by: the first instance alone does not know it.
+
+    Of a study that leaves under another name the date is told by its treated instances only.
+    """
     if assignment.destination.spec.folder is None:
         return
     from adit.dicom.folder import FolderNode, StudyFacts
 
     if isinstance(destination, FolderNode):
-        destination.announce(StudyFacts(plan.study_instance_uid, plan.modalities, plan.study_date, plan.study_time))
-
-
-def _treatment(assignment: Assignment) -> Treat:
-    """What happens to each instance on its way: nothing, or the trial's two elements."""
-    trial = assignment.trial
-    if trial is None:
-        return _unchanged
-    from adit.deid.trial import stamp
-
-    return lambda instance: stamp(instance, trial)
-
-
-def _unchanged(instance: Instance) -> Instance:
-    return instance
+        when = (None, None) if treatment.deidentifies else (plan.study_date, plan.study_time)
+        destination.announce(StudyFacts(treatment.study(plan.study_instance_uid), plan.modalities, *when))

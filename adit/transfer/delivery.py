@@ -156,12 +156,16 @@ class Delivery:
 
     def _treated(self, parcel: Parcel, load: list[Parcel]) -> Instance | None:
         """What is to be sent of it; None when it ends here."""
+        uid = parcel.instance.sop_instance_uid
         try:
-            return self._treat(parcel.instance)
+            treated = self._treat(parcel.instance)
+            if treated is not None:
+                return treated
+            self._roster.leave_out(uid)
         except TransferFault as fault:
-            self._roster.fail(parcel.instance.sop_instance_uid, fault.fault)
-            self._settle(parcel, load)
-            return None
+            self._roster.fail(uid, fault.fault)
+        self._settle(parcel, load)
+        return None
 
     def _send(self, road: StoreChannel, instances: Sequence[Instance]) -> Sequence[Stored | Fault | None]:
         """An outcome for each; None for one that is to go alone."""

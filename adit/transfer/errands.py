@@ -8,8 +8,9 @@ from typing import Final
 from adit.dicom.node import CLASSES_AT_ONCE, Wanted
 from adit.model.instance import InstanceRecord, InstanceState
 from adit.transfer.plan import Plan, PlannedSeries
-from adit.transfer.roster import AT_DESTINATION
+from adit.transfer.roster import DONE_WITH
 
+_PROVEN: Final = (InstanceState.VERIFIED, InstanceState.LEFT_OUT)
 _UIDS_AT_ONCE: Final = 250
 """A list of UIDs must fit an explicit VR's 16-bit length (PS3.5 7.1.2): 1,000 of 64 characters would not."""
 
@@ -23,8 +24,8 @@ def errands(plan: Plan, rows: Sequence[InstanceRecord], *, whole_study: bool) ->
     each class can be offered in each transfer syntax.
     """
     by_series = _by_series(rows)
-    proven = bool(rows) and all(row.state is InstanceState.VERIFIED and row.fault_code is None for row in rows)
-    afresh = proven or not any(row.state in AT_DESTINATION for row in rows)
+    proven = bool(rows) and all(row.state in _PROVEN and row.fault_code is None for row in rows)
+    afresh = proven or not any(row.state in DONE_WITH for row in rows)
     listed = sum(len(series.instances) for series in plan.series)
     unlisted_somewhere = plan.announced is not None and plan.announced > listed
     study: list[Wanted] = []
@@ -88,7 +89,7 @@ def _wanted(
 
 
 def _missing(rows: Iterable[InstanceRecord]) -> list[InstanceRecord]:
-    return [row for row in rows if row.state not in AT_DESTINATION and row.fault_code is None]
+    return [row for row in rows if row.state not in DONE_WITH and row.fault_code is None]
 
 
 def _classes(rows: Iterable[InstanceRecord]) -> frozenset[str]:

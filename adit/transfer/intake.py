@@ -19,9 +19,9 @@ from adit.transfer.plan import conflict
 from adit.transfer.roster import Admission, Roster
 from adit.transfer.wholeness import Owner, examine
 
-Treat = Callable[[Instance], Instance]
-"""What happens to an instance between fetch and store: returns it, or a new one that replaces it. Raises
-TransferFault naming the instance; the given instance stays the caller's."""
+Treat = Callable[[Instance], Instance | None]
+"""What happens to an instance between fetch and store: returns it, or a new one that replaces it; None when it is to go
+no further, by rule. Raises TransferFault naming the instance; the given instance stays the caller's."""
 
 _CHUNK: Final = 2**20
 
@@ -118,6 +118,8 @@ class Intake:
         if not self._roster.arrived_now(instance.sop_instance_uid):
             return  # an earlier attempt's: the source may have edited it since, and that one was acknowledged
         treated = self._treat(instance)
+        if treated is None:
+            return
         try:
             same = self._roster.repeated(instance.sop_instance_uid, treated.transfer_syntax_uid, digest(treated))
         finally:

@@ -86,18 +86,6 @@ def make_plan(source: Node, assignment: Assignment) -> Plan:
     )
 
 
-def refuse_pseudonym(assignment: Assignment) -> None:
-    """An original must never pass where a de-identified copy was asked for: called before anything else."""
-    if assignment.pseudonym is not None or assignment.profile is not None:
-        raise TransferFault(
-            Fault(
-                code=FaultCode.DEIDENTIFICATION_UNAVAILABLE,
-                message="The task asks for a de-identified copy, and this version cannot de-identify.",
-                cure="Remove the pseudonym if originals may be sent; else wait for a version that de-identifies.",
-            )
-        )
-
-
 def _find_study(source: Node, assignment: Assignment) -> tuple[Answer, tuple[Fault, ...]]:
     """PatientID and StudyInstanceUID; else the UID alone with a warning; exactly one study, or a fault."""
     uid = {"StudyInstanceUID": assignment.study_instance_uid}

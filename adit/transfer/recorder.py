@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from adit.ledger.attempt_ledger import Directive, Fenced, LedgerUnavailable
 from adit.ledger.event_record import EventRecord
@@ -19,6 +19,9 @@ from adit.model.instance import InstanceRecord
 from adit.model.outcome import Fault
 from adit.transfer.halt import Halt, Reason
 from adit.transfer.patience import Patience
+
+if TYPE_CHECKING:
+    from adit.model.treatment import TreatmentRecord
 
 INTERVAL: Final = 1.0
 """Seconds between two writes, and how late a record may be."""
@@ -31,7 +34,12 @@ class AttemptWriter(Protocol):
     """The part of `adit.ledger.attempt_ledger.AttemptLedger` that the recorder needs."""
 
     def write(
-        self, records: Sequence[InstanceRecord], progress: Progress, events: Sequence[EventRecord], now: datetime
+        self,
+        records: Sequence[InstanceRecord],
+        progress: Progress,
+        events: Sequence[EventRecord],
+        now: datetime,
+        treatments: Sequence[TreatmentRecord],
     ) -> Directive: ...
 
 
@@ -56,9 +64,11 @@ class Recorder:
         self._patience = patience
         self._monotonic = monotonic
         self._progress: Callable[[], Progress] = Progress
-        self._lock = threading.Lock()  # of the two that follow
+        self._lock = threading.Lock()  # of the three that follow
         self._records: dict[str, InstanceRecord] = {}
         self._events: list[EventRecord] = []
+        self._treatments: dict[str, TreatmentRecord] = {}
+        self._known_treatments: set[str] = set()
         self._told: set[tuple[str, str, str]] = set()  # faults that have a line
         self._writing = threading.Lock()
         self._written_at = monotonic()
@@ -74,6 +84,13 @@ class Recorder:
     def record(self, record: InstanceRecord) -> None:
         with self._lock:
             self._records[record.sop_instance_uid] = record
+
+    def treatment(self, record: TreatmentRecord) -> None:
+        """What was done to instances; written once an attempt, at the latest with the rows that name it."""
+        with self._lock:
+            if record.digest not in self._known_treatments:
+                self._known_treatments.add(record.digest)
+                self._treatments[record.digest] = record
 
     def event(self, level: str, code: str, message: str, detail: Mapping[str, object] | None = None) -> None:
         """One line of the task's log; `level` is info, warning or error. No patient data."""
@@ -139,14 +156,18 @@ class Recorder:
             with self._lock:
                 records, self._records = self._records, {}
                 events, self._events = self._events, []
+                treatments, self._treatments = self._treatments, {}
             progress = self._progress()
             begun = self._monotonic()
             try:
-                directive = self._ledger.write(list(records.values()), progress, events, self._clock())
+                directive = self._ledger.write(
+                    list(records.values()), progress, events, self._clock(), list(treatments.values())
+                )
             except LedgerUnavailable:
                 with self._lock:
                     self._records = {**records, **self._records}  # what came meanwhile is newer
                     self._events = events + self._events
+                    self._treatments = {**treatments, **self._treatments}
                 return False
             except Fenced:
                 self._halt.order(Reason.FENCED)

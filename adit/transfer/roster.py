@@ -22,6 +22,9 @@ _Content = tuple[str, str]  # transfer syntax UID and SHA-256 of the encoded dat
 
 AT_DESTINATION = frozenset({InstanceState.STORED, InstanceState.VERIFIED})
 
+DONE_WITH = AT_DESTINATION | {InstanceState.LEFT_OUT}
+"""States of what need not be fetched any more."""
+
 HELD_BEFORE: Final = 0x0111
 """The status of a row whose UID the destination held before anything was sent: duplicate SOP instance (PS3.7 C.5.7)."""
 
@@ -74,6 +77,7 @@ class Roster:
         self._roads: dict[str, None] = {}  # by which it was fetched, in the order of their use
         self._store_roads: dict[str, None] = {}
         self._stored_by: dict[str, str] = {}  # of those stored in this attempt
+        self._treatments: dict[str, str] = {}  # what was done in this attempt, by digest
         self._lied: set[str] = set()  # roads by which something was acknowledged that is not there
 
     # --- the plan ---
@@ -107,10 +111,10 @@ class Roster:
             self._held.update(held)
             fresh = {row.sop_instance_uid: row for row in listed}
             for uid, row in self._rows.items():
-                if row.state not in AT_DESTINATION and uid not in fresh:
+                if row.state not in DONE_WITH and uid not in fresh:
                     fresh[uid] = _afresh(row)
             for uid, row in fresh.items():
-                if uid not in self._rows or self._rows[uid].state not in AT_DESTINATION:
+                if uid not in self._rows or self._rows[uid].state not in DONE_WITH:
                     self._put(row)
 
     # --- what the source delivers ---
@@ -125,7 +129,7 @@ class Roster:
                 return Admission.CONTRADICTORY
             if row is not None and row.fault_code is FaultCode.INSTANCE_CONFLICT:
                 return Admission.CONTRADICTORY
-            if instance.sop_instance_uid in self._received or (row is not None and row.state in AT_DESTINATION):
+            if instance.sop_instance_uid in self._received or (row is not None and row.state in DONE_WITH):
                 return Admission.REPEATED
             self._received.add(instance.sop_instance_uid)
             self._bytes_received += instance.size
@@ -158,6 +162,19 @@ class Roster:
                 return True
             return row.transfer_syntax_uid != transfer_syntax_uid or row.sha256 == sha256
 
+    # --- what is done to it on the way ---
+
+    def treated(self, sop_instance_uid: str, digest: str) -> None:
+        """Notes what was done to it, for the rows that follow."""
+        with self._lock:
+            self._treatments[sop_instance_uid] = digest
+
+    def leave_out(self, sop_instance_uid: str) -> None:
+        """The profile says that it goes no further: it is not expected to arrive."""
+        with self._lock:
+            row = self._rows[sop_instance_uid]
+            self._put(_afresh(row).model_copy(update={"state": InstanceState.LEFT_OUT}))
+
     def came_by(self, road: str) -> None:
         """One road, or several with a comma between."""
         with self._lock:
@@ -174,6 +191,8 @@ class Roster:
                 self._stored_by[stored.sop_instance_uid] = stored.road
             if stored.warning is not None:
                 self._warnings.append(stored.warning)
+            if stored.sent_as in self._held:  # not listed by the source before, so that nobody knew whose name it is
+                self._held.add(stored.sop_instance_uid)
             if stored.sop_instance_uid in self._held:
                 self._warnings.append(self._held_before(stored.sop_instance_uid))
             self._put(
@@ -187,6 +206,7 @@ class Roster:
                     sha256=stored.sha256,
                     location=stored.location,
                     dimse_status=stored.warning.status if stored.warning else None,
+                    sent_as=stored.sent_as,
                 )
             )
             repeats = self._repeats.pop(stored.sop_instance_uid, [])
@@ -233,9 +253,7 @@ class Roster:
             return [
                 row
                 for row in self._rows.values()
-                if row.state not in AT_DESTINATION
-                and row.fault_code is None
-                and row.sop_instance_uid not in self._received
+                if row.state not in DONE_WITH and row.fault_code is None and row.sop_instance_uid not in self._received
             ]
 
     @property
@@ -258,7 +276,7 @@ class Roster:
 
     def progress(self) -> Progress:
         with self._lock:
-            states = [row.state for row in self._rows.values()]
+            states = [row.state for row in self._rows.values() if row.state is not InstanceState.LEFT_OUT]
             verified = states.count(InstanceState.VERIFIED)
             stored = verified + states.count(InstanceState.STORED)
             return Progress(
@@ -276,6 +294,8 @@ class Roster:
         """Every row of an instance that was held before says so, whatever else became of it: no attempt forgets it."""
         if row.sop_instance_uid in self._held:
             row = row.model_copy(update={"dimse_status": HELD_BEFORE})
+        if (digest := self._treatments.get(row.sop_instance_uid)) is not None:
+            row = row.model_copy(update={"treatment": digest})
         self._rows[row.sop_instance_uid] = row
         self._record(row)
 

@@ -66,14 +66,21 @@ def verdict(facts: Facts, progress: Progress) -> Report:
 def complete(facts: Facts) -> bool:
     """Whether nothing that the source announced is missing at the destination, and no fault is open.
 
+    What the profile leaves out is not missing there; a task of which nothing else is left has not succeeded.
     A fault may tell of instances that have no row: the source could not list or send them.
     """
     there = {InstanceState.VERIFIED} if facts.provable else AT_DESTINATION
+    sent = _not_left_out(facts)
     return (
         not facts.faults
-        and len(facts.rows) >= max(facts.announced, 1)
-        and all(row.state in there and row.fault_code is None for row in facts.rows)
+        and len(facts.rows) >= facts.announced
+        and len(sent) > 0
+        and all(row.state in there and row.fault_code is None for row in sent)
     )
+
+
+def _not_left_out(facts: Facts) -> list[InstanceRecord]:
+    return [row for row in facts.rows if row.state is not InstanceState.LEFT_OUT]
 
 
 def _open_faults(facts: Facts) -> list[Fault]:
@@ -85,8 +92,10 @@ def _open_faults(facts: Facts) -> list[Fault]:
         return [fault for fault in faults if fault.code is FaultCode.NOTHING_RECEIVED] or [_nothing(facts)]
     if not facts.faults and facts.announced > len(facts.rows):
         faults.append(_unlisted(facts.source, facts.announced, len(facts.rows)))
+    if not faults and facts.rows and not _not_left_out(facts):
+        return [_nothing_to_send(len(facts.rows))]
     return faults or [
-        _not_proven(facts.destination, sum(row.state is not InstanceState.VERIFIED for row in facts.rows))
+        _not_proven(facts.destination, sum(row.state is not InstanceState.VERIFIED for row in _not_left_out(facts)))
     ]
 
 
@@ -124,6 +133,14 @@ def _nothing(facts: Facts) -> Fault:
         else "The source has the study but lists no instance in it.",
         cure="The source may be busy or the study may be offline in its archive: see its log, or try later.",
         node=facts.source,
+    )
+
+
+def _nothing_to_send(count: int) -> Fault:
+    return Fault(
+        code=FaultCode.NOTHING_TO_SEND,
+        message=f"The profile leaves out all {count} instances of the task, so that nothing was sent.",
+        cure="Leave the study out of the job, or change what the profile excludes.",
     )
 
 

@@ -302,6 +302,11 @@ class Engine:
             pseudonym=Values(self.identity, patient.subject, patient.charset).text(patient.subject.pseudonym),
             private_creators=self.policy.creators,
             spared=self.policy.spared,
+            uids={
+                _SOP_INSTANCE: self._new_uid(patient.sop_instance_uid).encode(),
+                _STUDY: self._new_uid(patient.study_instance_uid).encode(),
+                _SERIES: self._new_uid(patient.series_instance_uid).encode(),
+            },
         )
 
     def made(

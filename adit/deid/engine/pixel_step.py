@@ -99,7 +99,8 @@ class PixelStep:
             return None if facts.element is None else self._new(facts, planned, block)
         except PixelQuarantine as refused:
             place = place_of((tag,)) if tag is not None else "00080016"
-            raise Quarantine(Reason.PIXELS, place, f"{refused.reason}: {refused.detail}") from None
+            detail = f"{refused.reason}: {refused.detail}"
+            raise Quarantine(Reason.PIXELS, place, detail, cause=str(refused.reason)) from None
 
     def _plan(
         self,

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 from uuid import UUID
 
 from adit.dicom.node import Node
@@ -30,6 +30,9 @@ from adit.transfer.attempt import run_attempt
 from adit_worker import last_word, log
 from adit_worker.mailboxes import LedgerMailboxes
 from adit_worker.stop import stop, take_signals
+
+if TYPE_CHECKING:
+    from adit.dicom.payload import Spool
 
 BEGIN_PATIENCE: Final = 60.0
 """Seconds that a ledger may be away when the worker starts."""
@@ -141,8 +144,16 @@ def work(order: Order, stop: threading.Event, begun: datetime) -> int:
             log.write("error", "ledger unavailable", attempt=order.attempt_id)
             last_word.leave(order.last_word, order.attempt_id, ended="ledger-unavailable")
             return EXIT_CODES[Outcome.TRANSIENT_FAULT]
+        spool = _spool(order, assignment)
         report = run_attempt(
-            ledger, _node_opener(order, assignment, ledger), assignment, clock=_now, stop=stop, until=until
+            ledger,
+            _node_opener(order, assignment, ledger, spool),
+            assignment,
+            clock=_now,
+            stop=stop,
+            until=until,
+            secrets=order.secrets,
+            spool=spool,
         )
         _log_report(assignment, report)
         # Fenced, so that trying longer than the lease can do no harm.
@@ -185,17 +196,24 @@ def own_reference() -> str:
     return process_reference.make(socket.gethostname(), os.getpid(), ticks)
 
 
-def _node_opener(order: Order, assignment: Assignment, ledger: AttemptLedger) -> Callable[[DicomNode, Share], Node]:
-    from adit.dicom.opening import open_node
+def _spool(order: Order, assignment: Assignment) -> Spool:
+    """Originals that leave under another name are wiped from it."""
     from adit.dicom.payload import Spool
+
+    return Spool(order.spool, counted=order.counted, wiped=assignment.profile is not None)
+
+
+def _node_opener(
+    order: Order, assignment: Assignment, ledger: AttemptLedger, spool: Spool
+) -> Callable[[DicomNode, Share], Node]:
+    from adit.dicom.opening import open_node
 
     job = None
     spec = assignment.destination.spec
     if spec.folder is not None or spec.s3 is not None:
         from adit.dicom.folder import JobFolder  # with pydicom, which peers do without
 
-        job = JobFolder(job_name=assignment.job_name, created_on=assignment.job_created_on, owner=assignment.owner)
-    spool = None if order.spool is None else Spool(order.spool, counted=order.counted)
+        job = JobFolder(assignment.job_name, assignment.job_created_on, assignment.owner, assignment.pseudonym)
     mailboxes = None if order.relay_host is None else LedgerMailboxes(ledger, order.relay_host, order.relay_port, _now)
     return lambda node, share: open_node(node, share, secrets=order.secrets, spool=spool, job=job, mailboxes=mailboxes)
 

@@ -22,6 +22,7 @@ from adit.ledger.attempt_ledger import AttemptLedger
 from adit.ledger.ledger import Ledger
 from adit.ledger.records import EventRecord, Grant, Settlement, TaskSeed
 from adit.model.assignment import Assignment, Report, Share
+from adit.model.deid_profile import DeidProfile
 from adit.model.dicom_node import DicomNode
 from adit.model.instance import InstanceRecord, InstanceState
 from adit.model.outcome import Fault, FaultCode
@@ -85,6 +86,8 @@ class Scene:
         *,
         patient_id: str | None = None,
         series: Sequence[str] | None = None,
+        pseudonym: str | None = None,
+        profile: DeidProfile | None = None,
         **spec: Any,
     ) -> Task:
         for node in (source, destination):
@@ -96,6 +99,8 @@ class Scene:
             chosen["patientID"] = patient_id
         if series is not None:
             chosen["seriesInstanceUIDs"] = list(series)
+        if profile is not None:
+            spec["deidentification"] = {"profile": profile.metadata.name}
         job = TransferJob.model_validate(
             {
                 "kind": "TransferJob",
@@ -111,9 +116,15 @@ class Scene:
         self.ledger.apply_job(job, now())
         record = self.ledger.job(("default", "job"))
         assert record is not None
-        seed = TaskSeed(study, patient_id, None if series is None else tuple(series), None)
-        self.ledger.expand(record.id, [seed], now())
+        seed = TaskSeed(study, patient_id, None if series is None else tuple(series), pseudonym)
+        self.ledger.expand(record.id, [seed], now(), profile)
         return Task(self, record.id)
+
+    def key(self, secret: str = "deid-key", key: bytes = b"k" * 32) -> None:
+        """The project's key, where workers look for it."""
+        self.secrets = self.secrets or self.tmp / "secrets"
+        (self.secrets / secret).mkdir(parents=True, exist_ok=True)
+        (self.secrets / secret / "key").write_bytes(key)
 
 
 @dataclass
@@ -134,7 +145,13 @@ class Task:
         assignment = self.claim()
         with self._begun(assignment) as (ledger, open_here):
             report = run_attempt(
-                ledger, open_here, assignment, clock=now, stop=stop or threading.Event(), patience=HASTY
+                ledger,
+                open_here,
+                assignment,
+                clock=now,
+                stop=stop or threading.Event(),
+                secrets=self.scene.secrets,
+                patience=HASTY,
             )
             ledger.finish(report, now())
         if again:
@@ -151,7 +168,7 @@ class Task:
     @contextmanager
     def _begun(self, assignment: Assignment) -> Iterator[tuple[AttemptLedger, Callable[[DicomNode, Share], Node]]]:
         ledger = AttemptLedger(self.scene.worker_url, assignment.attempt_id, assignment.token)
-        job = JobFolder(assignment.job_name, assignment.job_created_on, assignment.owner)
+        job = JobFolder(assignment.job_name, assignment.job_created_on, assignment.owner, assignment.pseudonym)
 
         def open_here(node: DicomNode, share: Share) -> Node:
             mailboxes = LedgerMailboxes(ledger, "127.0.0.1", 0, now)

@@ -64,6 +64,26 @@ def test_a_reader_outlives_its_payload(tmp_path: Path) -> None:
         assert reader.read() == CONTENT
 
 
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_wiped_file_holds_nothing_when_its_name_goes(tmp_path: Path, finished: bool) -> None:
+    """A link keeps the file itself, as a disk might."""
+    spool, kept = tmp_path / "spool", tmp_path / "kept"
+    spool.mkdir()
+    writer = PayloadWriter(Spool(spool, counted=True, wiped=True), 10)
+    writer.write(CONTENT)
+    (file,) = spool.iterdir()
+    kept.hardlink_to(file)
+    if finished:
+        payload = writer.finish()
+        assert kept.read_bytes() == CONTENT
+        payload.close()
+        payload.close()
+    else:
+        writer.discard()
+    assert list(spool.iterdir()) == []
+    assert kept.read_bytes() == bytes(len(CONTENT))
+
+
 def test_a_spool_folder_that_cannot_be_written_is_an_os_error(tmp_path: Path) -> None:
     writer = PayloadWriter(Spool(tmp_path / "missing"), 10)
     with pytest.raises(FileNotFoundError):

@@ -12,6 +12,7 @@ from adit.ledger.records import EventRecord
 from adit.model.assignment import Assignment, Progress, Share
 from adit.model.dicom_node import DicomNode
 from adit.model.instance import InstanceRecord
+from adit.model.treatment import TreatmentRecord
 from tests.unit.transfer.memory_node import STUDY
 
 NOW = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
@@ -23,6 +24,7 @@ class MemoryLedger:
     history: dict[str, list[InstanceRecord]] = field(default_factory=dict)
     events: list[EventRecord] = field(default_factory=list)
     progress: Progress = field(default_factory=Progress)
+    treated: dict[str, TreatmentRecord] = field(default_factory=dict)
     writes: int = 0
     before_write: Callable[[int], None] | None = None  # may raise LedgerUnavailable or Fenced
     stop: bool = False
@@ -30,8 +32,16 @@ class MemoryLedger:
     def instances(self) -> list[InstanceRecord]:
         return list(self.rows.values())
 
+    def treatments(self) -> list[TreatmentRecord]:
+        return list(self.treated.values())
+
     def write(
-        self, records: Sequence[InstanceRecord], progress: Progress, events: Sequence[EventRecord], now: datetime
+        self,
+        records: Sequence[InstanceRecord],
+        progress: Progress,
+        events: Sequence[EventRecord],
+        now: datetime,
+        treatments: Sequence[TreatmentRecord],
     ) -> Directive:
         self.writes += 1
         if self.before_write is not None:
@@ -40,6 +50,7 @@ class MemoryLedger:
             self.rows[record.sop_instance_uid] = record
             self.history.setdefault(record.sop_instance_uid, []).append(record)
         self.events += events
+        self.treated |= {record.digest: record for record in treatments}
         self.progress = progress
         return Directive(stop=self.stop)
 

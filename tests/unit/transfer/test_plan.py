@@ -6,7 +6,7 @@ import pytest
 
 from adit.dicom.node import Level
 from adit.model.outcome import Fault, FaultCode, TransferFault
-from adit.transfer.plan import make_plan, refuse_pseudonym
+from adit.transfer.plan import make_plan
 from tests.unit.transfer.memory_ledger import assignment
 from tests.unit.transfer.memory_node import MemoryInstance, MemoryNode, answer, study_of
 
@@ -114,10 +114,3 @@ def test_what_the_source_may_not_read_ends_it_before_the_study_is_said_to_be_mis
 def test_what_the_source_could_not_judge_is_a_warning() -> None:
     doubt = Fault(code=FaultCode.FETCHED_WITH_WARNING, message="2 files cannot be read.")
     assert make_plan(MemoryNode(holds=study_of("1.1"), doubted=(doubt,)), assignment()).warnings == (doubt,)
-
-
-def test_a_pseudonym_is_refused() -> None:
-    with pytest.raises(TransferFault) as caught:
-        refuse_pseudonym(assignment(pseudonym="STROKE-001"))
-    assert caught.value.fault.code is FaultCode.DEIDENTIFICATION_UNAVAILABLE
-    assert "STROKE-001" not in str(caught.value)

@@ -1,0 +1,270 @@
+"""De-identifying attempts over nodes in memory: one patient a pseudonym, no second names, never an original.
+
+The same with real peers: tests/integration/transfer/test_deidentified.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from pathlib import Path
+
+import pytest
+from pydicom import Dataset
+
+from adit.deid.engine.instance import Engine
+from adit.deid.identity import Identity
+from adit.deid.policy import Policy
+from adit.deid.profiles import ready
+from adit.dicom.node import Instance
+from adit.dicom.payload import Spool
+from adit.model.assignment import Report, Share
+from adit.model.dicom_node import DicomNode
+from adit.model.instance import InstanceState
+from adit.model.outcome import FaultCode, Outcome, TransferFault
+from adit.model.treatment import Decision
+from adit.transfer import deidentification
+from adit.transfer.attempt import run_attempt
+from adit.transfer.patience import Patience
+from adit.transfer.roster import HELD_BEFORE
+from adit.transfer.treatment import treatment_of
+from tests.samples import encoded, instance
+from tests.unit.transfer.memory_ledger import NOW, MemoryLedger, assignment
+from tests.unit.transfer.memory_node import MemoryInstance, MemoryNode, fault, send
+
+KEY = b"k" * 32
+MAPPED = Identity(KEY, "basic")
+PROFILE = ready("basic")
+
+
+def of(dataset: Dataset) -> MemoryInstance:
+    return MemoryInstance(
+        str(dataset.SOPInstanceUID),
+        str(dataset.SeriesInstanceUID),
+        encoded(dataset),
+        str(dataset.StudyInstanceUID),
+        str(dataset.SOPClassUID),
+    )
+
+
+def slices(count: int, patient_id: str = "PAT", first: int = 1, **about: object) -> list[MemoryInstance]:
+    numbers = range(first, first + count)
+    return [of(instance("deid", number=number, patient_id=patient_id, **about)) for number in numbers]  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def secrets(tmp_path: Path) -> Path:
+    (tmp_path / "deid-key").mkdir()
+    (tmp_path / "deid-key" / "key").write_bytes(KEY)
+    return tmp_path
+
+
+class Bench:
+    """A source, a destination and a ledger, and an attempt between them."""
+
+    def __init__(self, secrets: Path) -> None:
+        self.secrets = secrets
+        self.source = MemoryNode("source")
+        self.destination = MemoryNode("destination")
+        self.ledger = MemoryLedger()
+
+    def holds(self, *items: MemoryInstance) -> list[str]:
+        self.source.holds |= {item.sop_instance_uid: item for item in items}
+        return [item.sop_instance_uid for item in items]
+
+    def open(self, node: DicomNode, share: Share) -> MemoryNode:
+        return self.source if node.metadata.name == "source" else self.destination
+
+    def run(self, **changes: object) -> Report:
+        study = next(iter(self.source.holds.values())).study_instance_uid
+        given = {"study_instance_uid": study, "profile": PROFILE, **changes}
+        patience = Patience(grace=5, reopen=(0, 0, 0), ask_again=(0.01,), ledger=0.01)
+        return run_attempt(
+            self.ledger,
+            self.open,
+            assignment(**given),
+            clock=lambda: NOW,
+            stop=threading.Event(),
+            secrets=self.secrets,
+            patience=patience,
+        )
+
+    def states(self) -> dict[str, InstanceState]:
+        return {uid: row.state for uid, row in self.ledger.rows.items()}
+
+
+@pytest.fixture
+def bench(secrets: Path) -> Bench:
+    return Bench(secrets)
+
+
+def test_many_threads_make_what_one_would(bench: Bench) -> None:
+    uids = bench.holds(*slices(40))
+    report = bench.run(destination_share=Share(associations=4))
+    assert (report.outcome, report.faults) == (Outcome.SUCCESS, ())
+    engine = Engine(Policy(PROFILE), MAPPED)
+    for uid in uids:
+        made = b"".join(engine.treat(bench.source.holds[uid].content, "1.2.840.10008.1.2.1").pieces())
+        assert bench.destination.holds[MAPPED.uid(uid)].content == made
+        assert bench.ledger.rows[uid].sha256 == hashlib.sha256(made).hexdigest()
+    assert len(bench.ledger.treated) == 1  # slices are treated alike
+
+
+def test_one_pseudonym_does_not_stand_for_two_patients(bench: Bench) -> None:
+    first, *_ = bench.holds(*slices(1), *slices(3, "OTHER", first=2))
+    known: list[int] = []
+    bench.destination.on_store = lambda node, item: known.append(len(bench.ledger.treated))
+    report = bench.run(pseudonym="STROKE-001", destination_share=Share(associations=1))
+    assert report.outcome is Outcome.PERMANENT_DATA_FAULT
+    assert {each.code for each in report.faults} == {FaultCode.DEIDENTIFICATION_REFUSED}
+    assert bench.destination.log == [MAPPED.uid(first)]
+    assert known == [1]  # whom it stands for was in the ledger before the first was sent
+    # another attempt, which gets to see the other patient first
+    bench.source.holds.pop(first)
+    report = bench.run(pseudonym="STROKE-001", number=2)
+    assert {each.code for each in report.faults} == {FaultCode.DEIDENTIFICATION_REFUSED}
+    assert bench.destination.log == [MAPPED.uid(first)]
+    assert "OTHER" not in str(bench.ledger.treated) + report.model_dump_json()
+
+
+def test_patients_get_names_of_their_own_where_none_is_given(bench: Bench) -> None:
+    bench.holds(*slices(1), *slices(1, "OTHER", first=2))
+    assert bench.run().outcome is Outcome.SUCCESS
+    assert len(bench.destination.log) == 2
+
+
+def test_a_defect_of_ours_sends_nothing_and_tells_no_value(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("Plantedfamily")
+
+    monkeypatch.setattr(Engine, "treat", broken)
+    bench.holds(*slices(3))
+    report = bench.run()
+    assert report.outcome is Outcome.BUG
+    assert bench.destination.log == []
+    assert "Plantedfamily" not in report.model_dump_json()
+
+
+def test_what_bears_another_uid_than_it_is_listed_under_is_not_sent(bench: Bench) -> None:
+    [item] = slices(1)
+    item.sop_instance_uid = "1.2.3.4"
+    bench.holds(item)
+    report = bench.run()
+    assert [each.code for each in report.faults] == [FaultCode.DEIDENTIFICATION_REFUSED]
+    assert "00080018" in report.faults[0].message
+    assert bench.destination.log == []
+
+
+def test_a_repeat_is_compared_as_it_would_be_sent(bench: Bench) -> None:
+    [item] = slices(1)
+    bench.holds(item)
+    bench.source.on_fetch = lambda node, wanted, deliver: send([item, item], deliver)
+    assert bench.run().outcome is Outcome.SUCCESS
+    assert len(bench.destination.log) == 1
+
+
+def test_a_repeat_with_other_content_is_a_conflict(bench: Bench) -> None:
+    [item] = slices(1)
+    [other] = slices(1, size=18)
+    bench.holds(item)
+    bench.source.on_fetch = lambda node, wanted, deliver: send([item, other], deliver)
+    assert FaultCode.INSTANCE_CONFLICT in {each.code for each in bench.run().faults}
+
+
+def test_what_the_destination_says_is_told_of_the_original(bench: Bench) -> None:
+    good, bad = bench.holds(*slices(2))
+
+    def refuse(node: MemoryNode, item: Instance) -> None:
+        assert item.study_instance_uid.startswith("2.25.")
+        if item.sop_instance_uid == MAPPED.uid(bad):
+            raise fault(FaultCode.INSTANCE_REFUSED, item.sop_instance_uid, 0xC000)
+
+    bench.destination.on_store = refuse
+    report = bench.run()
+    assert [(each.code, each.sop_instance_uid) for each in report.faults] == [(FaultCode.INSTANCE_REFUSED, bad)]
+    assert bench.states() == {good: InstanceState.VERIFIED, bad: InstanceState.RECEIVED}
+
+
+def test_what_was_there_before_under_the_new_name_is_worth_a_warning(bench: Bench) -> None:
+    listed, unlisted = bench.holds(*slices(2))
+    bench.source.unlisted = [unlisted]
+    series = MAPPED.uid(next(iter(bench.source.holds.values())).series_instance_uid)
+    for uid in (listed, unlisted):
+        bench.destination.holds[MAPPED.uid(uid)] = MemoryInstance(MAPPED.uid(uid), series)
+    report = bench.run()
+    assert report.outcome is Outcome.SUCCESS
+    assert {(each.status, each.sop_instance_uid) for each in report.warnings} == {
+        (HELD_BEFORE, listed),
+        (HELD_BEFORE, unlisted),
+    }
+
+
+def test_left_out_stays_so_and_is_not_fetched_again(bench: Bench) -> None:
+    known = PROFILE.model_dump(mode="json", by_alias=True, exclude_none=True)
+    profile = {**known, "spec": {**known["spec"], "excludedModalities": ["PR"]}}
+    out, sent = bench.holds(*slices(1, modality="PR"), *slices(1, first=2))
+    bench.destination.lost = {MAPPED.uid(sent)}
+    assert bench.run(profile=profile).outcome is Outcome.TRANSIENT_FAULT
+    bench.destination.lost = set()
+    report = bench.run(profile=profile, number=2)
+    assert report.outcome is Outcome.SUCCESS
+    assert bench.states() == {out: InstanceState.LEFT_OUT, sent: InstanceState.VERIFIED}
+    assert bench.source.wanted[-1].sop_instance_uids == (sent,)
+    assert {record.decision for record in bench.ledger.treated.values()} == {Decision.TREATED, Decision.LEFT_OUT}
+
+
+@pytest.mark.parametrize("heads", [(2**16,), (64, 2**16), (64, 128)], ids=["first", "second", "mapped"])
+def test_a_big_instance_is_never_held_and_comes_out_the_same(
+    secrets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, heads: tuple[int, ...]
+) -> None:
+    """With bounds so small that a small instance is a big one."""
+    [item] = slices(1, size=64)
+    [whole] = slices(1, size=64)
+    order = assignment(profile=PROFILE, study_instance_uid=item.study_instance_uid)
+    treatment = treatment_of(order, secrets, Spool(tmp_path, counted=True, wiped=True))
+
+    def content() -> bytes:
+        treated = treatment.treat(item, lambda record: None).instance
+        assert treated is not None
+        with treated.open() as reader:
+            read = reader.read()
+        assert len(read) == treated.size
+        return read
+
+    expected = content()
+    monkeypatch.setattr(deidentification, "SPOOL_ABOVE", 0)
+    monkeypatch.setattr(deidentification, "_JOINED", 0)
+    monkeypatch.setattr(deidentification, "_HEADS", heads)
+    assert content() == expected != whole.content
+    assert [each for each in tmp_path.iterdir() if each.is_file()] == []
+    treatment.close()
+
+
+def test_a_pseudonym_without_a_profile_is_refused() -> None:
+    with pytest.raises(TransferFault) as caught:
+        treatment_of(assignment(pseudonym="STROKE-001"), None, None)
+    assert caught.value.fault.code is FaultCode.DEIDENTIFICATION_UNAVAILABLE
+    assert "STROKE-001" not in str(caught.value)
+
+
+def test_what_left_as_an_original_is_not_sent_again_under_another_name(bench: Bench) -> None:
+    bench.holds(*slices(2))
+    assert bench.run(profile=None).outcome is Outcome.SUCCESS
+    report = bench.run(number=2)
+    assert report.faults[0].code is FaultCode.DEIDENTIFICATION_UNAVAILABLE
+    assert len(bench.destination.log) == 2
+
+
+def test_a_node_that_takes_only_what_names_nobody_is_sent_no_original(bench: Bench) -> None:
+    """Whoever claimed the attempt: the worker looks once more."""
+    bench.holds(*slices(1))
+    research = DicomNode.model_validate(
+        {"metadata": {"name": "destination"}, "spec": {"accepts": "Deidentified", "folder": {"path": "/nowhere"}}}
+    )
+    report = bench.run(profile=None, destination=research)
+    assert (report.outcome, report.faults[0].code) == (
+        Outcome.PERMANENT_CONFIGURATION_FAULT,
+        FaultCode.DEIDENTIFICATION_UNAVAILABLE,
+    )
+    assert (bench.source.queries, bench.destination.log) == ([], [])
+    assert bench.run(destination=research).outcome is Outcome.SUCCESS
