@@ -107,6 +107,12 @@ def test_an_early_stop_decides_unless_everything_was_done(reason: Reason, outcom
     assert judge(rows=rows(V, V), reason=reason).outcome is Outcome.SUCCESS
 
 
+def test_what_the_profile_leaves_out_is_not_missing_and_no_success_either() -> None:
+    assert judge(rows=rows(V, InstanceState.LEFT_OUT), announced=2).outcome is Outcome.SUCCESS
+    report = judge(rows=rows(InstanceState.LEFT_OUT), announced=1)
+    assert (report.outcome, report.faults[0].code) == (Outcome.PERMANENT_DATA_FAULT, FaultCode.NOTHING_TO_SEND)
+
+
 def test_a_report_names_at_most_twenty_faults() -> None:
     many = [of(FaultCode.INSTANCE_REFUSED, number) for number in range(100)]
     assert len(judge(rows=rows(*[R] * 100), instance_faults=many).faults) == 20
@@ -140,6 +146,7 @@ def test_success_is_proven_and_everything_else_says_why(
         instance_faults=instance_faults,
     )
     there = (V,) if provable else (S, V)
-    proven = not faults and bool(states) and len(states) >= announced and all(state in there for state in states)
+    sent = [state for state in states if state is not InstanceState.LEFT_OUT]
+    proven = not faults and bool(sent) and len(states) >= announced and all(state in there for state in sent)
     assert (report.outcome is Outcome.SUCCESS) == proven
     assert proven or report.faults
