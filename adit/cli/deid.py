@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from adit.cli.console import CommandError, ExitCode, fail, out, say
+from adit.cli.arguments import Job
+from adit.cli.console import CommandError, ExitCode, Output, fail, out, print_json, print_table, say
 
 if TYPE_CHECKING:
     from adit.deid.engine.instance import Deidentified
@@ -40,7 +41,6 @@ ProfileOption = Annotated[
         "--profile", "-p", metavar="NAME|FILE", help="basic, research, upstream, or a file with a DeidProfile."
     ),
 ]
-_LARGEST_KEY = 4096
 
 
 @app.command("folder")
@@ -80,21 +80,21 @@ def folder(
       0  all DICOM files were written (or left out, as the profile says)
       1  some were refused
     """
-    from adit.cli.deid_files import deidentify, files_in
+    from adit.cli.deid_files import SeveralPatientsError, deidentify, files_in
     from adit.deid.audit import Audit
     from adit.deid.engine.instance import Engine
-    from adit.deid.identity import Identity, WeakKeyError
+    from adit.deid.identity import WeakKeyError
     from adit.deid.mapping import sealed
     from adit.deid.pixels.decoder import DecoderProcess
     from adit.deid.policy import Policy, ProfileError
+    from adit.deid.project_key import identity_from
     from adit.deid.quarantine import LeftOut, Quarantine
     from adit.dicom.file_meta import NotDicomError
 
     chosen = _profile(profile)
     _check_folders(source, target)
     try:
-        key = key_file.read_bytes()[:_LARGEST_KEY]
-        identity, policy = Identity(key, chosen.project), Policy(chosen)
+        identity, policy = identity_from(key_file, chosen.project), Policy(chosen)
     except WeakKeyError as error:
         raise CommandError(f"{key_file}: {error}", ExitCode.REFUSED) from None
     except ProfileError as error:
@@ -110,7 +110,10 @@ def folder(
         for path in files_in(source):
             name = str(path.relative_to(source))
             try:
-                made = deidentify(path, target, engine, pseudonym=pseudonym, taken=taken)
+                whose = min(patients, default=None) if pseudonym is not None else None
+                made = deidentify(path, target, engine, pseudonym=pseudonym, patient_id=whose, taken=taken)
+            except SeveralPatientsError:
+                fail(f"{name} is of another patient than those before: one pseudonym cannot stand for both.")
             except NotDicomError:
                 told["not DICOM"] += 1
                 continue
@@ -127,8 +130,6 @@ def folder(
             taken.add(made.sop_instance_uid)
             audit.treated(made)
             patients.add(made.subject.patient_id)
-            if pseudonym is not None and len(patients) > 1:
-                fail("The files are of several patients: one pseudonym cannot stand for all of them.")
             pairs.add(made)
         if mapping is not None:
             with mapping.open("a", encoding="utf-8") as lines:
@@ -166,6 +167,38 @@ def explain(
         out.print(line, markup=False)
 
 
+@app.command("report")
+def report(
+    context: typer.Context,
+    job: Job,
+    output: Annotated[Output, typer.Option("--output", "-o", help="How it is written.")] = Output.TABLE,
+) -> None:
+    """Tell what was done to the instances of a job, and what was not sent.
+
+    By which profile, edition and key, how often each action was done, and
+    what was left out or refused, with the reasons. No value, no patient.
+    A task counts when its last attempt has ended.
+
+    [bold]Example[/bold]
+
+      adit deid report stroke-ct -o json
+    """
+    from adit.cli.deid_report import tables_of
+    from adit.cli.job_name import find_job
+    from adit.cli.session import open_session
+    from adit.cli.settings import settings_of
+
+    with open_session(settings_of(context)) as session:
+        told = session.ledger.deidentification(find_job(session.ledger, job).id)
+    if output is Output.JSON:
+        print_json(told)
+    elif not told["profiles"]:
+        out.print("Nothing of this job was de-identified so far.")
+    else:
+        for table in tables_of(told):
+            print_table(out, table)
+
+
 @app.command("mapping")
 def mapping(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `adit deid --mapping` wrote.")],
@@ -183,13 +216,14 @@ def mapping(
     """
     import sys
 
-    from adit.deid.identity import Identity, WeakKeyError
+    from adit.deid.identity import WeakKeyError
     from adit.deid.mapping import Kind, MappingError, opened, write_csv
+    from adit.deid.project_key import identity_from
 
     if kind not in list(Kind):
         fail(f"--kind must be one of {', '.join(Kind)}, not {kind}")
     try:
-        identity = Identity(key_file.read_bytes()[:_LARGEST_KEY], project)
+        identity = identity_from(key_file, project)
         with file.open(encoding="utf-8") as lines:
             pairs = list(opened(lines, identity))
     except (WeakKeyError, MappingError) as error:

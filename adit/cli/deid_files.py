@@ -30,12 +30,23 @@ def files_in(folder: Path) -> Iterator[Path]:
             yield Path(entry.path)
 
 
+class SeveralPatientsError(Exception):
+    """The file is of another patient than those before, and one pseudonym cannot stand for both."""
+
+
 def deidentify(
-    source: Path, target: Path, engine: Engine, *, pseudonym: str | None = None, taken: Collection[str] = ()
+    source: Path,
+    target: Path,
+    engine: Engine,
+    *,
+    pseudonym: str | None = None,
+    patient_id: str | None = None,
+    taken: Collection[str] = (),
 ) -> Deidentified:
     """Writes the treated instance below `target`, under names that its new UIDs make; `taken` UIDs are refused.
 
-    Raises NotDicomError, Quarantine, LeftOut, OSError; then nothing is left there.
+    `patient_id` tells whose it must be, where that is known. Raises NotDicomError, Quarantine, LeftOut,
+    SeveralPatientsError, OSError; then nothing is left there.
     """
     descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
@@ -43,15 +54,21 @@ def deidentify(
         head = os.pread(descriptor, _HEAD, 0)
         meta = read_file_meta(BytesIO(head))
         try:
-            made = _treated(head, size, meta, engine, descriptor, pseudonym)
+            made = _of(patient_id, _treated(head, size, meta, engine, descriptor, pseudonym))
             _write(made, target, descriptor, taken)
         except WholeNeededError:
             with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as whole:
-                made = _treated(whole, size, meta, engine, descriptor, pseudonym)
+                made = _of(patient_id, _treated(whole, size, meta, engine, descriptor, pseudonym))
                 _write(made, target, descriptor, taken)
         return made
     finally:
         os.close(descriptor)
+
+
+def _of(patient_id: str | None, made: Deidentified) -> Deidentified:
+    if patient_id is not None and made.subject.patient_id != patient_id:
+        raise SeveralPatientsError
+    return made
 
 
 def place_of(made: Deidentified) -> Path:

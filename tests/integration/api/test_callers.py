@@ -25,6 +25,7 @@ CALLS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("read", "GET", f"{JOB}/tasks", {}),
     ("read", "GET", f"{JOB}/manifest", {}),
     ("read", "GET", f"{JOB}/manifest.csv", {}),
+    ("read", "GET", f"{JOB}/deidentification", {}),
     ("read", "GET", "/v1/dicomnodes", {}),
     ("read", "GET", "/v1/dicomnodes/default/pacs", {}),
     ("write", "POST", "/v1/transferjobs", {"json": {"metadata": {"name": "new"}, "spec": SPEC}}),

@@ -108,6 +108,19 @@ def test_one_pseudonym_is_for_one_patient(adit: Adit, originals: Path, key: Path
     assert {dcmread(file).PatientID for file in (adit.folder / "copies").rglob("*.dcm")} == {"STROKE-001"}
 
 
+def test_nothing_of_a_second_patient_is_written_under_the_pseudonym_of_the_first(
+    adit: Adit, originals: Path, key: Path
+) -> None:
+    for number, file in enumerate(sorted(originals.rglob("*.dcm"))):
+        dataset = dcmread(file)
+        dataset.PatientID = "FIRST" if number == 0 else "SECOND"
+        dataset.save_as(file)
+    ended = adit("deid", str(originals), "--out", "copies", "--key-file", str(key), "--pseudonym", "STROKE-001")
+    assert ended.code == 2
+    assert "one pseudonym cannot stand for both" in ended.err
+    assert len(list((adit.folder / "copies").rglob("*.dcm"))) == 1
+
+
 def test_the_mapping_needs_the_key(adit: Adit, originals: Path, key: Path) -> None:
     adit("deid", str(originals), "--out", "copies", "--key-file", str(key), "--mapping", "pairs")
     assert "MRN" not in (adit.folder / "pairs").read_text()

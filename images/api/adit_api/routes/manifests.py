@@ -1,4 +1,4 @@
-"""The proof of a job, as JSON and as CSV, streamed task by task. It names nobody.
+"""The proof of a job, as JSON and as CSV, streamed task by task, and what was done to its instances. It names nobody.
 
 If the ledger goes away meanwhile the answer is cut off, which its end shows: a half proof cannot pass for a whole one.
 """
@@ -25,6 +25,7 @@ _TASK: Final = ("studyInstanceUID", "state", "expected", "verified", "digest")
 _INSTANCE: Final = (
     "seriesInstanceUID",
     "sopInstanceUID",
+    "sentAs",
     "sopClassUID",
     "state",
     "transferSyntaxUID",
@@ -80,6 +81,20 @@ def manifest_csv(here: Here, record: Known) -> StreamingResponse:
     name = f"{record.job.metadata.name}.csv"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return StreamingResponse(_pieces(_csv(tasks)), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+@router.get(
+    "/deidentification",
+    summary="What was done to a job's instances",
+    dependencies=[needs(Scope.READ)],
+    responses={
+        200: {"content": {"application/json": {"schema": {"type": "object"}}}, "description": "As `adit deid report`."},
+        **problems(404, 409),
+    },
+)
+def deidentification(here: Here, record: Known) -> dict[str, Any]:
+    """By which profile, how often each action was done, and what was left out or refused and why."""
+    return here.ledger.deidentification(record.id)
 
 
 def _json(head: dict[str, object], tasks: Iterator[dict[str, object]]) -> Iterator[str]:
