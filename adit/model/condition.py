@@ -1,6 +1,6 @@
 """The words of conditions: their types, and the closed vocabulary of reasons beside the fault codes.
 
-Written by the operator's job_status and node_status, read by people, kubectl, kstatus and Argo CD.
+Written by the operator's job_status, node_status and profile_status, read by people, kubectl, kstatus and Argo CD.
 docs/conditions.md says of each what it means and what to do; a test holds it complete.
 """
 
@@ -35,7 +35,7 @@ JOB_CONDITIONS: Final = (
 """Always listed in a TransferJob's status, from the first visit on."""
 
 NODE_CONDITIONS: Final = (ConditionType.ACCEPTED, ConditionType.READY)
-"""Always listed in a DicomNode's status, from the first visit on."""
+"""Always listed in the status of a DicomNode or DeidProfile, from the first visit on."""
 
 WHILE_TRUE: Final = (ConditionType.RECONCILING, ConditionType.STALLED)
 """Listed only while they are True, and never both: kstatus reads Reconciling as in progress, Stalled as failed."""

@@ -37,6 +37,8 @@ class Kind:
 
 TRANSFER_JOBS: Final = Kind("adit.dev", "v1alpha1", "transferjobs", "TransferJob")
 DICOM_NODES: Final = Kind("adit.dev", "v1alpha1", "dicomnodes", "DicomNode")
+DEID_PROFILES: Final = Kind("adit.dev", "v1alpha1", "deidprofiles", "DeidProfile")
+OURS: Final = (TRANSFER_JOBS, DICOM_NODES, DEID_PROFILES)
 JOBS: Final = Kind("batch", "v1", "jobs", "Job")
 PODS: Final = Kind("", "v1", "pods", "Pod")
 LEASES: Final = Kind("coordination.k8s.io", "v1", "leases", "Lease")

@@ -18,15 +18,21 @@ from pydantic import ValidationError
 from adit.ledger.connection import LedgerError, LedgerUnavailable
 from adit.ledger.ledger import Ledger, ResourceConflict
 from adit.ledger.records import Applied
+from adit.model.deid_profile import DeidProfile
 from adit.model.dicom_node import DicomNode
 from adit.model.transfer_job import TransferJob
-from adit_operator.kubernetes_api import DICOM_NODES, TRANSFER_JOBS, Kind, KubernetesApi
+from adit_operator.kubernetes_api import DEID_PROFILES, DICOM_NODES, TRANSFER_JOBS, Kind, KubernetesApi
 from adit_operator.metrics import SWEEP_CORRECTIONS
-from adit_operator.problem import Problem, change_refused, invalid
+from adit_operator.problem import Problem, change_refused, invalid, unusable
 from adit_operator.status_writer import StatusWriter, is_settled
 
 _log = structlog.get_logger(__name__)
 
+_MODELS: Final[dict[Kind, type[TransferJob] | type[DicomNode] | type[DeidProfile]]] = {
+    TRANSFER_JOBS: TransferJob,
+    DICOM_NODES: DicomNode,
+    DEID_PROFILES: DeidProfile,
+}
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 """kubectl's copy of the whole manifest; the ledger has the manifest itself."""
 
@@ -87,8 +93,10 @@ class Intake:
         try:
             if kind == TRANSFER_JOBS:
                 self._ledger.delete_job(UUID(uid), self._clock())
+            elif kind == DICOM_NODES:
+                self._ledger.delete_node(_key(body), uid)
             else:
-                self._ledger.delete_node((metadata["namespace"], metadata["name"]), uid)
+                self._ledger.delete_profile(_key(body), uid)
         except (LedgerUnavailable, LedgerError) as error:
             self._fall_behind(error)
             return
@@ -105,13 +113,11 @@ class Intake:
         # Asked before the lists are read: what is made meanwhile is in the lists only, and never taken for gone.
         known_jobs = self._ledger.live_jobs()
         known_nodes = {node.key: node.metadata.uid for node in self._ledger.nodes()}
-        nodes: set[tuple[str, str]] = set()
+        known_profiles = {profile.key: profile.metadata.uid for profile in self._ledger.profiles()}
         jobs: set[UUID] = set()
         uids: set[str] = set()
-        for body in _listed(api, DICOM_NODES, namespaces):
-            nodes.add(_key(body))
-            uids.add(str(body["metadata"]["uid"]))
-            self._take_listed(DICOM_NODES, body, known=_key(body) in known_nodes, ended=False)
+        nodes = self._take_all(api, DICOM_NODES, namespaces, known_nodes, uids)
+        profiles = self._take_all(api, DEID_PROFILES, namespaces, known_profiles, uids)
         for body in _listed(api, TRANSFER_JOBS, namespaces):
             uid = UUID(body["metadata"]["uid"])
             jobs.add(uid)
@@ -127,10 +133,29 @@ class Intake:
         for key in known_nodes.keys() - nodes:
             if _is_ours(key[0], namespaces) and self._ledger.delete_node(key, known_nodes[key]):
                 SWEEP_CORRECTIONS.labels("node_gone").inc()
+        for key in known_profiles.keys() - profiles:
+            if _is_ours(key[0], namespaces) and self._ledger.delete_profile(key, known_profiles[key]):
+                SWEEP_CORRECTIONS.labels("profile_gone").inc()
         with self._lock:
             for uid_gone in self._taken.keys() - uids:
                 del self._taken[uid_gone]
         self._on_change()
+
+    def _take_all(
+        self,
+        api: KubernetesApi,
+        kind: Kind,
+        namespaces: Sequence[str] | None,
+        known: Container[tuple[str, str]],
+        uids: set[str],
+    ) -> set[tuple[str, str]]:
+        """Takes what jobs name, and tells what is there."""
+        there = set()
+        for body in _listed(api, kind, namespaces):
+            there.add(_key(body))
+            uids.add(str(body["metadata"]["uid"]))
+            self._take_listed(kind, body, known=_key(body) in known, ended=False)
+        return there
 
     def _is_succeeded(self, body: Mapping[str, Any], known_jobs: Container[UUID]) -> bool:
         """Its name has a job that came after the list was begun: an event told of it, and this one is over."""
@@ -161,17 +186,22 @@ class Intake:
 
     def _apply(self, kind: Kind, body: Mapping[str, Any], generation: int) -> Problem | None:
         """Why this generation is not in the ledger; None if it is. Raises LedgerUnavailable."""
-        model = TransferJob if kind == TRANSFER_JOBS else DicomNode
+        model = _MODELS[kind]
         try:
             resource = model.model_validate(_manifest(kind, body))
         except ValidationError as error:
             _log.warning("invalid resource", kind=kind.name, uid=body["metadata"]["uid"])
             return invalid(error, model, generation)
+        if isinstance(resource, DeidProfile) and (problem := unusable(resource, generation)) is not None:
+            _log.warning("unusable profile", uid=body["metadata"]["uid"])
+            return problem
         try:
             if isinstance(resource, TransferJob):
                 applied = self._ledger.apply_job(resource, self._clock())
-            else:
+            elif isinstance(resource, DicomNode):
                 applied = self._ledger.apply_node(resource, self._clock())
+            else:
+                applied = self._ledger.apply_profile(resource, self._clock())
         except ResourceConflict as error:
             _log.warning("change refused", kind=kind.name, uid=body["metadata"]["uid"], field=error.field)
             return change_refused(error, generation)

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from adit.ledger.records import Claim
 from adit.model.assignment import Assignment
-from adit.model.dicom_node import DicomNode
 from adit.model.resource import API_VERSION, GROUP
 from adit_operator.worker_settings import WorkerSettings
 
@@ -121,7 +120,7 @@ def _attempt_seconds(assignment: Assignment, settings: WorkerSettings, now: date
 
 def _pod(claim: Claim, settings: WorkerSettings, seconds: int) -> dict[str, Any]:
     size = settings.size_class(claim.known_bytes, claim.outgrown)
-    secrets = _secrets((claim.assignment.source, claim.assignment.destination))
+    secrets = _secrets(claim.assignment)
     volumes: list[dict[str, Any]] = [
         {"name": "spool", "emptyDir": {"sizeLimit": size.spool}},
         {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
@@ -209,17 +208,20 @@ def _login(settings: WorkerSettings) -> dict[str, Any]:
     return {"secret": {"name": settings.database.secret_name, "optional": True, "items": [item]}}
 
 
-def _secrets(nodes: Iterable[DicomNode]) -> dict[str, list[str]]:
-    """The Secrets that these two nodes name with the keys that they use, and no others."""
+def _secrets(assignment: Assignment) -> dict[str, list[str]]:
+    """The Secrets that its two nodes and its profile name with the keys that they use, and no others."""
     named: dict[str, set[str]] = {}
-    for node in nodes:
-        for name, keys in node.spec.secrets.items():
+    asking = [assignment.source.spec.secrets, assignment.destination.spec.secrets]
+    if assignment.profile is not None:
+        asking.append(assignment.profile.spec.secrets)
+    for asked in asking:
+        for name, keys in asked.items():
             named.setdefault(name, set()).update(keys)
     return {name: sorted(named[name]) for name in sorted(named)}
 
 
 def _projected(secrets: Mapping[str, Iterable[str]]) -> list[dict[str, Any]]:
-    """One folder for each Secret; a key that a Secret lacks is told by the worker, with the node and the cure."""
+    """One folder for each Secret; a key that a Secret lacks is told by the worker, with who names it and the cure."""
     return [
         {
             "secret": {

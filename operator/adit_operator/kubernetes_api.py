@@ -29,11 +29,13 @@ from adit_operator.api_refusal import (
 )
 from adit_operator.api_request import (
     ACCESS_REVIEWS,
+    DEID_PROFILES,
     DICOM_NODES,
     EVENTS,
     JOBS,
     LEASES,
     METADATA_ONLY,
+    OURS,
     PODS,
     TRANSFER_JOBS,
     Kind,
@@ -44,10 +46,12 @@ from adit_operator.kubernetes_login import NoCluster, login
 from adit_operator.metrics import API_REQUESTS
 
 __all__ = [
+    "DEID_PROFILES",
     "DICOM_NODES",
     "EVENTS",
     "JOBS",
     "LEASES",
+    "OURS",
     "PODS",
     "TRANSFER_JOBS",
     "ApiRefused",

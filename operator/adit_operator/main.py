@@ -18,7 +18,7 @@ from adit.ledger.ledger import Ledger
 from adit.ledger.schema_version import Schema
 from adit_operator import log
 from adit_operator.health import HealthServer, Pulse
-from adit_operator.kubernetes_api import DICOM_NODES, TRANSFER_JOBS, ApiRefused, KubernetesApi
+from adit_operator.kubernetes_api import OURS, ApiRefused, KubernetesApi
 from adit_operator.leadership import Leadership
 from adit_operator.reach import readable
 from adit_operator.reign import Reign
@@ -106,7 +106,7 @@ class Operator:
             if schema is not Schema.CURRENT:
                 return f"The database's schema is {schema}; `adit migrate` of this version makes it current."
             for namespace in readable(api, self._settings.watched) or (self._settings.pod_namespace,):
-                for kind in (TRANSFER_JOBS, DICOM_NODES):
+                for kind in OURS:
                     next(iter(api.list(kind, namespace)), None)
         except (LedgerUnavailable, LedgerError, ApiRefused) as error:
             return str(error)

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from adit.model.condition import ConditionReason, ConditionType
 from adit.model.dicom_node import DicomNode
 from adit.model.findings import Findings
 from adit.model.status import DicomNodeStatus, NodeRoad
-from adit_operator.conditions import Observation, conditions
+from adit_operator.conditions import conditions
 from adit_operator.problem import Problem
+from adit_operator.standing import standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,29 +31,10 @@ class NodeView:
 
 def node_status(view: NodeView, previous: Mapping[str, Any] | None, now: datetime) -> dict[str, Any] | None:
     """The status document. None while there is nothing to say: the node was seen by nobody."""
-    if view.problem is not None:
-        generation = max(view.problem.generation, 0)
-        known = view.node is not None
-        message = view.problem.message + (" Jobs use the node as it was before this change." if known else "")
-        observations = [
-            Observation(ConditionType.ACCEPTED, False, view.problem.reason, message),
-            Observation(
-                ConditionType.READY,
-                known,
-                ConditionReason.ACCEPTED if known else view.problem.reason,
-                "Jobs use it as it was before." if known else "No job can use it.",
-            ),
-            Observation(ConditionType.STALLED, True, view.problem.reason, message),
-        ]
-    elif view.node is not None:
-        known_generation = view.node.metadata.generation
-        generation = max(view.generation if known_generation is None else known_generation, 0)
-        observations = [
-            Observation(ConditionType.ACCEPTED, True, ConditionReason.ACCEPTED, "The node is known."),
-            Observation(ConditionType.READY, True, ConditionReason.ACCEPTED, "Jobs can name it."),
-        ]
-    else:
+    stands = standing("node", view.generation, view.node, view.problem)
+    if stands is None:
         return None
+    generation, observations = stands
     status = DicomNodeStatus(
         observed_generation=generation,
         conditions=conditions(observations, previous, generation, now),

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from adit.ledger.resources import ResourceConflict
 from adit.model.condition import ConditionReason
+from adit.model.deid_profile import DeidProfile
 from adit.model.invalid_resource import what_is_wrong
 
 
@@ -26,6 +27,17 @@ class Problem:
 def invalid(errors: ValidationError, model: type[BaseModel], generation: int) -> Problem:
     """It passes the CRD, and not the model."""
     return Problem(ConditionReason.INVALID, what_is_wrong(errors, model), generation)
+
+
+def unusable(profile: DeidProfile, generation: int) -> Problem | None:
+    """It passes the model, and cannot be compiled with the standard's table and dictionary; None if it can."""
+    from adit.deid.policy import Policy, ProfileError  # with pydicom: 27 MB that nobody needs without profiles
+
+    try:
+        Policy(profile)
+    except ProfileError as error:
+        return Problem(ConditionReason.INVALID, f"spec.overrides: {error}. Correct it and apply it again.", generation)
+    return None
 
 
 def change_refused(conflict: ResourceConflict, generation: int) -> Problem:

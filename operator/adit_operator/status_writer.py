@@ -1,4 +1,4 @@
-"""Keeps the status of every open TransferJob and of every DicomNode as the ledger has it, and few writes.
+"""Keeps the status of every open TransferJob, DicomNode and DeidProfile as the ledger has it, and few writes.
 
 The operator's main loop tells it of resources and calls `write_due` each second from a thread of its own.
 What turns a job takes is written at once, mere numbers at most every few seconds, and nothing that stands
@@ -17,21 +17,32 @@ from uuid import UUID
 
 import structlog
 
-from adit.dispatch.accept import accept
+from adit.dispatch.accept import accept, missing_node
 from adit.ledger.connection import LedgerUnavailable
 from adit.ledger.ledger import Ledger
-from adit.ledger.records import JobStage, JobSummary, NodeKey
+from adit.ledger.records import JobStage, JobSummary, NodeKey, ProfileKey
 from adit.model.condition import JOB_CONDITIONS, NODE_CONDITIONS, WHILE_TRUE
+from adit.model.deid_profile import DeidProfile
 from adit.model.dicom_node import DicomNode
 from adit.model.findings import Findings
-from adit.model.outcome import Fault, FaultCode
+from adit.model.outcome import Fault
 from adit.model.state import TaskState
 from adit_operator.cluster_events import ClusterEvents, Regarding
 from adit_operator.job_status import JobView, job_status
-from adit_operator.kubernetes_api import DICOM_NODES, TRANSFER_JOBS, ApiRefused, Kind, KubernetesApi, Refusal
+from adit_operator.kubernetes_api import (
+    DEID_PROFILES,
+    DICOM_NODES,
+    OURS,
+    TRANSFER_JOBS,
+    ApiRefused,
+    Kind,
+    KubernetesApi,
+    Refusal,
+)
 from adit_operator.metrics import STATUS_WRITES
 from adit_operator.node_status import NodeView, node_status
 from adit_operator.problem import Problem
+from adit_operator.profile_status import ProfileView, profile_status
 
 COUNTERS: Final = timedelta(seconds=5)
 """How often mere numbers are written, at most, for each job."""
@@ -61,6 +72,7 @@ class _Open:
     generation: int
     source: NodeKey | None  # of a job
     destination: NodeKey | None
+    profile: ProfileKey | None
     status: Status | None
     problem: Problem | None
     news: bool = True  # to be looked at in the next pass
@@ -84,6 +96,7 @@ class _Pass:
 
     ledger: Ledger
     _nodes: dict[NodeKey, DicomNode] | None = field(default=None)
+    _profiles: dict[ProfileKey, DeidProfile] | None = field(default=None)
     _findings: dict[NodeKey, Findings] | None = field(default=None)
 
     @property
@@ -91,6 +104,12 @@ class _Pass:
         if self._nodes is None:
             self._nodes = {node.key: node for node in self.ledger.nodes()}
         return self._nodes
+
+    @property
+    def profiles(self) -> Mapping[ProfileKey, DeidProfile]:
+        if self._profiles is None:
+            self._profiles = {profile.key: profile for profile in self.ledger.profiles()}
+        return self._profiles
 
     @property
     def findings(self) -> Mapping[NodeKey, Findings]:
@@ -123,7 +142,7 @@ class StatusWriter:
     # --- what the main loop tells ---
 
     def seen(self, body: Mapping[str, Any], problem: Problem | None = None) -> None:
-        """A TransferJob or DicomNode as an event or a list has it, after it was applied to the ledger.
+        """A TransferJob, DicomNode or DeidProfile as an event or a list has it, after it was applied to the ledger.
 
         `problem` is what kept this generation out of the ledger; without one it is in there.
         """
@@ -138,7 +157,7 @@ class StatusWriter:
                 settled = is_settled(status, generation) or self._was_settled(uid, generation)
                 if problem is not None or not settled:
                     self._open[uid] = _entry(body, generation, problem)
-                    if self._open[uid].regarding.kind == DICOM_NODES:
+                    if self._open[uid].regarding.kind != TRANSFER_JOBS:
                         self._tell_users_of(self._open[uid].regarding)
                 return
             if generation < entry.generation:
@@ -156,7 +175,7 @@ class StatusWriter:
         with self._lock:
             gone = self._open.pop(uid, None)
             self._ended.pop(uid, None)
-            if gone is not None and gone.regarding.kind == DICOM_NODES:
+            if gone is not None and gone.regarding.kind != TRANSFER_JOBS:
                 self._tell_users_of(gone.regarding)
 
     def touch(self, uid: str) -> None:
@@ -166,11 +185,12 @@ class StatusWriter:
             if entry is not None:
                 entry.hinted = True
 
-    def _tell_users_of(self, node: Regarding) -> None:
-        """A node came or went: the jobs that name it may have got, or lost, what keeps them waiting."""
-        key = node.namespace, node.name
+    def _tell_users_of(self, named: Regarding) -> None:
+        """A node or profile came or went: the jobs that name it may have got, or lost, what keeps them waiting."""
+        key = named.namespace, named.name
         for entry in self._open.values():
-            if key in (entry.source, entry.destination):
+            names = (entry.source, entry.destination) if named.kind == DICOM_NODES else (entry.profile,)
+            if key in names:
                 entry.news = True
 
     @property
@@ -213,6 +233,8 @@ class StatusWriter:
                 entry.active = busy[(entry.regarding.namespace, entry.regarding.name)]
                 if _is_node_due(entry, now):
                     due.append(entry)
+            elif entry.regarding.kind == DEID_PROFILES and _is_profile_due(entry, now):
+                due.append(entry)
         due.sort(key=lambda each: (not each.news, each.looked_at is not None, each.looked_at or now))
         current = _Pass(self._ledger)
         for entry in due[:AT_ONCE]:
@@ -242,7 +264,7 @@ class StatusWriter:
             self._postpone(entry, now, None)
             return True
         if status is None:
-            entry.news = entry.regarding.kind == DICOM_NODES  # it is on its way into the ledger
+            entry.news = entry.regarding.kind != TRANSFER_JOBS  # it is on its way into the ledger
             return True
         if status != entry.status or entry.drifted:
             if _is_turn(entry.status, status) or entry.drifted or _is_past(entry.written_at, COUNTERS, now):
@@ -258,6 +280,9 @@ class StatusWriter:
             findings = current.findings.get((entry.regarding.namespace, entry.regarding.name), Findings())
             view = NodeView(entry.generation, node, entry.problem, entry.active, findings)
             return node_status(view, entry.status, now)
+        if entry.regarding.kind == DEID_PROFILES:
+            profile = current.profiles.get((entry.regarding.namespace, entry.regarding.name))
+            return profile_status(ProfileView(entry.generation, profile, entry.problem), entry.status, now)
         summary = None if entry.stage is None else self._ledger.summary(UUID(entry.regarding.uid))
         if summary is not None:
             _measure(entry, summary, now)
@@ -282,7 +307,8 @@ class StatusWriter:
         namespace, selection = record.job.metadata.namespace, record.job.spec.selection
         failed_job = self._ledger.job((namespace, selection.failed_of.name)) if selection.failed_of else None
         listed = self._ledger.selection(namespace, selection.listed) if selection.listed else None
-        return accept(record.job, current.nodes, failed_job, listed)
+        profiles = () if record.job.spec.deidentification is None else current.profiles
+        return accept(record.job, current.nodes, failed_job, listed, profiles=profiles)
 
     def _write(self, entry: _Open, status: Status, now: datetime) -> bool:
         at = entry.regarding
@@ -332,36 +358,35 @@ def _missing_node(summary: JobSummary, nodes: Mapping[NodeKey, DicomNode]) -> Fa
     record = summary.record
     if record.ended_at is not None or summary.tasks.get(TaskState.PENDING, 0) == 0:
         return None
-    fault = accept(record.job, nodes)
-    return fault if fault is not None and fault.code is FaultCode.NODE_NOT_FOUND else None
+    return missing_node(record.job, nodes)
 
 
 def _entry(body: Mapping[str, Any], generation: int, problem: Problem | None) -> _Open:
     metadata, kind = body["metadata"], _kind_of(body)
     namespace = metadata["namespace"]
-    source = destination = None
+    source = destination = profile = None
     if kind == TRANSFER_JOBS:
-        source, destination = ((namespace, _named(body, end)) for end in ("source", "destination"))
+        source, destination = ((namespace, _named(body, end, "node")) for end in ("source", "destination"))
+        profile = (namespace, _named(body, "deidentification", "profile"))
     status = _ours(body.get("status"))
     return _Open(
         Regarding(kind, namespace, metadata["name"], metadata["uid"]),
         generation,
         source,
         destination,
+        profile,
         status,
         problem,
     )
 
 
 def _kind_of(body: Mapping[str, Any]) -> Kind:
-    """Objects of a list do not say what they are."""
-    is_job = body["kind"] == TRANSFER_JOBS.name if "kind" in body else "selection" in body.get("spec", {})
-    return TRANSFER_JOBS if is_job else DICOM_NODES
+    return next(kind for kind in OURS if kind.name == body["kind"])
 
 
-def _named(body: Mapping[str, Any], end: str) -> str:
-    reference = body.get("spec", {}).get(end)
-    return str(reference.get("node", "")) if isinstance(reference, Mapping) else ""
+def _named(body: Mapping[str, Any], field: str, what: str) -> str:
+    reference = body.get("spec", {}).get(field)
+    return str(reference.get(what, "")) if isinstance(reference, Mapping) else ""
 
 
 def _ours(status: Any) -> Status | None:
@@ -401,6 +426,12 @@ def _is_node_due(entry: _Open, now: datetime) -> bool:
     counted = (entry.status or {}).get("activeTasks")
     moved = counted != entry.active and _is_past(entry.written_at, NODE_COUNTERS, now)
     return entry.news or moved or _is_past(entry.looked_at, REFRESH, now)
+
+
+def _is_profile_due(entry: _Open, now: datetime) -> bool:
+    if entry.not_before is not None and now < entry.not_before:
+        return False
+    return entry.news or _is_past(entry.looked_at, REFRESH, now)
 
 
 def _active_tasks(jobs: Iterable[_Open]) -> Counter[NodeKey]:

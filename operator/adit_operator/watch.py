@@ -16,7 +16,7 @@ import kopf
 from adit.model.resource import GROUP
 from adit_operator.intake import Intake
 from adit_operator.job_manifest import SELECTOR
-from adit_operator.kubernetes_api import DICOM_NODES, TRANSFER_JOBS, Kind
+from adit_operator.kubernetes_api import OURS, Kind
 from adit_operator.kubernetes_launcher import KubernetesLauncher
 
 _THREADS: Final = 4
@@ -56,8 +56,8 @@ def registry(intake: Intake, launcher: KubernetesLauncher, threads: ThreadPoolEx
             action = intake.gone if type == "DELETED" else intake.take
             await asyncio.get_running_loop().run_in_executor(threads, action, kind, dict(body))
 
-    on_event(TRANSFER_JOBS)
-    on_event(DICOM_NODES)
+    for kind in OURS:
+        on_event(kind)
 
     @kopf.on.event(*_JOBS, registry=chosen)
     async def job(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002

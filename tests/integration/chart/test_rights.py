@@ -22,7 +22,7 @@ def rights(group: str, resources: list[str], verbs: list[str], names: tuple[str,
     }
 
 
-KINDS = ["transferjobs", "dicomnodes"]
+KINDS = ["transferjobs", "dicomnodes", "deidprofiles"]
 OPERATOR = (
     rights("adit.dev", KINDS, ["get", "list", "watch"])
     | rights("adit.dev", [f"{kind}/status" for kind in KINDS], ["patch"])

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from adit.ledger.ledger import Ledger, LedgerUnavailable
 from adit.ledger.records import JobRecord, JobStage, JobSummary, RunningAttempt
+from adit.model.deid_profile import DeidProfile
 from adit.model.dicom_node import DicomNode
 from adit.model.findings import Findings
 from adit.model.state import TaskState
@@ -59,6 +60,7 @@ class CountingLedger:
     summaries: dict[UUID, JobSummary] = field(default_factory=dict)
     attempts: Counter[UUID] = field(default_factory=Counter)
     known_nodes: list[DicomNode] = field(default_factory=list)
+    known_profiles: list[DeidProfile] = field(default_factory=list)
     known_findings: dict[tuple[str, str], Findings] = field(default_factory=dict)
     away: bool = False
     asked: Counter[str] = field(default_factory=Counter)
@@ -91,6 +93,10 @@ class CountingLedger:
     def nodes(self) -> list[DicomNode]:
         self._ask("nodes")
         return self.known_nodes
+
+    def profiles(self) -> list[DeidProfile]:
+        self._ask("profiles")
+        return self.known_profiles
 
     def job(self, key: tuple[str, str]) -> JobRecord | None:
         self._ask("job")
@@ -132,7 +138,11 @@ class Cluster:
         job_id = UUID(int=number)
         if told is not None:
             self.set(number, told)
-        self.writer.seen(job_body(number, status, generation))
+        body = job_body(number, status, generation)
+        asked = None if told is None else told.record.job.spec.deidentification
+        if asked is not None:
+            body["spec"] = body["spec"] | {"deidentification": {"profile": asked.profile}}
+        self.writer.seen(body)
         return str(job_id)
 
     def set(self, number: int, told: JobSummary) -> None:
@@ -164,6 +174,11 @@ def job_body(number: int, status: Body | None = None, generation: int = 1) -> Bo
 def node_body(name: str, number: int, status: Body | None = None) -> Body:
     metadata = {"name": name, "namespace": "default", "uid": str(UUID(int=number)), "generation": 1}
     return {"kind": "DicomNode", "metadata": metadata, "spec": {}, "status": status or {"observedGeneration": -1}}
+
+
+def profile_body(name: str, number: int, status: Body | None = None, generation: int = 1) -> Body:
+    metadata = {"name": name, "namespace": "default", "uid": str(UUID(int=number)), "generation": generation}
+    return {"kind": "DeidProfile", "metadata": metadata, "spec": {}, "status": status or {"observedGeneration": -1}}
 
 
 def running(done: int, *, bytes_each: int = 100) -> JobSummary:

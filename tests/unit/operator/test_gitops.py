@@ -11,10 +11,12 @@ import pytest
 import yaml
 from lupa import lua51  # Argo CD's interpreter speaks Lua 5.1
 
+from adit.deid.profiles import ready
 from adit.model.condition import ConditionReason
 from adit_operator.job_status import job_status
 from adit_operator.node_status import NodeView, node_status
 from adit_operator.problem import Problem
+from adit_operator.profile_status import ProfileView, profile_status
 from tests.unit.dispatch.nouns import folder_node
 from tests.unit.operator.kstatus import kstatus
 from tests.unit.operator.views import NOW, STAGES
@@ -164,10 +166,27 @@ def test_a_node_is_judged_alike_by_all(stage: str) -> None:
     assert (kstatus(body), argo("DicomNode", body)[0], flux("DicomNode", body)) == expected
 
 
+PROFILES: dict[str, tuple[ProfileView | None, tuple[str, str, str]]] = {
+    "not seen": (None, ("InProgress", "Progressing", "InProgress")),
+    "known": (ProfileView(1, ready("upstream")), ("Current", "Healthy", "Current")),
+    "invalid": (ProfileView(1, None, PROBLEM), ("Failed", "Degraded", "Failed")),
+    "change not taken": (ProfileView(1, ready("basic"), PROBLEM), ("Failed", "Degraded", "Failed")),
+}
+
+
+@pytest.mark.parametrize("stage", PROFILES)
+def test_a_profile_is_judged_alike_by_all(stage: str) -> None:
+    view, expected = PROFILES[stage]
+    status = UNSEEN if view is None else profile_status(view, None, NOW)
+    assert status is not None
+    body = {"metadata": {"name": "x", "generation": 1}, "status": status}
+    assert (kstatus(body), argo("DeidProfile", body)[0], flux("DeidProfile", body)) == expected
+
+
 def test_the_examples_speak_of_our_kinds_only() -> None:
     (settings,) = documents("argocd/argocd-cm.yaml")
     kinds = {name.rsplit(".dev_", 1)[1] for name in settings["data"]}
-    assert kinds == {"TransferJob", "DicomNode"}
+    assert kinds == {"TransferJob", "DicomNode", "DeidProfile"}
     (application,) = documents("argocd/application.yaml")
     (ignored,) = application["spec"]["ignoreDifferences"]
     assert (ignored["group"], ignored["kind"]) == ("adit.dev", "TransferJob")

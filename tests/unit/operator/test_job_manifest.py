@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from adit.ledger.records import Claim
 from adit.model.assignment import Assignment
+from adit.model.deid_profile import DeidProfile
 from adit.model.dicom_node import DicomNode
 from adit_operator.job_manifest import WORKER_MARGIN, attempt_token, manifest
 from adit_operator.worker_settings import InvalidWorkerSettings, WorkerSettings
@@ -103,6 +104,20 @@ def test_a_pod_gets_the_secrets_of_its_nodes_and_no_others() -> None:
     sources = volume["projected"]["sources"]
     assert [source["secret"]["name"] for source in sources] == ["pacs-tls"]
     assert environment_of(job)["ADIT_SECRETS"] == "/var/run/adit/secrets"
+
+
+def test_a_pod_gets_the_key_of_its_profile_and_nothing_of_the_profile_itself() -> None:
+    spec = {"key": {"secretName": "stroke-key"}, "overrides": [{"keyword": "PatientSex", "action": "Keep"}]}
+    profile = DeidProfile.model_validate({"metadata": {"name": "research"}, "spec": spec})
+    job = manifest(claim(secret="pacs-tls", profile=profile, pseudonym="STROKE-001"), SETTINGS, NOW)
+    (volume,) = [each for each in pod_of(job)["volumes"] if each["name"] == "secrets"]
+    projected = {source["secret"]["name"]: source["secret"] for source in volume["projected"]["sources"]}
+    assert list(projected) == ["pacs-tls", "stroke-key"]
+    assert projected["stroke-key"]["items"] == [{"key": "key", "path": "stroke-key/key"}]
+    assert projected["stroke-key"]["optional"] is True  # the worker says that it is missing, and whose it is
+    assert environment_of(job)["ADIT_SECRETS"] == "/var/run/adit/secrets"
+    for hidden in ("STROKE-001", "PatientSex", "research-"):
+        assert hidden not in json.dumps(job)
 
 
 def test_a_pod_gets_the_credentials_of_a_web_server_and_only_the_keys_that_are_used() -> None:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 
+from adit.model.deid_profile import DeidProfile
 from adit.model.findings import Findings, learned, observation
 from adit.model.outcome import Fault
 from adit.model.state import TaskState
@@ -16,7 +17,8 @@ from adit_operator.kubernetes_api import Refusal
 from adit_operator.problem import Problem
 from adit_operator.status_writer import REFRESH
 from tests.unit.dispatch.nouns import folder_node
-from tests.unit.operator.cluster import Cluster, at, job_body, node_body, running
+from tests.unit.model.specs import PROFILE, resource
+from tests.unit.operator.cluster import Cluster, at, job_body, node_body, profile_body, running
 from tests.unit.operator.views import INVALID, MISSING, NOW, QUOTA, summary
 
 WAITING = summary({TaskState.PENDING: 1000})
@@ -214,6 +216,40 @@ def test_a_job_whose_node_went_away_says_so_at_once(cluster: Cluster) -> None:
     cluster.writer.seen(node_body("research", 101))
     cluster.writer.write_due(at(2))
     assert cluster.status(uid)["conditions"][-1]["type"] == "Failed"
+
+
+def test_a_job_waits_for_its_profile(cluster: Cluster) -> None:
+    cluster.ledger.known_nodes = [folder_node("pacs"), folder_node("research")]
+    waiting = summary(expanded=False, deidentification={"profile": "basic"})
+    uid = cluster.job(1, waiting)
+    cluster.writer.write_due(at(0))
+    accepted = cluster.status(uid)["conditions"][0]
+    assert (accepted["type"], accepted["status"], accepted["reason"]) == ("Accepted", "False", "ProfileNotFound")
+    cluster.ledger.known_profiles = [ready_profile()]
+    cluster.writer.seen(profile_body("basic", 100))
+    cluster.writer.write_due(at(1))
+    assert cluster.status(uid)["conditions"][0]["status"] == "True"
+    (conditions, keeps) = (cluster.status(str(UUID(int=100)))[name] for name in ("conditions", "keeps"))
+    assert [(each["type"], each["status"]) for each in conditions] == [("Accepted", "True"), ("Ready", "True")]
+    assert keeps == []
+
+
+def ready_profile() -> DeidProfile:
+    return DeidProfile.model_validate(resource("DeidProfile", PROFILE) | {"metadata": {"name": "basic"}})
+
+
+def test_a_profile_is_told_of_once_and_left_alone(cluster: Cluster) -> None:
+    cluster.ledger.known_profiles = [ready_profile()]
+    cluster.writer.seen(profile_body("basic", 100))
+    for second in range(0, 200):
+        cluster.writer.write_due(at(second))
+    assert cluster.writes(str(UUID(int=100))) == 1
+    assert cluster.ledger.asked["profiles"] <= 5
+    cluster.writer.seen(profile_body("basic", 100, generation=2), Problem(INVALID.reason, "spec.overrides: no.", 2))
+    cluster.writer.write_due(at(201))
+    status = cluster.status(str(UUID(int=100)))
+    assert [each["type"] for each in status["conditions"]] == ["Accepted", "Ready", "Stalled"]
+    assert cluster.api.told() == ["NotAccepted"]
 
 
 def test_a_change_of_suspend_is_told_at_once(cluster: Cluster) -> None:

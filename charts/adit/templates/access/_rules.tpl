@@ -1,8 +1,8 @@
 {{/* All that our processes may do in the Kubernetes API. No Secrets, no exec, no update of a spec. */}}
 
 {{- define "adit.rules.operator" -}}
-- {apiGroups: [adit.dev], resources: [transferjobs, dicomnodes], verbs: [get, list, watch]}
-- {apiGroups: [adit.dev], resources: [transferjobs/status, dicomnodes/status], verbs: [patch]}
+- {apiGroups: [adit.dev], resources: [transferjobs, dicomnodes, deidprofiles], verbs: [get, list, watch]}
+- {apiGroups: [adit.dev], resources: [transferjobs/status, dicomnodes/status, deidprofiles/status], verbs: [patch]}
 - {apiGroups: [batch], resources: [jobs], verbs: [get, list, watch, create, delete]}
 - {apiGroups: [""], resources: [pods], verbs: [list]}
 - {apiGroups: [events.k8s.io], resources: [events], verbs: [create]}
@@ -15,5 +15,5 @@
 {{- end -}}
 
 {{- define "adit.rules.api" -}}
-- {apiGroups: [adit.dev], resources: [transferjobs, dicomnodes], verbs: [get, create, patch]}
+- {apiGroups: [adit.dev], resources: [transferjobs, dicomnodes, deidprofiles], verbs: [get, create, patch]}
 {{- end -}}
