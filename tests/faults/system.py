@@ -90,7 +90,13 @@ class System:
     def dispatching(self) -> Iterator[None]:
         """A dispatcher runs in a thread of this process until the end of the block; its workers are gone then."""
         wake, over = threading.Event(), threading.Event()
-        launcher = ProcessLauncher(self.worker_url, spool=self.tmp / "spool", logs=self.tmp / "logs", on_exit=wake.set)
+        launcher = ProcessLauncher(
+            self.worker_url,
+            spool=self.tmp / "spool",
+            logs=self.tmp / "logs",
+            secrets=self.tmp / "secrets",
+            on_exit=wake.set,
+        )
         dispatcher = Dispatcher(
             self.ledger, launcher, clock=now, random=random.random, monotonic=time.monotonic, settings=SETTINGS
         )

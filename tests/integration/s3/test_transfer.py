@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from adit.deid.profiles import ready
 from adit.ledger.ledger import Ledger
 from adit.model.instance import InstanceState
 from adit.model.outcome import EXIT_CODES, FaultCode, Outcome
@@ -15,6 +16,7 @@ from tests import samples
 from tests.integration.s3.conftest import OpenNode
 from tests.integration.s3.test_destination import store
 from tests.integration.s3.test_source import fill
+from tests.integration.transfer.planted import is_clean, planted
 from tests.integration.transfer.scene import Scene, dimse, folder, s3, scene_of
 from tests.peers import Orthanc
 from tests.peers.bucket_proxy import SLOW_DOWN, BucketProxy, Reaction
@@ -58,6 +60,31 @@ def test_from_a_bucket_that_adit_filled_to_an_orthanc(
         assert (report.outcome, report.faults, report.warnings) == (Outcome.SUCCESS, (), ())
         assert report.progress.road == "S3"
         assert orthanc.instances_of(study.study_instance_uid) == study.sop_instance_uids
+
+
+def test_a_key_tells_nobody_whom_its_object_is_of(
+    scene: Scene, bucket: Bucket, proxy: BucketProxy, tmp_path: Path
+) -> None:
+    """De-identified: the given pseudonym and the new UIDs stand in keys, and the proof asks by them."""
+    study = planted(2)
+    study.write(tmp_path / "source")
+    scene.key()
+    task = scene.task(
+        folder("source", tmp_path / "source"),
+        s3("lake", bucket.name, proxy.url, proof="Content"),
+        study.study_instance_uid,
+        profile=ready("research"),
+        pseudonym="STROKE-001",
+    )
+    for again in (True, False):
+        report = task.run(again=again)
+        assert (report.outcome, report.faults, report.warnings) == (Outcome.SUCCESS, (), ())
+    keys = bucket.holds()
+    assert len(keys) == 2
+    for key in keys:
+        assert "/STROKE-001/2.25." in key
+        content = bucket.client.get_object(Bucket=bucket.name, Key=key)["Body"].read()
+        assert is_clean(key.encode() + content, study)
 
 
 def test_from_an_orthanc_to_a_bucket(scene: Scene, bucket: Bucket, proxy: BucketProxy, tmp_path: Path) -> None:

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from pydicom import dcmread
 
+from adit.deid.profiles import ready
 from adit.dicom.dicomweb.multipart import boundary_of
 from adit.model.dicom_node import DicomNode
 from adit.model.instance import InstanceState
 from adit.model.outcome import FaultCode, Outcome
 from tests.integration.dicomweb.nodes import stored
+from tests.integration.transfer.planted import is_clean, planted
 from tests.integration.transfer.scene import Scene, dimse, folder
 from tests.peers import Orthanc, ScriptedWeb
 from tests.peers.scripted_web import Asked, Reply, multipart, relayed
@@ -54,6 +56,28 @@ def assert_arrived(destination: Orthanc, source: Orthanc, study: Study) -> None:
 
 def data_set(file: bytes) -> bytes:
     return file[144 + int.from_bytes(file[140:144], "little") :]
+
+
+def test_what_leaves_by_stow_under_another_name_names_nobody(scene: Scene, peers: tuple[Orthanc, Orthanc]) -> None:
+    """Several in one request, of which the server's answer speaks by the new UIDs."""
+    source, destination = peers
+    study = planted(5, seed="planted-web")
+    source.upload(*study.files())
+    scene.key()
+    task = scene.task(
+        web("source", source.dicomweb_url),
+        web("destination", destination.dicomweb_url),
+        study.study_instance_uid,
+        profile=ready("research"),
+    )
+    report = task.run()
+    assert (report.outcome, report.faults, report.warnings) == (Outcome.SUCCESS, (), ())
+    assert report.progress.store_road == "STOW-RS"
+    [arrived] = destination.studies()
+    assert len(destination.instances_of(arrived)) == 5
+    for row in task.rows().values():
+        assert row.sent_as is not None
+        assert is_clean(destination.instance_file(row.sent_as), study)
 
 
 @pytest.mark.parametrize(
