@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks import (
     bucket,
     deid_files,
+    deid_roundtrip,
     ledger_rates,
     memory,
     pixel_masks,
@@ -30,6 +31,7 @@ _ALL = {
     "bucket": bucket.measure,
     "pixels": pixel_masks.measure,
     "deid": deid_files.measure,
+    "deid-roundtrip": deid_roundtrip.measure,
 }
 
 

@@ -29,9 +29,9 @@ def measure(folder: Path) -> Iterator[Result]:
     slices, big = folder / "slices", folder / "big"
     slices.mkdir()
     for number in range(_SLICES):
-        (slices / f"{number:04}.dcm").write_bytes(_file(number, frames=1, pixels=os.urandom(512 * 512 * 2)))
+        (slices / f"{number:04}.dcm").write_bytes(ct_file(number, frames=1, pixels=os.urandom(512 * 512 * 2)))
     big.mkdir()
-    (big / "1.dcm").write_bytes(_file(1, frames=400, pixels=os.urandom(2**20) * 200))
+    (big / "1.dcm").write_bytes(ct_file(1, frames=400, pixels=os.urandom(2**20) * 200))
     copied, treated, _ = _best(slices, folder)
     yield Result(
         "deid.ct512",
@@ -78,7 +78,7 @@ def _best(source: Path, folder: Path) -> tuple[float, float, float]:
     return copied, treated, memory
 
 
-def _file(number: int, *, frames: int, pixels: bytes) -> bytes:
+def ct_file(number: int, *, frames: int, pixels: bytes) -> bytes:
     """A CT of about 250 elements, most of them the maker's own, as they come from scanners."""
     uid = f"1.2.826.0.1.3680043.9.{number}"
     texts: list[tuple[int, int, str, str]] = [

@@ -24,6 +24,7 @@ from adit.ledger.ledger import Ledger
 from adit.ledger.migration import migrate
 from adit.ledger.records import EndedAttempt, TaskSeed
 from adit.model.assignment import Assignment
+from adit.model.deid_profile import DeidProfile
 from adit.model.dicom_node import DicomNode
 from adit.model.transfer_job import TransferJob
 from tests.peers.orthanc import Orthanc
@@ -100,15 +101,20 @@ class Worked:
     verified: int
 
 
-def claimed(bench: Bench, transfer: TransferJob) -> tuple[Assignment, dict[str, str]]:
-    """Applies a job of one study and claims its task: the attempt, and what its worker finds in its environment."""
+def claimed(
+    bench: Bench, transfer: TransferJob, profile: DeidProfile | None = None
+) -> tuple[Assignment, dict[str, str]]:
+    """Applies a job of one study and claims its task: the attempt, and what its worker finds in its environment.
+
+    The `profile` is the one that the job names.
+    """
     now = datetime.now(UTC)
     bench.ledger.apply_job(transfer, now)
     record = bench.ledger.job(transfer.key)
     assert record is not None
     assert transfer.spec.selection.studies is not None
     seeds = [TaskSeed(study.study_instance_uid) for study in transfer.spec.selection.studies]
-    bench.ledger.expand(record.id, seeds, now)
+    bench.ledger.expand(record.id, seeds, now, profile)
     with bench.ledger.admission(now) as admission:
         [claim] = admission.claim(admit(admission.snapshot), lease_seconds=60)
     attempt = claim.assignment
@@ -132,9 +138,12 @@ def settled(bench: Bench) -> EndedAttempt:
     return ended
 
 
-def work(bench: Bench, transfer: TransferJob) -> Worked:
+def work(
+    bench: Bench, transfer: TransferJob, profile: DeidProfile | None = None, *, secrets: Path | None = None
+) -> Worked:
     """Runs the worker process of a job of one study to its end."""
-    _, environment = claimed(bench, transfer)
+    _, environment = claimed(bench, transfer, profile)
+    environment |= {} if secrets is None else {"ADIT_SECRETS": str(secrets)}
     with tempfile.NamedTemporaryFile("r") as status:
         command = [sys.executable, "-c", _WATCHED, status.name]
         exit_code = subprocess.run(command, env=environment, stderr=subprocess.DEVNULL, check=False).returncode
