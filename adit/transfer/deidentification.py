@@ -43,6 +43,8 @@ _JOINED: Final = 2**20
 
 _PIECE: Final = 2**20
 _REMEMBERED: Final = 500
+_Done = tuple[str | None, tuple[Change, ...]]
+"""Whose it is, and what was changed."""
 
 
 class Deidentification:
@@ -85,7 +87,8 @@ class Deidentification:
         self._patient_id: str | None = None
         self._subject: str | None = None  # whom the pseudonym stands for, as a keyed pseudonym
         self._several = False
-        self._records: dict[tuple[str | None, tuple[Change, ...]], TreatmentRecord] = {}
+        self._records: dict[_Done, TreatmentRecord] = {}
+        self._last: tuple[_Done, TreatmentRecord] | None = None
         self._turn = threading.Lock()
 
     def take_up(self, rows: Sequence[InstanceRecord], earlier: Sequence[TreatmentRecord], plan: Plan) -> None:
@@ -208,12 +211,15 @@ class Deidentification:
         """Remembered: most instances of a study are treated alike."""
         subject = None if self._pseudonym is None else self._identity.value(made.subject.patient_id)
         key = (subject, made.changes)
+        if self._last is not None and self._last[0] == key:  # much faster than to hash all that was changed
+            return self._last[1]
         found = self._records.get(key)
         if found is None:
             if len(self._records) >= _REMEMBERED:
                 self._records.clear()
             changes = tuple(change.text for change in made.changes)
             found = self._records[key] = self._record(Decision.TREATED, subject=subject, changes=changes)
+        self._last = key, found
         return found
 
     def _record(self, decision: Decision, **values: object) -> TreatmentRecord:
@@ -223,7 +229,10 @@ class Deidentification:
 def _payload(made: Deidentified, instance: Instance) -> Payload:
     """The treated bytes: as one where they are few, else new bytes and ranges of the original."""
     if made.size <= _JOINED and not _is_partial(made):
-        return MemoryPayload(b"".join(made.pieces()))
+        source = memoryview(made.source)
+        return MemoryPayload(
+            b"".join(part if isinstance(part, bytes) else source[part[0] : part[1]] for part in made.parts)
+        )
     return SplicedInstance(instance, _edits(made.parts, instance.size), deflated=False, size=made.size)
 
 

@@ -213,9 +213,10 @@ def test_left_out_stays_so_and_is_not_fetched_again(bench: Bench) -> None:
     assert {record.decision for record in bench.ledger.treated.values()} == {Decision.TREATED, Decision.LEFT_OUT}
 
 
+@pytest.mark.parametrize("joined", [0, 2**20], ids=["ranges", "as one"])
 @pytest.mark.parametrize("heads", [(2**16,), (64, 2**16), (64, 128)], ids=["first", "second", "mapped"])
 def test_a_big_instance_is_never_held_and_comes_out_the_same(
-    secrets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, heads: tuple[int, ...]
+    secrets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, heads: tuple[int, ...], joined: int
 ) -> None:
     """With bounds so small that a small instance is a big one."""
     [item] = slices(1, size=64)
@@ -233,7 +234,7 @@ def test_a_big_instance_is_never_held_and_comes_out_the_same(
 
     expected = content()
     monkeypatch.setattr(deidentification, "SPOOL_ABOVE", 0)
-    monkeypatch.setattr(deidentification, "_JOINED", 0)
+    monkeypatch.setattr(deidentification, "_JOINED", joined)
     monkeypatch.setattr(deidentification, "_HEADS", heads)
     assert content() == expected != whole.content
     assert [each for each in tmp_path.iterdir() if each.is_file()] == []
