@@ -106,7 +106,7 @@ def _unusable(profiles: Sequence[DeidProfile]) -> list[str]:
         try:
             Policy(profile)
         except ProfileError as error:
-            found.append(f"deidprofile.adit.dev/{profile.metadata.name}: spec.overrides: {error}. Correct it.")
+            found.append(f"deidprofile.adit.dev/{profile.metadata.name}: {error}. Correct it.")
     return found
 
 

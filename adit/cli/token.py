@@ -45,10 +45,11 @@ def create(
 
     [bold]Scopes[/bold]
 
-      read   jobs, tasks, manifests, nodes
+      read   jobs, tasks, manifests, nodes, profiles
       write  post selections; create, suspend, resume, cancel and retry jobs
       find   probe nodes and ask what they hold: the answers name patients
-      nodes  apply DicomNodes, and so say which hosts and folders are used
+      nodes  apply DicomNodes and DeidProfiles, and so say which hosts and
+             folders are used, and what leaves of a patient
       admin  all of these
 
     [bold]Example[/bold]

@@ -63,7 +63,11 @@ Path = tuple[int, ...]
 
 
 class ProfileError(ValueError):
-    """The profile names something that does not exist, or asks for what cannot be done."""
+    """The profile names something that does not exist, or asks for what cannot be done; `field` is where it does."""
+
+    def __init__(self, rule: str, field: str = "") -> None:
+        super().__init__(f"{field}: {rule}" if field else rule)
+        self.field = field
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,16 +328,17 @@ def _select(number: int, override: Override) -> _Selected:
     if override.private_creator is not None:
         return _Selected(override, rule, None, anywhere=True)
     given = override.tag or override.keyword or override.path or ""
+    field = f"spec.overrides[{number - 1}]"
     try:
         path = tags_of(given)
     except ProfileError as error:
-        raise ProfileError(f"{rule}: {error}") from None
+        raise ProfileError(str(error), field) from None
     if path[-1] >> 16 & 1:
-        raise ProfileError(f"{rule}: a private element is named by its privateCreator, as its block may lie anywhere")
+        raise ProfileError("a private element is named by its privateCreator, as its block may lie anywhere", field)
     if path[-1] in _OWN_UIDS and override.action is not OverrideAction.MAP and (len(path) == 1 or not override.path):
-        raise ProfileError(f"{rule}: {given} names the instance itself: it is mapped, or kept by RetainUIDs")
+        raise ProfileError(f"{given} names the instance itself: it is mapped, or kept by RetainUIDs", field)
     if path[-1] >> 16 <= 0x0002 or path[-1] >> 16 >= 0x7FE0:
-        raise ProfileError(f"{rule}: {given} cannot be overridden")
+        raise ProfileError(f"{given} cannot be overridden", field)
     return _Selected(override, rule, path, anywhere=override.path is None)
 
 

@@ -23,10 +23,10 @@ from adit.ledger.tables import api_token
 class Scope(StrEnum):
     """What a token may be good for."""
 
-    READ = "read"  # jobs, tasks, manifests, nodes, selections
+    READ = "read"  # jobs, tasks, manifests, nodes, profiles, selections
     WRITE = "write"  # post selections; create and steer jobs
     FIND = "find"  # probe nodes and ask them what they hold: answers name patients
-    NODES = "nodes"  # apply DicomNodes
+    NODES = "nodes"  # apply DicomNodes and DeidProfiles: where studies may go, and what leaves of a patient
     ADMIN = "admin"  # all of these
 
 

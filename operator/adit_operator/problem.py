@@ -36,7 +36,7 @@ def unusable(profile: DeidProfile, generation: int) -> Problem | None:
     try:
         Policy(profile)
     except ProfileError as error:
-        return Problem(ConditionReason.INVALID, f"spec.overrides: {error}. Correct it and apply it again.", generation)
+        return Problem(ConditionReason.INVALID, f"{error}. Correct it and apply it again.", generation)
     return None
 
 

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 from adit_api.bodies import BODIES
 from adit_api.envelope import Envelope
 from adit_api.problems import HANDLED, Problem, answer_unforeseen, handle
-from adit_api.routes import health, manifests, nodes, progress, selections, tasks, transfer_jobs
+from adit_api.routes import health, manifests, nodes, profiles, progress, selections, tasks, transfer_jobs
 from adit_api.services import Services
 
 DESCRIPTION: Final = """
@@ -45,7 +45,7 @@ def application() -> FastAPI:
     for kind in HANDLED:
         app.add_exception_handler(kind, handle)
     app.add_exception_handler(Exception, answer_unforeseen)
-    for routes in (transfer_jobs, progress, tasks, manifests, selections, nodes, health):
+    for routes in (transfer_jobs, progress, tasks, manifests, selections, nodes, profiles, health):
         app.include_router(routes.router)
     document = _document(app)
     app.state.parameters = _query_parameters(document)

@@ -25,6 +25,7 @@ from kubernetes.config.kube_config import load_kube_config
 from pydantic import ValidationError
 
 from adit.ledger.resources import ResourceConflict
+from adit.model.deid_profile import DeidProfile
 from adit.model.dicom_node import DicomNode
 from adit.model.invalid_resource import what_is_wrong
 from adit.model.resource import API_VERSION, GROUP, VERSION
@@ -47,7 +48,7 @@ _TIMEOUTS: Final = (3.0, 15.0)  # to connect, to answer
 _CHANGES: Final = 5  # how often a change is tried while others change the same resource
 _MERGE: Final = "application/merge-patch+json"
 _APPLY: Final = "application/apply-patch+yaml"
-_Model = TypeVar("_Model", TransferJob, DicomNode)
+_Model = TypeVar("_Model", TransferJob, DicomNode, DeidProfile)
 _log = structlog.get_logger(__name__)
 
 
@@ -123,14 +124,19 @@ class ClusterRegistry:
         found = self._read(DicomNode.plural, key)
         return None if found is None else _understood(DicomNode, found)
 
-    def apply_node(self, node: DicomNode) -> bool:
-        old = self._read(DicomNode.plural, node.key)
+    def find_profile(self, key: Key) -> DeidProfile | None:
+        found = self._read(DeidProfile.plural, key)
+        return None if found is None else _understood(DeidProfile, found)
+
+    def apply(self, resource: DicomNode | DeidProfile) -> bool:
+        old = self._read(resource.plural, resource.key)
         metadata = {} if old is None else old["metadata"]
         kept = keeper(metadata.get("annotations") or {}, metadata.get("labels") or {})
         if kept is not None:
-            raise KeptInGit("The DicomNode", kept)
+            raise KeptInGit(f"The {resource.kind}", kept)
         query = {"fieldManager": MANAGER, "fieldValidation": "Strict", "force": "false"}
-        status, answer, retry = self._ask("PATCH", DicomNode.plural, *node.key, _manifest(node), query, _APPLY)
+        manifest = _manifest(resource)
+        status, answer, retry = self._ask("PATCH", resource.plural, *resource.key, manifest, query, _APPLY)
         if status == 409:
             fields = ", ".join(_fields(answer)) or "spec"
             raise ResourceConflict(fields, "somebody else applied these fields (kubectl, Helm); change them there")
@@ -204,7 +210,7 @@ def _fields(answer: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(cause["field"]).lstrip(".") for cause in causes if cause.get("field")))
 
 
-def _manifest(resource: TransferJob | DicomNode) -> dict[str, Any]:
+def _manifest(resource: TransferJob | DicomNode | DeidProfile) -> dict[str, Any]:
     """What was asked for and no more: a default that is spelt out would be ours from then on."""
     spec = resource.spec.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)
     namespace, name = resource.key

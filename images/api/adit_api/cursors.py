@@ -44,11 +44,11 @@ def task_of(cursor: str | None) -> int:
     return int(text)
 
 
-def of_node(key: tuple[str, str]) -> str:
+def of_resource(key: tuple[str, str]) -> str:
     return _written("n", *key)
 
 
-def node_of(cursor: str | None) -> tuple[str, str]:
+def resource_of(cursor: str | None) -> tuple[str, str]:
     if cursor is None:
         return "", ""
     namespace, name = _read(cursor, "n", 2)

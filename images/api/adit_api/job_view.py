@@ -13,7 +13,7 @@ from adit.ledger.records import JobRecord, JobSummary
 from adit.model.outcome import Fault
 from adit.model.state import JobState, TaskState
 from adit.model.status import InstanceCounts, TaskCounts
-from adit.model.transfer_job import Cancel, Priority, Selection, TransferJob, Trial
+from adit.model.transfer_job import Cancel, Priority, ProfileReference, Selection, TransferJob, Trial
 from adit_api.registry import FoundJob
 
 EXAMPLE: dict[str, Any] = {
@@ -27,6 +27,7 @@ EXAMPLE: dict[str, Any] = {
     "parallelism": 10,
     "suspend": False,
     "selection": {"kind": "list", "name": "stroke-2026"},
+    "deidentification": {"profile": "research"},
     "state": "InProgress",
     "message": "Tasks are being worked on.",
     "tasks": {"total": 2, "pending": 1, "active": 1, "succeeded": 0, "warned": 0, "failed": 0, "cancelled": 0},
@@ -98,6 +99,9 @@ class JobView(View):
     suspend: bool
     cancel: Cancel | None = None
     selection: SelectionSource
+    deidentification: ProfileReference | None = Field(
+        default=None, description="By which DeidProfile copies are made; originals are sent if absent."
+    )
     trial: Trial | None = None
     state: JobState
     message: str
@@ -178,6 +182,7 @@ def _named(job: TransferJob) -> dict[str, Any]:
         "priority": spec.priority,
         "parallelism": spec.parallelism,
         "selection": SelectionSource.of(spec.selection),
+        "deidentification": spec.deidentification,
         "trial": spec.trial,
     }
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from adit.ledger.ledger import Ledger
 from adit.ledger.records import Applied
+from adit.model.deid_profile import DeidProfile
 from adit.model.dicom_node import DicomNode
 from adit.model.transfer_job import TransferJob
 from adit_api.git_keeping import keeper
@@ -59,12 +60,17 @@ class LedgerRegistry:
     def find_node(self, key: Key) -> DicomNode | None:
         return self._ledger.node(key)
 
-    def apply_node(self, node: DicomNode) -> bool:
-        known = self._ledger.node(node.key)
-        metadata: Any = None if known is None else known.metadata
-        kept = None if metadata is None else keeper(metadata.annotations, metadata.labels)
-        if kept is not None and known is not None and known.spec != node.spec:
-            raise KeptInGit("The DicomNode", kept)
+    def find_profile(self, key: Key) -> DeidProfile | None:
+        return self._ledger.profile(key)
+
+    def apply(self, resource: DicomNode | DeidProfile) -> bool:
+        is_node = isinstance(resource, DicomNode)
+        known: Any = self._ledger.node(resource.key) if is_node else self._ledger.profile(resource.key)
+        kept = None if known is None else keeper(known.metadata.annotations, known.metadata.labels)
+        if kept is not None and known.spec != resource.spec:
+            raise KeptInGit(f"The {resource.kind}", kept)
         if kept is not None:
             return False
-        return self._ledger.apply_node(node, self._clock()) is Applied.CREATED
+        if isinstance(resource, DicomNode):
+            return self._ledger.apply_node(resource, self._clock()) is Applied.CREATED
+        return self._ledger.apply_profile(resource, self._clock()) is Applied.CREATED

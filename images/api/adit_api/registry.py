@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal, Protocol
 
+from adit.model.deid_profile import DeidProfile
 from adit.model.dicom_node import DicomNode
 from adit.model.transfer_job import TransferJob
 
@@ -85,6 +86,8 @@ class Registry(Protocol):
 
     def find_node(self, key: Key) -> DicomNode | None: ...
 
-    def apply_node(self, node: DicomNode) -> bool:
+    def find_profile(self, key: Key) -> DeidProfile | None: ...
+
+    def apply(self, resource: DicomNode | DeidProfile) -> bool:
         """Create or replace it; whether it is new. Raises KeptInGit and ResourceConflict."""
         ...

@@ -28,6 +28,9 @@ CALLS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("read", "GET", f"{JOB}/deidentification", {}),
     ("read", "GET", "/v1/dicomnodes", {}),
     ("read", "GET", "/v1/dicomnodes/default/pacs", {}),
+    ("read", "GET", "/v1/deidprofiles", {}),
+    ("nodes", "PUT", "/v1/deidprofiles/default/basic", {"json": {"spec": {"key": {"secretName": "key"}}}}),
+    ("read", "GET", "/v1/deidprofiles/default/basic", {}),
     ("write", "POST", "/v1/transferjobs", {"json": {"metadata": {"name": "new"}, "spec": SPEC}}),
     ("write", "POST", f"{JOB}/suspend", {}),
     ("write", "POST", f"{JOB}/resume", {}),
@@ -47,7 +50,7 @@ def test_each_call_needs_its_scope(facade: Facade, scene: Scene, admin: str) -> 
             answer = facade.call(method, path, token, **dict(given))
             assert (answer.status_code == 403) == (scope != needed), (method, path, scope, answer.text)
             assert answer.status_code < 500, answer.text
-    for _, method, path, given in CALLS[:7]:
+    for _, method, path, given in CALLS[:11]:
         assert facade.call(method, path, admin, **dict(given)).status_code == 200
 
 
@@ -72,7 +75,7 @@ def test_a_token_of_a_namespace_sees_no_other(facade: Facade, scene: Scene, ledg
     lab = facade.token("admin", namespaces=["lab"])
     for _, method, path, given in CALLS:
         answer = facade.call(method, path, lab, **dict(given))
-        if path in ("/v1/transferjobs", "/v1/dicomnodes") and method == "GET":
+        if path in ("/v1/transferjobs", "/v1/dicomnodes", "/v1/deidprofiles") and method == "GET":
             assert answer.json()["items"] == []
         else:
             assert answer.status_code == 403, (method, path)

@@ -8,14 +8,16 @@ from typing import Any
 import pytest
 
 from adit.ledger.ledger import Ledger
+from adit.model.deid_profile import DeidProfile
 from adit.model.outcome import Outcome
 from adit.model.transfer_job import ListReference, TransferJob
 from adit_api.services import utc_now
 from tests.integration.api.running import Facade
-from tests.integration.ledger.scene import FAILURE, NOW, Scene, report, row, transfer_job
+from tests.integration.ledger.scene import FAILURE, NOW, Scene, report, row, seeds, transfer_job
 
 pytestmark = pytest.mark.usefixtures("nodes")
 JOBS = "/v1/transferjobs"
+RESEARCH: dict[str, Any] = {"metadata": {"name": "research"}, "spec": {"key": {"secretName": "key"}}}
 
 
 def body(name: str = "ct", **spec: Any) -> dict[str, Any]:
@@ -137,8 +139,12 @@ def test_a_job_is_suspended_resumed_and_cancelled(facade: Facade, admin: str, le
 
 
 def test_a_finished_job_is_frozen_and_what_failed_is_tried_again(facade: Facade, admin: str, scene: Scene) -> None:
-    trial = {"protocolID": "STROKE"}
-    job = scene.apply(transfer_job(studies=["1.2.1", "1.2.2"], trial=trial, parallelism=7))
+    kept: dict[str, Any] = {"trial": {"protocolID": "STROKE"}, "deidentification": {"profile": "research"}}
+    scene.ledger.apply_profile(DeidProfile.model_validate(RESEARCH), NOW)
+    asked = transfer_job(studies=["1.2.1", "1.2.2"], parallelism=7, **kept)
+    scene.ledger.apply_job(asked, NOW)
+    job = scene.record()
+    scene.ledger.expand(job.id, seeds(asked), NOW, DeidProfile.model_validate(RESEARCH))
     again = f"{JOBS}/default/ct/retry-failed"
     early = facade.call("POST", again, admin, json={"name": "again"})
     assert (early.status_code, early.json()["type"]) == (409, "urn:adit:problem:not-finished")
@@ -158,6 +164,7 @@ def test_a_finished_job_is_frozen_and_what_failed_is_tried_again(facade: Facade,
     assert record.job.spec.selection.failed_of is not None
     assert record.job.spec.parallelism == 7
     assert record.job.spec.trial == job.job.spec.trial
+    assert record.job.spec.deidentification == job.job.spec.deidentification is not None
 
 
 def test_where_nothing_failed_there_is_nothing_to_try_again(facade: Facade, admin: str, scene: Scene) -> None:

@@ -96,7 +96,7 @@ def test_what_cannot_run_is_refused_before_anything_is_created(adit: Adit, ortha
     assert "transferjob.adit.dev/copy: DeidentificationUnavailable" in ended.err
     assert "transferjob.adit.dev/nowhere: NodeNotFound" in ended.err
     assert "transferjob.adit.dev/unmade: ProfileNotFound: spec.deidentification.profile" in ended.err
-    assert "deidprofile.adit.dev/misspelt: spec.overrides: override 1: there is no attribute PatientNam" in ended.err
+    assert "deidprofile.adit.dev/misspelt: spec.overrides[0]: there is no attribute PatientNam" in ended.err
     assert "SECRET-7" not in ended.err
     assert (ledger.nodes(), ledger.profiles(), ledger.jobs()) == ([], [], [])
 

@@ -105,7 +105,7 @@ def test_what_only_the_dictionary_knows_is_wrong_is_not_taken(desk: Desk) -> Non
     assert desk.known() is None
     accepted = desk.condition("Accepted")
     assert (accepted["status"], accepted["reason"]) == ("False", "Invalid")
-    assert accepted["message"].startswith("spec.overrides: override 1: there is no attribute PatientNam in PS3.6")
+    assert accepted["message"].startswith("spec.overrides[0]: there is no attribute PatientNam in PS3.6")
     assert desk.condition("Ready")["status"] == "False"
     desk.take(body(2))
     assert desk.condition("Accepted")["status"] == "True"

@@ -16,7 +16,7 @@ from adit_operator.profile_status import ProfileView, profile_status
 from tests.unit.operator.status_schema import check
 from tests.unit.operator.views import HOSTILE, NOW, PREVIOUS
 
-PROBLEM = Problem(ConditionReason.INVALID, "spec.overrides: override 1: there is no attribute PatientNam.", 2)
+PROBLEM = Problem(ConditionReason.INVALID, "spec.overrides[0]: there is no attribute PatientNam.", 2)
 
 
 def profile(*overrides: dict[str, str], **spec: Any) -> DeidProfile:
@@ -88,6 +88,6 @@ def test_what_only_the_dictionary_knows_is_found_wrong() -> None:
         problem = unusable(profile(override), 3)
         assert problem is not None
         assert (problem.reason, problem.generation) == (ConditionReason.INVALID, 3)
-        assert problem.message.startswith("spec.overrides: override 1: ")
+        assert problem.message.startswith("spec.overrides[0]: ")
         assert told in problem.message
     assert unusable(ready("research"), 1) is None

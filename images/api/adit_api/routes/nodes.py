@@ -120,14 +120,14 @@ def list_nodes(
     cursor: Cursor = None,
 ) -> NodeList:
     """As the ledger knows them; one that was just applied in a cluster may be missing for a second."""
-    after = cursors.node_of(cursor)
+    after = cursors.resource_of(cursor)
     namespaces = visible(here, caller)
     if namespace is not None:
         check_namespace(here, caller, namespace)
         namespaces = frozenset({namespace})
     nodes = sorted(here.ledger.nodes(), key=lambda node: node.key)
     found = [node for node in nodes if node.key > after and (namespaces is None or node.key[0] in namespaces)]
-    following = cursors.of_node(found[limit - 1].key) if len(found) > limit else None
+    following = cursors.of_resource(found[limit - 1].key) if len(found) > limit else None
     return NodeList(items=tuple(NodeView.of(node) for node in found[:limit]), next=following)
 
 
@@ -158,7 +158,7 @@ def apply(
 ) -> NodeView:
     """Running attempts keep the node that they started with."""
     node = DicomNode(metadata=ObjectMeta(name=name, namespace=namespace), spec=given.spec)
-    if here.registry.apply_node(node):
+    if here.registry.apply(node):
         response.status_code = 201
     _log.info("node applied", namespace=namespace, name=name)
     return NodeView.of(node)

@@ -89,6 +89,20 @@ _LISTED: Final = {
         "selection": {"list": {"name": "stroke-2026"}},
     },
 }
+_COPIES: Final = {
+    "metadata": {"name": "stroke-copies"},
+    "spec": {
+        "source": {"node": "radiology-pacs"},
+        "destination": {"node": "research"},
+        "selection": {
+            "studies": [
+                {"studyInstanceUID": "1.2.840.113619.2.1.1", "patientID": "1003", "pseudonym": "STROKE-001"},
+                {"studyInstanceUID": "1.2.840.113619.2.1.2"},
+            ]
+        },
+        "deidentification": {"profile": "research"},
+    },
+}
 _STUDIES: Final = {
     "metadata": {"name": "one-study", "namespace": "default"},
     "spec": {
@@ -109,12 +123,12 @@ _STUDIES: Final = {
         201: {"headers": {"Location": {"description": "Where the job is told of.", "schema": {"type": "string"}}}},
         **problems(*BODY, 404, 409),
     },
-    openapi_extra=described(NewTransferJob, of_a_list=_LISTED, of_studies=_STUDIES),
+    openapi_extra=described(NewTransferJob, of_a_list=_LISTED, of_studies=_STUDIES, of_copies=_COPIES),
 )
 def create(
     here: Here, caller: Caller, response: Response, given: Annotated[NewTransferJob, body_of(NewTransferJob)]
 ) -> JobView:
-    """Its nodes may come later: it waits for them. It is refused at once if it could never run."""
+    """Its nodes and its profile may come later: it waits for them. It is refused at once if it could never run."""
     check_namespace(here, caller, given.metadata.namespace)
     metadata = ObjectMeta(name=given.metadata.name, namespace=given.metadata.namespace)
     return _create(here, TransferJob(metadata=metadata, spec=given.spec), response)
@@ -215,7 +229,7 @@ def resume(here: Here, namespace: Namespace, name: ResourceName) -> JobView:
 def retry_failed(
     here: Here, record: Known, response: Response, given: Annotated[RetryFailed, body_of(RetryFailed)]
 ) -> JobView:
-    """The same nodes, trial, owner and priority; what arrived already is not sent again. The old job stays as it is."""
+    """The same nodes, profile, trial, owner and priority; what arrived already is not sent again. The old job stays."""
     if record.deleted_at is not None:
         raise ProblemError(409, "conflict", "That job was deleted: nothing can be named after it. Create a new one.")
     if record.ended_at is None:
@@ -223,7 +237,17 @@ def retry_failed(
     if record.refusal is None and not here.ledger.task_page(record.id, TaskState.FAILURE, 0, 1):
         raise ProblemError(409, "conflict", "Nothing failed in that job: there is nothing to try again.")
     old = record.job
-    kept = ("source", "destination", "trial", "owner", "priority", "parallelism", "retry", "retention")
+    kept = (
+        "source",
+        "destination",
+        "deidentification",
+        "trial",
+        "owner",
+        "priority",
+        "parallelism",
+        "retry",
+        "retention",
+    )
     spec = TransferJobSpec(
         selection=Selection(failed_of=JobReference(name=old.metadata.name)),
         **{name: getattr(old.spec, name) for name in kept if name in old.spec.model_fields_set},
@@ -285,7 +309,10 @@ def _fault(here: Services, job: TransferJob) -> Fault | None:
     nodes = {key: node for key in keys if (node := here.ledger.node(key)) is not None}
     failed_job = here.ledger.job((namespace, selection.failed_of.name)) if selection.failed_of else None
     listed = here.ledger.selection(namespace, selection.listed) if selection.listed else None
-    return accept(job, nodes, failed_job, listed)
+    asked = job.spec.deidentification
+    key = None if asked is None else (namespace, asked.profile)
+    profiles = {key} if key is not None and here.ledger.profile(key) is not None else ()
+    return accept(job, nodes, failed_job, listed, profiles=profiles)
 
 
 def _steer(here: Services, key: Key, field: Steered, value: Any) -> JobView:
