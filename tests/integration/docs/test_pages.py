@@ -48,6 +48,9 @@ def test_examples_run(reader: Callable[[], Reader], pacss: tuple[Orthanc, Orthan
         "$ adit run study.yaml to-folder.yaml\n"
         "$ adit run series-for-trial.yaml || test $? = 3  # a series of it is there already: complete, with warnings\n"
         "$ adit run retry-failed.yaml\n"
+        "$ mkdir -p secrets/stroke-key && head -c 32 /dev/urandom > secrets/stroke-key/key\n"
+        "$ export ADIT_SECRETS=secrets\n"
+        "$ adit run deidentified.yaml\n"
         "```\n",
         encoding="utf-8",
     )
@@ -55,3 +58,7 @@ def test_examples_run(reader: Callable[[], Reader], pacss: tuple[Orthanc, Orthan
     assert len(list((tmp_path / "exports").rglob("*.dcm"))) == 4
     source, destination = pacss
     assert destination.instances_of(FIRST) == source.instances_of(FIRST)
+    (copies,) = destination.find("Study", PatientID="STROKE-001")
+    uid = copies["MainDicomTags"]["StudyInstanceUID"]
+    assert uid.startswith("2.25.")
+    assert len(destination.instances_of(uid)) == len(source.instances_of(FIRST))
