@@ -103,7 +103,7 @@ def _work(what: str, source: Path, target: Path) -> None:
             values |= {0x00280010: short(_SIDE), 0x00280011: short(_SIDE), 0x00280100: short(bits)}
             facts = facts_of(what, values, element=PixelElement.INTEGER)
             when = {"all": [{"attribute": "Rows", "equals": str(_SIDE)}]}
-            parts = [{"x": 0, "y": 0, "height": 40}, {"x": 400, "y": 480, "width": 100}]
+            parts = [{"left": 0, "top": 0, "height": 40}, {"left": 400, "top": 480, "width": 100}]
             policy = PixelPolicy.model_validate({"deviceRules": [{"name": "x", "when": when, "mask": parts}]})
             pieces = treated(facts, plan(facts, policy), block, decoder).pieces
         for piece in pieces:

@@ -111,8 +111,8 @@ _Frame = Annotated[int, Field(ge=1, le=2_000_000_000)]
 class Rectangle(Strict):
     """A part of the image, in pixels from its upper left corner. It must lie in the image as a whole."""
 
-    x: _Position = Field(description="Pixels to the left of it.")
-    y: _Position = Field(description="Pixels above it.")
+    left: _Position = Field(description="Pixels to the left of it.")
+    top: _Position = Field(description="Pixels above it.")
     width: _Extent | None = Field(default=None, description="How wide; to the right edge, if absent.")
     height: _Extent | None = Field(default=None, description="How high; to the lower edge, if absent.")
     first_frame: _Frame | None = Field(default=None, description="The first frame that has it, from 1; if absent, 1.")

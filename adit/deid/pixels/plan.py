@@ -123,10 +123,10 @@ def _boxes(rectangles: Sequence[Rectangle], facts: PixelFacts) -> list[Box]:
     boxes = []
     for rectangle in rectangles:
         box = Box(
-            rectangle.x,
-            rectangle.y,
-            columns if rectangle.width is None else rectangle.x + rectangle.width,
-            rows if rectangle.height is None else rectangle.y + rectangle.height,
+            rectangle.left,
+            rectangle.top,
+            columns if rectangle.width is None else rectangle.left + rectangle.width,
+            rows if rectangle.height is None else rectangle.top + rectangle.height,
             0 if rectangle.first_frame is None else rectangle.first_frame - 1,
             frames if rectangle.last_frame is None else rectangle.last_frame,
         )

@@ -41,6 +41,15 @@ def walk(schema: Schema, path: str = "") -> Iterator[tuple[str, Schema]]:
         yield from walk(schema["items"], f"{path}[]")
 
 
+def test_no_word_in_a_crd_is_a_truth_to_yaml_1_1() -> None:
+    """kubectl reads YAML 1.1, where y and on are booleans: a field of that name could not be written."""
+    truths = {"y", "n", "yes", "no", "on", "off"}
+    for kind in ("TransferJob", "DicomNode", "DeidProfile"):
+        for path, schema in walk(root_of(kind)):
+            words = [*schema.get("properties", {}), *(each for each in schema.get("enum", []) if isinstance(each, str))]
+            assert not truths & {word.lower() for word in words}, path
+
+
 def everywhere() -> list[Any]:
     return [pytest.param(schema, id=f"{kind}{path}") for kind in SPECS for path, schema in walk(root_of(kind))]
 
@@ -169,7 +178,7 @@ ONE_SELECTOR = "exactly one of tag, keyword, path, privateCreator must be given"
 ONE_COMPARISON = "exactly one of equals, startsWith, contains, matches must be given"
 VALUE = "value must be given for Replace and Template, and for no other action"
 TEST: dict[str, Any] = {"attribute": "Modality", "startsWith": "US"}
-BOX: dict[str, Any] = {"x": 0, "y": 0, "height": 40}
+BOX: dict[str, Any] = {"left": 0, "top": 0, "height": 40}
 WEB: dict[str, Any] = {"url": "https://pacs.example.org/dicom-web"}
 WHO: dict[str, Any] = {"secretName": "a"}
 NAMED = "headerName must be given with scheme Header, and only then"

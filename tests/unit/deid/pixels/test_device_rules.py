@@ -77,13 +77,13 @@ RULE: dict[str, Any] = {"name": "x", "when": {"all": [test("Rows", equals="600")
         {**RULE, "when": {"all": [test("Rows")]}},
         {**RULE, "when": {"all": [test("Rows", equals="1", contains="2")]}},
         {**RULE, "when": {"all": [test("Rows", contains="")]}},
-        {**RULE, "mask": [{"x": 0, "y": 0}]},
+        {**RULE, "mask": [{"left": 0, "top": 0}]},
         {"name": "x", "when": RULE["when"]},
         {"name": "x", "when": RULE["when"], "mask": []},
-        {"name": "x", "when": RULE["when"], "mask": [{"x": -1, "y": 0}]},
-        {"name": "x", "when": RULE["when"], "mask": [{"x": 0, "y": 0, "width": 0}]},
-        {"name": "x", "when": RULE["when"], "mask": [{"x": 0, "y": 0, "firstFrame": 3, "lastFrame": 2}]},
-        {"name": "x", "when": RULE["when"], "mask": [{"x": 0, "y": 0, "left": 2}]},
+        {"name": "x", "when": RULE["when"], "mask": [{"left": -1, "top": 0}]},
+        {"name": "x", "when": RULE["when"], "mask": [{"left": 0, "top": 0, "width": 0}]},
+        {"name": "x", "when": RULE["when"], "mask": [{"left": 0, "top": 0, "firstFrame": 3, "lastFrame": 2}]},
+        {"name": "x", "when": RULE["when"], "mask": [{"left": 0, "top": 0, "right": 2}]},
     ],
 )
 def test_a_rule_that_says_nothing_or_too_much_is_refused(rule: dict[str, Any]) -> None:

@@ -30,7 +30,7 @@ def rectangles(draw: st.DrawFn, shape: tuple[int, ...]) -> list[dict[str, int]]:
     drawn = []
     for _ in range(draw(st.integers(1, 4))):
         x, y = draw(st.integers(0, columns - 1)), draw(st.integers(0, rows - 1))
-        rectangle = {"x": x, "y": y}
+        rectangle = {"left": x, "top": y}
         if draw(st.booleans()):
             rectangle["width"] = draw(st.integers(1, columns - x))
         if draw(st.booleans()):
@@ -46,7 +46,7 @@ def covered(shape: tuple[int, ...], parts: list[dict[str, int]]) -> Array:
     """Which pixels the rectangles cover, painted one by one."""
     mask = np.zeros(shape, bool)
     for each in parts:
-        y, x = each["y"], each["x"]
+        y, x = each["top"], each["left"]
         lower, right = y + each.get("height", shape[1]), x + each.get("width", shape[2])
         mask[each.get("firstFrame", 1) - 1 : each.get("lastFrame", shape[0]), y:lower, x:right] = True
     return mask
@@ -97,7 +97,7 @@ def test_subsampled_pixels_are_blanked_in_pairs(decoder: DecoderProcess, columns
     value = np.concatenate([luma.reshape(2, 4, 3, 2), colour], axis=3)
     dataset = made(np.zeros((2, 4, 6, 3), np.uint8), "RGB", ExplicitVRLittleEndian, stored=8)
     dataset.PhotometricInterpretation, dataset.PixelData = "YBR_FULL_422", value.tobytes()
-    what = planned(dataset, policy(mask=[{"x": 1, "y": 1, "width": columns, "height": 2}]))
+    what = planned(dataset, policy(mask=[{"left": 1, "top": 1, "width": columns, "height": 2}]))
     result, _ = written(dataset, what, decoder)
     after = np.frombuffer(result.PixelData, np.uint8).reshape(2, 4, 3, 4)
     pairs = slice(0, (1 + columns + 1) // 2)
@@ -115,7 +115,7 @@ def test_floating_point_pixels(decoder: DecoderProcess, element: PixelElement) -
     del dataset.PixelData, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation
     dataset.BitsAllocated = image.dtype.itemsize * 8
     setattr(dataset, "FloatPixelData" if kind is np.float32 else "DoubleFloatPixelData", image.tobytes())
-    result, _ = written(dataset, planned(dataset, policy(mask=[{"x": 2, "y": 0}])), decoder)
+    result, _ = written(dataset, planned(dataset, policy(mask=[{"left": 2, "top": 0}])), decoder)
     after = np.frombuffer(result[element.value].value, kind).reshape(image.shape)
     assert not after[:, :, 2:].any()
     assert np.array_equal(after[:, :, :2], image[:, :, :2])
@@ -134,7 +134,7 @@ def test_native_pixels_are_patched_without_being_read(decoder: DecoderProcess) -
     dataset = made(np.zeros((1, 2, 2, 1), np.uint8), "MONOCHROME2", ExplicitVRLittleEndian, stored=8)
     dataset.Rows, dataset.Columns, dataset.NumberOfFrames = 1024, 1024, 1024
     told = facts(dataset)
-    what = plan(told, PixelPolicy.model_validate(policy(mask=[{"x": 0, "y": 0, "height": 64}])))
+    what = plan(told, PixelPolicy.model_validate(policy(mask=[{"left": 0, "top": 0, "height": 64}])))
     pieces = list(treated(told, what, _Unreadable(), decoder).pieces)
     assert len(pieces) == 2 * 1024
     assert sum(len(piece) for piece in pieces if isinstance(piece, bytes)) == 1024 * 64 * 1024
@@ -147,12 +147,12 @@ def _overlaid() -> Iterator[tuple[Dataset, Array]]:
         dataset = made(image | 0x8000, "MONOCHROME2", ExplicitVRLittleEndian, stored=12)
         dataset.add_new(0x60000100, "US", 16)
         dataset.add_new(0x60000102, "US", 15)
-        yield dataset, image if leave else np.where(covered(image.shape, [{"x": 3, "y": 2}]), 0, image)
+        yield dataset, image if leave else np.where(covered(image.shape, [{"left": 3, "top": 2}]), 0, image)
 
 
 def test_an_overlay_in_the_unused_bits_is_cleared(decoder: DecoderProcess) -> None:
     """With or without a mask; the engine drops the elements that told of it."""
-    decisions: tuple[dict[str, Any], ...] = ({"mask": [{"x": 3, "y": 2}]}, {"action": "Pass"})
+    decisions: tuple[dict[str, Any], ...] = ({"mask": [{"left": 3, "top": 2}]}, {"action": "Pass"})
     for decision, (dataset, expected) in zip(decisions, _overlaid(), strict=True):
         result, _ = written(dataset, planned(dataset, policy(**decision)), decoder)
         assert np.array_equal(np.frombuffer(result.PixelData, "<u2").reshape(expected.shape), expected)
@@ -170,7 +170,7 @@ def test_what_was_lost_is_still_said(decoder: DecoderProcess) -> None:
     dataset.PhotometricInterpretation, dataset.PlanarConfiguration = "YBR_FULL_422", 0
     dataset.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
     dataset.SmallestImagePixelValue, dataset.LargestImagePixelValue = 1, 2
-    what = planned(dataset, policy(mask=[{"x": 0, "y": 0, "height": 4}]))
+    what = planned(dataset, policy(mask=[{"left": 0, "top": 0, "height": 4}]))
     assert isinstance(what, Mask)
     result, _ = written(dataset, what, decoder)
     assert (result.LossyImageCompression, result.LossyImageCompressionMethod) == ("01", "ISO_10918_1")

@@ -132,14 +132,18 @@ def test_the_first_rule_that_fits_decides() -> None:
 
 
 def test_rectangles_are_made_disjoint_and_put_in_order() -> None:
-    mask = [{"x": 70, "y": 0, "width": 10, "height": 10}, {"x": 0, "y": 5, "height": 5}, {"x": 5, "y": 50}]
+    mask = [
+        {"left": 70, "top": 0, "width": 10, "height": 10},
+        {"left": 0, "top": 5, "height": 5},
+        {"left": 5, "top": 50},
+    ]
     what = decide(facts(US), deviceRules=[rule(mask=mask)])
     assert isinstance(what, Mask)
     assert what.area.bands(0) == (Band(0, 5, ((70, 80),)), Band(5, 10, ((0, 80),)), Band(50, 60, ((5, 80),)))
 
 
 def test_all_but_some_rectangles() -> None:
-    what = decide(facts(US), deviceRules=[rule(maskExcept=[{"x": 10, "y": 20, "width": 60, "height": 30}])])
+    what = decide(facts(US), deviceRules=[rule(maskExcept=[{"left": 10, "top": 20, "width": 60, "height": 30}])])
     assert isinstance(what, Mask)
     assert what.area.bands(0) == (
         Band(0, 20, ((0, 80),)),
@@ -150,7 +154,7 @@ def test_all_but_some_rectangles() -> None:
 
 def test_rectangles_of_some_frames() -> None:
     told = facts(US_MULTI, changes={0x00280008: b"5 "})
-    what = decide(told, deviceRules=[rule(mask=[{"x": 0, "y": 0, "height": 1, "firstFrame": 2, "lastFrame": 3}])])
+    what = decide(told, deviceRules=[rule(mask=[{"left": 0, "top": 0, "height": 1, "firstFrame": 2, "lastFrame": 3}])])
     assert isinstance(what, Mask)
     assert [len(what.area.bands(frame)) for frame in range(5)] == [0, 1, 1, 0, 0]
 
@@ -158,11 +162,11 @@ def test_rectangles_of_some_frames() -> None:
 @pytest.mark.parametrize(
     "rectangle",
     [
-        {"x": 0, "y": 0, "width": 81, "height": 1},
-        {"x": 0, "y": 60},
-        {"x": 80, "y": 0},
-        {"x": 0, "y": 0, "lastFrame": 2},
-        {"x": 0, "y": 0, "firstFrame": 2},
+        {"left": 0, "top": 0, "width": 81, "height": 1},
+        {"left": 0, "top": 60},
+        {"left": 80, "top": 0},
+        {"left": 0, "top": 0, "lastFrame": 2},
+        {"left": 0, "top": 0, "firstFrame": 2},
     ],
 )
 @pytest.mark.parametrize("kind", ["mask", "maskExcept"])
@@ -224,7 +228,7 @@ def test_numbers_that_are_none_are_refused(tag: int, value: bytes, reason: Pixel
 
 def test_a_mask_needs_to_know_how_large_the_image_is() -> None:
     told = facts(US, changes={0x00280010: b""})
-    assert refused(decide(told, deviceRules=[rule(mask=[{"x": 0, "y": 0}])])) is PixelReason.HEADER_INCOMPLETE
+    assert refused(decide(told, deviceRules=[rule(mask=[{"left": 0, "top": 0}])])) is PixelReason.HEADER_INCOMPLETE
 
 
 def test_every_image_class_of_the_registry_that_people_photograph_with_is_risky() -> None:
