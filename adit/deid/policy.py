@@ -9,14 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-from pydicom.datadict import (
-    dictionary_has_tag,
-    dictionary_keyword,
-    dictionary_VR,
-    private_dictionary_VR,
-    tag_for_keyword,
-)
-
+from adit.deid import dictionary
 from adit.deid.decision import Action, Decision
 from adit.deid.standard import Row, Standard, standard
 from adit.model.deid_profile import DeidProfile, Option, Override, OverrideAction
@@ -304,10 +297,10 @@ class ClassPolicy:
 @cache
 def vr_of(tag: int) -> str | None:
     """The VR by PS3.6; None for what it does not know. Of several possible ones, the first."""
-    if not dictionary_has_tag(tag):
+    if not dictionary.is_known(tag):
         row = standard().attributes.get(tag)
         return None if row is None else "UN"
-    return dictionary_VR(tag).partition(" ")[0]
+    return dictionary.vr_of(tag).partition(" ")[0]
 
 
 def tags_of(path: str) -> Path:
@@ -316,7 +309,7 @@ def tags_of(path: str) -> Path:
     for part in path.split("."):
         tag = int(part, 16) if len(part) == 8 and all(letter in "0123456789ABCDEF" for letter in part) else None
         if tag is None:
-            tag = tag_for_keyword(part)
+            tag = dictionary.tag_of(part)
         if tag is None:
             raise ProfileError(f"there is no attribute {part} in PS3.6")
         tags.append(tag)
@@ -369,11 +362,9 @@ def _resolved(code: str, kind: int | None) -> Action:
 
 def _names_a_class(tag: int) -> bool:
     """A UID of something that is no instance: a class, a syntax, a coding scheme."""
-    return dictionary_keyword(tag).endswith(_CLASS_UIDS)
+    return dictionary.keyword_of(tag).endswith(_CLASS_UIDS)
 
 
 def _private_vr(tag: int, creator: str) -> str | None:
-    try:
-        return private_dictionary_VR(tag, creator).partition(" ")[0]
-    except KeyError:
-        return None
+    vr = dictionary.private_vr_of(tag, creator)
+    return None if vr is None else vr.partition(" ")[0]

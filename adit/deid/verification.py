@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from pydicom.datadict import dictionary_has_tag, dictionary_VR
-
+from adit.deid import dictionary
 from adit.deid.identifiers import Identifiers
 from adit.deid.quarantine import Quarantine, Reason, place_of
 
@@ -166,7 +165,7 @@ class _Look:
 
     def _text(self, tag: int, vr: str, value: bytes, path: tuple[int, ...]) -> None:
         if vr in ("", "UN"):
-            vr = dictionary_VR(tag).partition(" ")[0] if dictionary_has_tag(tag) else "UN"
+            vr = dictionary.vr_of(tag).partition(" ")[0] if dictionary.is_known(tag) else "UN"
         if self._expected.identifiers.stands_in(value, vr):
             raise Quarantine(Reason.IDENTIFIER_LEFT, place_of((*path, tag)), "it holds an identifier of the patient")
 
@@ -176,7 +175,7 @@ def _kind(key: bytes, plain: dict[bytes, tuple[int, bool, bool]]) -> tuple[int, 
     group, number = struct.unpack_from("<HH", key)
     tag = group << 16 | number
     vr = key[4:].decode("ascii", errors="replace")
-    read = vr or (dictionary_VR(tag).partition(" ")[0] if dictionary_has_tag(tag) else "UN")
+    read = vr or (dictionary.vr_of(tag).partition(" ")[0] if dictionary.is_known(tag) else "UN")
     suspect = group & 1 or 0x5000 <= group <= 0x50FF or 0x6000 <= group <= 0x60FF or group >= 0x7FE0
     watched = tag in _NEVER or tag in _MARKS or tag in _PATIENT or tag in _UIDS
     found = (tag, vr in _LONG and group != 0xFFFE, not (suspect or watched or read in ("SQ", "UN")))

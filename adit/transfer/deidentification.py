@@ -6,45 +6,34 @@ defect of ours ends the attempt before anything is sent.
 
 from __future__ import annotations
 
-import mmap
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
-from adit.deid.engine.byte_walk import Part, WholeNeededError
-from adit.deid.engine.instance import Deidentified, Engine
+from adit.deid.engine.instance import Deidentified
 from adit.deid.engine.plan import Change
 from adit.deid.identity import Identity, WeakKeyError
 from adit.deid.pixels.decoder import DecoderProcess
-from adit.deid.policy import Policy, ProfileError
 from adit.deid.project_key import identity_from
 from adit.deid.quarantine import LeftOut, Quarantine, Reason
-from adit.deid.splice import Edit, SplicedInstance
 from adit.dicom.node import Instance, Node
-from adit.dicom.payload import SPOOL_ABOVE, MemoryPayload, Payload, ReceivedInstance, Spool
+from adit.dicom.payload import ReceivedInstance, Spool
 from adit.model.assignment import Assignment
 from adit.model.deid_profile import DeidProfile, Option
 from adit.model.instance import InstanceRecord
 from adit.model.outcome import Fault, FaultCode, TransferFault
 from adit.model.treatment import Decision, TreatmentRecord
+from adit.transfer.instance_engine import InstanceEngine
 from adit.transfer.plan import Plan
 from adit.transfer.refusal import quarantined, unavailable
 from adit.transfer.renamed import Names, RenamedNode
 from adit.transfer.treatment import Commit, RefusedError, Treated, refuse_other_names, stamped
 
-_HEADS: Final = (2**16, 2**22)
-"""Bytes of a big instance that are read before all of it is: the header of most is among the first, of nearly all
-among the second."""
-
-_JOINED: Final = 2**20
-"""Up to so many bytes a treated instance is held as one: cheaper than to put it together as it is read."""
-
-_PIECE: Final = 2**20
-_REMEMBERED: Final = 500
 _Done = tuple[str | None, tuple[Change, ...]]
 """Whose it is, and what was changed."""
+
+_REMEMBERED: Final = 500
 
 
 class Deidentification:
@@ -62,13 +51,7 @@ class Deidentification:
         profile: DeidProfile = assignment.profile
         self._identity = _identity(profile, secrets)
         self._decoder = DecoderProcess()
-        try:
-            policy = Policy(profile)
-        except ProfileError as error:
-            raise unavailable(
-                f"The profile {profile.metadata.name} cannot be used: {error}.", "Correct it, and make a new job."
-            ) from None
-        self._engine = Engine(policy, self._identity, self._decoder)
+        self._engine = InstanceEngine(profile, self._identity, self._decoder, spool)
         self._names = Names(
             (lambda uid: uid)
             if Option.RETAIN_UIDS in profile.spec.options
@@ -78,12 +61,11 @@ class Deidentification:
             "profile": profile.metadata.name,
             "generation": profile.metadata.generation,
             "project": profile.project,
-            "edition": policy.standard.edition,
+            "edition": self._engine.edition,
             "key_id": self._identity.key_id,
         }
         self._pseudonym = assignment.pseudonym
         self._trial = assignment.trial
-        self._spool = spool
         self._patient_id: str | None = None
         self._subject: str | None = None  # whom the pseudonym stands for, as a keyed pseudonym
         self._several = False
@@ -113,7 +95,7 @@ class Deidentification:
         uid = instance.sop_instance_uid
         try:
             with self._turn:
-                made, payload = self._made(instance)
+                made, payload = self._engine.treat(instance, self._pseudonym, self._patient_id)
                 self._require_names(instance, made)
                 record = self._treated_record(made)
                 self._require_one_patient(uid, record, commit)
@@ -134,50 +116,6 @@ class Deidentification:
             payload,
         )
         return Treated(stamped(treated, self._trial), record)
-
-    def _made(self, instance: Instance) -> tuple[Deidentified, Payload]:
-        size = instance.size
-        with instance.open() as reader:
-            if size <= SPOOL_ABOVE:
-                made = self._treated(reader.read(), instance, size, None)
-                return made, _payload(made, instance)
-            head = b""
-            for length in _HEADS:
-                head += reader.read(length - len(head))
-                try:
-                    made = self._treated(head, instance, size, reader)
-                    return made, _payload(made, instance)
-                except WholeNeededError:
-                    continue
-            with self._mapped(instance) as whole:
-                made = self._treated(whole, instance, size, None)
-                return made, _payload(made, instance)
-
-    def _treated(self, data: bytes | mmap.mmap, instance: Instance, size: int, reader: BinaryIO | None) -> Deidentified:
-        def read(start: int, count: int) -> bytes:
-            assert reader is not None  # noqa: S101 - asked only where the beginning was given
-            reader.seek(start)
-            return reader.read(count)
-
-        return self._engine.treat(
-            data,
-            instance.transfer_syntax_uid,
-            end=size,
-            read=None if reader is None else read,
-            pseudonym=self._pseudonym,
-            patient_id=self._patient_id,
-        )
-
-    @contextmanager
-    def _mapped(self, instance: Instance) -> Iterator[mmap.mmap]:
-        """The whole of a big instance whose header is long, where the engine can look at it without holding it."""
-        with (self._spool or Spool()).file() as file:
-            with instance.open() as reader:
-                while piece := reader.read(_PIECE):
-                    file.write(piece)
-            file.flush()
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
-                yield whole
 
     def _require_names(self, instance: Instance, made: Deidentified) -> None:
         """What is told to the destination is what stands in the instance; where not, it came under a wrong name."""
@@ -224,36 +162,6 @@ class Deidentification:
 
     def _record(self, decision: Decision, **values: object) -> TreatmentRecord:
         return TreatmentRecord.model_validate({**self._by, "decision": decision, **values})
-
-
-def _payload(made: Deidentified, instance: Instance) -> Payload:
-    """The treated bytes: as one where they are few, else new bytes and ranges of the original."""
-    if made.size <= _JOINED and not _is_partial(made):
-        source = memoryview(made.source)
-        return MemoryPayload(
-            b"".join(part if isinstance(part, bytes) else source[part[0] : part[1]] for part in made.parts)
-        )
-    return SplicedInstance(instance, _edits(made.parts, instance.size), deflated=False, size=made.size)
-
-
-def _is_partial(made: Deidentified) -> bool:
-    return any(not isinstance(part, bytes) and part[1] > len(made.source) for part in made.parts)
-
-
-def _edits(parts: Sequence[Part], size: int) -> tuple[Edit, ...]:
-    """What is between the ranges that stay becomes the new bytes."""
-    edits: list[Edit] = []
-    taken, pending = 0, b""
-    for part in (*parts, (size, size)):
-        if isinstance(part, bytes):
-            pending += part
-            continue
-        if part[0] < taken:
-            raise ValueError("ranges of an original are out of order")
-        if pending or part[0] > taken:
-            edits.append(Edit(taken, part[0], pending))
-        taken, pending = part[1], b""
-    return tuple(edits)
 
 
 def _identity(profile: DeidProfile, secrets: Path | None) -> Identity:

@@ -23,7 +23,7 @@ from adit.model.dicom_node import DicomNode
 from adit.model.instance import InstanceState
 from adit.model.outcome import FaultCode, Outcome, TransferFault
 from adit.model.treatment import Decision
-from adit.transfer import deidentification
+from adit.transfer import instance_engine
 from adit.transfer.attempt import run_attempt
 from adit.transfer.patience import Patience
 from adit.transfer.roster import HELD_BEFORE
@@ -233,12 +233,23 @@ def test_a_big_instance_is_never_held_and_comes_out_the_same(
         return read
 
     expected = content()
-    monkeypatch.setattr(deidentification, "SPOOL_ABOVE", 0)
-    monkeypatch.setattr(deidentification, "_JOINED", joined)
-    monkeypatch.setattr(deidentification, "_HEADS", heads)
+    monkeypatch.setattr(instance_engine, "SPOOL_ABOVE", 0)
+    monkeypatch.setattr(instance_engine, "_JOINED", joined)
+    monkeypatch.setattr(instance_engine, "_HEADS", heads)
     assert content() == expected != whole.content
     assert [each for each in tmp_path.iterdir() if each.is_file()] == []
     treatment.close()
+
+
+def test_a_profile_that_cannot_be_used_sends_nothing(bench: Bench) -> None:
+    bench.holds(*slices(2))
+    known = PROFILE.model_dump(mode="json", by_alias=True, exclude_none=True)
+    overrides = [{"keyword": "PatientNam", "action": "Keep"}]
+    report = bench.run(profile={**known, "spec": {**known["spec"], "overrides": overrides}})
+    assert report.outcome is Outcome.PERMANENT_CONFIGURATION_FAULT
+    assert {each.code for each in report.faults} == {FaultCode.DEIDENTIFICATION_UNAVAILABLE}
+    assert "PatientNam" in report.faults[0].message
+    assert bench.destination.log == []
 
 
 def test_a_pseudonym_without_a_profile_is_refused() -> None:
