@@ -98,7 +98,8 @@ def hospital(folder: Path, namespace: str) -> Path:
 def crds(kubernetes: Kubernetes) -> None:
     """Those of the working tree, however they came here; other releases of the session use them too."""
     kubernetes.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
-    kubernetes.kubectl("wait", "--for=condition=Established", "crd", "dicomnodes.adit.dev", "transferjobs.adit.dev")
+    kinds = ("dicomnodes.adit.dev", "transferjobs.adit.dev", "deidprofiles.adit.dev")
+    kubernetes.kubectl("wait", "--for=condition=Established", "crd", *kinds)
 
 
 OTHERS_HAVE_THE_CRDS = {"crds": {"enabled": False}}

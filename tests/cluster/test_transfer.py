@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import secrets
 
 from tests.cluster.installation import Installation, Job
 from tests.cluster.kubernetes import eventually
 from tests.samples import Study
+from tests.unit.model.specs import PROFILE, changed, resource
 
 
 def test_a_job_moves_its_studies_and_says_so_in_one_line(installation: Installation, many_studies: list[Study]) -> None:
@@ -100,6 +103,42 @@ def test_nothing_that_we_write_into_the_cluster_names_a_patient(
         log = installation.kubectl("logs", name, "--all-containers")
         found = [word for word in hidden if word in log]
         assert not found, f"the log of {name} holds {found}"
+
+
+def test_copies_leave_under_a_pseudonym_and_only_with_a_key(
+    installation: Installation, many_studies: list[Study]
+) -> None:
+    original = many_studies[0]
+    profile = resource("DeidProfile", changed(PROFILE, {"key.secretName": "study-key"}))
+    profile["metadata"] = {"name": "copies"}
+    installation.apply(profile)
+    eventually("the profile is ready", lambda: _is_ready(installation, "copies"))
+    installation.node("copies-research", accepts="Deidentified")
+    selection = {"studies": [{"studyInstanceUID": original.study_instance_uid, "pseudonym": "Zebra-001"}]}
+    asked = {"selection": selection, "destination": {"node": "copies-research"}}
+    keyless = installation.job(name="keyless", deidentification={"profile": "copies"}, **asked)
+    keyless.wait("Failed")
+    assert keyless.status["failures"][0]["code"] == "SecretMissing"
+    assert installation.destination.counts()["instances"] == 0
+
+    key = base64.b64encode(secrets.token_bytes(32)).decode()
+    installation.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "study-key"}, "data": {"key": key}})
+    job = installation.job(name="copies", deidentification={"profile": "copies"}, **asked)
+    job.wait("Complete")
+    (copy,) = installation.destination.find("Study", PatientID="Zebra-001")
+    uid = copy["MainDicomTags"]["StudyInstanceUID"]
+    assert uid.startswith("2.25.")
+    arrived = installation.destination.instances_of(uid)
+    assert len(arrived) == len(original.instances)
+    assert installation.destination.instances_of(original.study_instance_uid) == set()
+    for instance in arrived:
+        assert original.patient_id.encode() not in installation.destination.instance_file(instance)
+    installation.kubectl("delete", "deidprofile/copies", "secret/study-key", "dicomnode/copies-research")
+
+
+def _is_ready(installation: Installation, name: str) -> bool:
+    conditions = installation.get("deidprofile", name).get("status", {}).get("conditions", ())
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
 def _task(job: Job) -> int:

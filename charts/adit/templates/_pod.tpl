@@ -104,3 +104,13 @@ argocd.argoproj.io/hook: PreSync
 argocd.argoproj.io/sync-wave: {{ index . 0 | quote }}
 argocd.argoproj.io/hook-delete-policy: {{ if contains "succeeded" (index . 1) }}BeforeHookCreation,HookSucceeded{{ else }}BeforeHookCreation{{ end }}
 {{- end -}}
+
+{{/* What is done once the release is there: takes the weight. */}}
+{{- define "adit.hookAfter" -}}
+helm.sh/hook: post-install,post-upgrade
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+argocd.argoproj.io/hook: PostSync
+argocd.argoproj.io/sync-wave: {{ . | quote }}
+argocd.argoproj.io/hook-delete-policy: BeforeHookCreation,HookSucceeded
+{{- end -}}

@@ -18,6 +18,9 @@
 {{- if and .Values.sandbox.enabled (not .Values.api.enabled) -}}
 {{- fail "sandbox.enabled needs api.enabled: its samples are loaded by the API's image" -}}
 {{- end -}}
+{{- if and .Values.deidProfiles.ready (not .Values.deidProfiles.keySecret) -}}
+{{- fail "deidProfiles.ready needs deidProfiles.keySecret: the Secret whose `key` pseudonyms are made with" -}}
+{{- end -}}
 {{- range .Values.worker.podLabels | keys -}}
 {{- if or (hasPrefix "app.kubernetes.io/" .) (hasPrefix "adit.dev/" .) -}}
 {{- fail (printf "worker.podLabels.%s: this label is ADIT's own; choose another key" .) -}}

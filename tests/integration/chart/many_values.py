@@ -36,6 +36,10 @@ VALUES: Final[dict[str, dict[str, Any]]] = {
     "defaults": {},
     "sandbox": {"sandbox": {"enabled": True}},
     "receiver": {"receiver": {"enabled": True}},
+    "ready profiles": {
+        "deidProfiles": {"ready": ["research", "basic"], "keySecret": "stroke-key"},
+        "watchNamespaces": ["team-a", "team-b"],
+    },
     "existing Postgres": {
         "database": {"existingSecret": "my-postgres"},
         "networkPolicy": {"postgres": {"to": [{"ipBlock": {"cidr": "10.1.2.3/32"}}], "ports": [6432]}},
@@ -90,6 +94,7 @@ VALUES: Final[dict[str, dict[str, Any]]] = {
         },
         "migration": {**_PLACE, **_EXTRA},
         "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+        "deidProfiles": {"ready": ["upstream"], "keySecret": "stroke-key"},
         "sandbox": {"enabled": True},
     },
     "everything off": {

@@ -86,6 +86,15 @@ def test_the_sandbox_is_filled_when_everything_is_there(helm4: Helm) -> None:
     assert all(each[1] < job[1] and each[3] < job[3] for each in after.values())
 
 
+def test_ready_profiles_are_made_when_their_kind_is_there(helm4: Helm) -> None:
+    found = hooks(helm4.render({"deidProfiles": {"ready": ["basic"], "keySecret": "key"}}))
+    after = {name: each for name, each in found.items() if "profiles" in name}
+    assert {each[0] for each in after.values()} == {"post-install,post-upgrade"}
+    job = after.pop("Job/adit-profiles-setup")
+    assert len(after) == 3
+    assert all(each[1] < job[1] and each[3] < job[3] for each in after.values())
+
+
 def test_crds_come_first_for_argo_cd(helm4: Helm) -> None:
     crds = [each for each in helm4.render() if each["kind"] == "CustomResourceDefinition"]
     assert {each["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"] for each in crds} == {"-10"}

@@ -252,7 +252,7 @@ def test_crds_are_those_of_the_repository(helm4: Helm) -> None:
         assert each["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
 
 
-@pytest.mark.parametrize(("values", "kept"), [({"crds": {"keep": False}}, 2), ({"crds": {"enabled": False}}, 0)])
+@pytest.mark.parametrize(("values", "kept"), [({"crds": {"keep": False}}, 3), ({"crds": {"enabled": False}}, 0)])
 def test_crds_are_kept_only_if_wanted(helm4: Helm, values: dict[str, Any], kept: int) -> None:
     found = named(helm4.render(values), "CustomResourceDefinition").values()
     assert len(found) == kept

@@ -84,6 +84,16 @@ def test_in_the_watched_namespaces(helm4: Helm) -> None:
     assert given(helm4.render({"watchNamespaces": ["team-a", "team-b"]})) == expected
 
 
+def test_who_makes_the_ready_profiles_may_make_these_and_read_no_key(helm4: Helm) -> None:
+    values = {"deidProfiles": {"ready": ["basic"], "keySecret": "key"}, "watchNamespaces": ["team-a", "team-b"]}
+    found = {place: held for place, held in given(helm4.render(values)).items() if "profiles" in place[0]}
+    profiles = rights("adit.dev", ["deidprofiles"], ["create"]) | rights(
+        "adit.dev", ["deidprofiles"], ["get", "patch"], ("basic",)
+    )
+    account = "adit/adit-profiles-setup"
+    assert found == {(account, "team-a"): profiles, (account, "team-b"): profiles}
+
+
 def test_cluster_wide_if_asked(helm4: Helm) -> None:
     assert given(helm4.render({"rbac": {"scope": "cluster"}})) == {
         ("adit/adit-operator", "*"): OPERATOR,

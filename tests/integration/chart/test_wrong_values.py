@@ -70,6 +70,9 @@ WRONG: dict[str, dict[str, Any]] = {
     "networkPolicy.dicom.to.0.cidr": {"networkPolicy": {"dicom": {"to": [{"cidr": "10.0.0.0/8"}]}}},
     "networkPolicy.egress": {"networkPolicy": {"egress": []}},
     "serviceMonitor.interval": {"serviceMonitor": {"interval": "often"}},
+    "deidProfiles.ready.0": {"deidProfiles": {"ready": ["reserch"], "keySecret": "key"}},
+    "deidProfiles.keySecret": {"deidProfiles": {"keySecret": "My Secret"}},
+    "deidProfiles.key": {"deidProfiles": {"key": "c2VjcmV0"}},
     "sandbox.enable": {"sandbox": {"enable": True}},
     "migration.waitSeconds": {"migration": {"waitSeconds": -1}},
     "commonLabels.team": {"commonLabels": {"team": 7}},
@@ -118,6 +121,7 @@ def test_a_wrong_value_is_named(each_helm: Helm, name: str, values: dict[str, An
             "its nodes are made in adit, which is not among watchNamespaces",
         ),
         ({"sandbox": {"enabled": True}, "api": {"enabled": False}}, "sandbox.enabled needs api.enabled"),
+        ({"deidProfiles": {"ready": ["basic"]}}, "deidProfiles.ready needs deidProfiles.keySecret"),
     ],
 )
 def test_what_does_not_go_together_is_refused_with_the_cure(
