@@ -99,7 +99,7 @@ def _unusable(profiles: Sequence[DeidProfile]) -> list[str]:
     """What the table of PS3.15 and the dictionary say of profiles that are well formed."""
     if not profiles:
         return []
-    from adit.deid.policy import Policy, ProfileError  # with pydicom's dictionary
+    from adit.deid.policy import Policy, ProfileError  # with the standard's tables
 
     found = []
     for profile in profiles:

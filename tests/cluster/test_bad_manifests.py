@@ -111,7 +111,7 @@ REFUSED_PROFILES: list[tuple[dict[str, Any], str]] = [
     ({"overrides": [KEEP | {"script": "rm -rf /"}]}, "script"),
     ({"pixels.burnedInUnknown": "Ignore"}, "spec.pixels.burnedInUnknown"),
     ({"pixels.deviceRules": [RULE, RULE]}, "spec.pixels.deviceRules"),
-    ({"pixels.deviceRules": [RULE | {"mask": [{"x": 0, "y": 0}]}]}, "spec.pixels.deviceRules[0]"),
+    ({"pixels.deviceRules": [RULE | {"mask": [{"left": 0, "top": 0}]}]}, "spec.pixels.deviceRules[0]"),
     ({"pixels.deviceRules": [RULE | {"when": {}}]}, "spec.pixels.deviceRules[0].when"),
     ({"pixels.deviceRules": [RULE | {"when": {"all": [{"attribute": "PatientName", "equals": "A"}]}}]}, "attribute"),
     ({"pixels.deviceRules": [RULE | {"when": {"all": [{"attribute": "Modality"}]}}]}, "when.all[0]"),
@@ -155,7 +155,7 @@ def test_the_api_server_takes_every_ready_profile(kubernetes: Kubernetes, name: 
 def test_a_profile_as_large_as_it_may_be_is_taken(kubernetes: Kubernetes) -> None:
     """The rules' costs are reckoned for the largest resource there may be."""
     tests = [{"attribute": "Modality", "equals": "US"}] * 16
-    boxes = [{"x": 0, "y": 0, "width": 1, "height": 1, "firstFrame": 1, "lastFrame": 2}] * 32
+    boxes = [{"left": 0, "top": 0, "width": 1, "height": 1, "firstFrame": 1, "lastFrame": 2}] * 32
     rules = [
         {"name": f"rule-{number}", "when": {"all": tests, "any": tests, "none": tests[:1]}, "mask": boxes}
         for number in range(200)

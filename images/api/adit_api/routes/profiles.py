@@ -119,7 +119,7 @@ def apply(
 
 def _check(profile: DeidProfile) -> None:
     """What only the standard's table and the dictionary know. Raises ProblemError."""
-    from adit.deid.policy import Policy, ProfileError  # with pydicom
+    from adit.deid.policy import Policy, ProfileError  # with the standard's tables
 
     try:
         Policy(profile)
