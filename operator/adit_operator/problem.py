@@ -31,7 +31,7 @@ def invalid(errors: ValidationError, model: type[BaseModel], generation: int) ->
 
 def unusable(profile: DeidProfile, generation: int) -> Problem | None:
     """It passes the model, and cannot be compiled with the standard's table and dictionary; None if it can."""
-    from adit.deid.policy import Policy, ProfileError  # with the standard's tables: 4 MB that nobody needs without profiles
+    from adit.deid.policy import Policy, ProfileError  # with the tables: 4 MB for those who have profiles
 
     try:
         Policy(profile)
