@@ -22,11 +22,10 @@ from adit.ledger.connection import transaction
 from adit.ledger.events import told, write_events
 from adit.ledger.job_documents import RECORD_COLUMNS, JobDocuments
 from adit.ledger.node_findings import ask_for_probes, findings_of
-from adit.ledger.records import AdmissionSnapshot, Candidate, Claim, Grant, NodeKey, NodeLoad
-from adit.ledger.resources import all_nodes, readable
+from adit.ledger.records import AdmissionSnapshot, Candidate, Claim, Grant, JobRecord, NodeKey, NodeLoad
+from adit.ledger.resources import all_nodes
 from adit.ledger.tables import attempt, job, task
 from adit.model.assignment import Assignment
-from adit.model.deid_profile import DeidProfile
 from adit.model.dicom_node import DicomNode
 from adit.model.findings import Findings, last_resorts
 from adit.model.outcome import FaultCode
@@ -73,6 +72,10 @@ class Admission:
         running = {row.job_id: row for row in connection.execute(_RUNNING)}
         self._nodes = {resource.key: resource for resource in all_nodes(connection)}
         self._jobs = records
+        treated = {job_id for job_id, record in records.items() if record.job.spec.deidentification is not None}
+        self._profiles = documents.profiles(connection, treated) if treated else {}
+        # Never an original in a copy's place: who cannot read the profile leaves the job to the version that can.
+        startable = records.keys() - (treated - self._profiles.keys())
         owners: dict[str, int] = defaultdict(int)
         for row in running.values():
             owners[row.owner] += row.attempts
@@ -87,7 +90,7 @@ class Admission:
                     destination=(row.namespace, row.destination),
                 )
                 for row in rows
-                if row.id in records
+                if row.id in startable
             ),
             nodes=_loads(connection, self._nodes),
             owner_running=dict(owners),
@@ -106,18 +109,11 @@ class Admission:
             wanted[grant.job_id].append(grant)
         startable = (job.c.id.in_(wanted), job.c.cancel.is_(None), ~job.c.suspend, job.c.ended_at.is_(None))
         chosen: list[tuple[Row[Any], Grant, TransferJob]] = []
-        profiles: dict[UUID, DeidProfile] = {}
-        for job_id, document in self._connection.execute(select(job.c.id, job.c.profile).where(*startable)):
+        for job_id in self._connection.execute(select(job.c.id).where(*startable)).scalars():
             record = self._jobs.get(job_id)
-            if record is None or not self._has_nodes(record.job):
-                continue
-            if record.job.spec.deidentification is not None:
-                frozen = readable(DeidProfile, document)
-                if frozen is None:  # never an original in its place: the job waits for the version that can read it
-                    continue
-                profiles[job_id] = frozen
-            tasks = self._due_tasks(job_id, len(wanted[job_id]))
-            chosen += [(row, grant, record.job) for row, grant in zip(tasks, wanted[job_id], strict=False)]
+            if record is not None and self._has_parts(record):
+                tasks = self._due_tasks(job_id, len(wanted[job_id]))
+                chosen += [(row, grant, record.job) for row, grant in zip(tasks, wanted[job_id], strict=False)]
         if not chosen:
             return []
         used = {key for _, _, resource in chosen for key in (_source(resource), _destination(resource))}
@@ -129,7 +125,7 @@ class Admission:
             known = [last_resorts(findings.get(key, Findings()), self._now) for key in ends]
             probes = tuple(key[1] for key in ends if key in to_probe)
             to_probe -= set(ends)  # one attempt is enough
-            made = self._assignment(attempt_id, *choice, profiles.get(choice[0].job_id), lease_seconds)
+            made = self._assignment(attempt_id, *choice, lease_seconds)
             hints = {"source_last": known[0], "destination_last": known[1], "to_probe": probes}
             assignments.append(made.model_copy(update=hints))
         self._forget_other_places({row.id: (row.place, row.job_created_on) for row, _, _ in chosen}, assignments)
@@ -137,8 +133,11 @@ class Admission:
         sizes = _sizes(self._connection, [assigned.task_id for assigned in assignments])
         return [Claim(assigned, *sizes.get(assigned.task_id, ())) for assigned in assignments]
 
-    def _has_nodes(self, resource: TransferJob) -> bool:
-        return _source(resource) in self._nodes and _destination(resource) in self._nodes
+    def _has_parts(self, record: JobRecord) -> bool:
+        """Its nodes, and its profile if it names one."""
+        resource = record.job
+        treatable = resource.spec.deidentification is None or record.id in self._profiles
+        return treatable and _source(resource) in self._nodes and _destination(resource) in self._nodes
 
     def _due_tasks(self, job_id: UUID, limit: int) -> Sequence[Row[Any]]:
         query = (
@@ -155,13 +154,7 @@ class Admission:
         return list(self._connection.execute(statement, {"count": count}).scalars())
 
     def _assignment(
-        self,
-        attempt_id: int,
-        row: Row[Any],
-        grant: Grant,
-        resource: TransferJob,
-        profile: DeidProfile | None,
-        lease_seconds: int,
+        self, attempt_id: int, row: Row[Any], grant: Grant, resource: TransferJob, lease_seconds: int
     ) -> Assignment:
         return Assignment(
             attempt_id=attempt_id,
@@ -176,7 +169,7 @@ class Admission:
             study_instance_uid=row.study_instance_uid,
             patient_id=row.patient_id,
             series_instance_uids=None if row.series_instance_uids is None else tuple(row.series_instance_uids),
-            profile=profile,
+            profile=None if resource.spec.deidentification is None else self._profiles[row.job_id],
             pseudonym=row.pseudonym,
             trial=resource.spec.trial,
             source=self._nodes[_source(resource)],

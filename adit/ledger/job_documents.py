@@ -1,4 +1,4 @@
-"""Jobs as resources, parsed once: a job's document may list 500 studies and is asked for at every step.
+"""Jobs and their profiles, parsed once: a job's document may list 500 studies and is asked for at every step.
 
 Used by every module that hands out a JobRecord or decides by a job's spec. A document that only a newer version can
 read holds up its own job, which waits for that version, and no other.
@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Row, select
 
 from adit.ledger.records import JobRecord
 from adit.ledger.tables import job
+from adit.model.deid_profile import DeidProfile
 from adit.model.outcome import Fault
 from adit.model.transfer_job import TransferJob
 
@@ -40,6 +41,7 @@ class JobDocuments:
 
     def __init__(self) -> None:
         self._jobs: OrderedDict[tuple[UUID, int], TransferJob] = OrderedDict()
+        self._profiles: OrderedDict[UUID, DeidProfile] = OrderedDict()  # frozen: by id alone
         self._unreadable: frozenset[UUID] = frozenset()
         self._lock = Lock()
 
@@ -84,6 +86,27 @@ class JobDocuments:
                     continue
                 self._unreadable -= {row.id}
                 self._keep((row.id, row.revision), found[row.id])
+        return found
+
+    def profiles(self, connection: Connection, job_ids: Collection[UUID]) -> dict[UUID, DeidProfile]:
+        """What is frozen into those of the jobs that have a profile, without those that cannot be read."""
+        with self._lock:
+            found = {job_id: self._profiles[job_id] for job_id in job_ids if job_id in self._profiles}
+            for job_id in found:
+                self._profiles.move_to_end(job_id)
+        missing = [job_id for job_id in job_ids if job_id not in found]
+        if missing:
+            query = select(job.c.id, job.c.profile).where(job.c.id.in_(missing), job.c.profile.is_not(None))
+            for row in connection.execute(query):
+                try:
+                    found[row.id] = DeidProfile.model_validate(row.profile)
+                except ValidationError:
+                    self._unreadable |= {row.id}
+                    continue
+                with self._lock:
+                    self._profiles[row.id] = found[row.id]
+                    while len(self._profiles) > _KEPT:
+                        self._profiles.popitem(last=False)
         return found
 
     def _keep(self, key: tuple[UUID, int], parsed: TransferJob) -> None:

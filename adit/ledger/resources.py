@@ -107,7 +107,7 @@ def delete_profile(connection: Connection, key: ProfileKey, uid: str | None) -> 
     return _delete(connection, profile, key, uid)
 
 
-def readable(model: type[Named], document: object) -> Named | None:
+def _readable(model: type[Named], document: object) -> Named | None:
     """None for a resource that only a newer version can read: its jobs wait, as for one that is not there."""
     try:
         return model.model_validate(document)
@@ -117,12 +117,12 @@ def readable(model: type[Named], document: object) -> Named | None:
 
 def _find(connection: Connection, table: Table, model: type[Named], key: tuple[str, str]) -> Named | None:
     document = connection.execute(select(table.c.document).where(_named(table, key))).scalar_one_or_none()
-    return None if document is None else readable(model, document)
+    return None if document is None else _readable(model, document)
 
 
 def _all(connection: Connection, table: Table, model: type[Named]) -> list[Named]:
     query = select(table.c.document).order_by(table.c.namespace, table.c.name)
-    found = (readable(model, document) for document in connection.execute(query).scalars())
+    found = (_readable(model, document) for document in connection.execute(query).scalars())
     return [each for each in found if each is not None]
 
 

@@ -27,7 +27,7 @@ CRDS = Path(__file__).parents[2] / "crds"
 JOBS = "/v1/transferjobs"
 RULES = [
     {"apiGroups": ["adit.dev"], "resources": ["transferjobs"], "verbs": ["get", "create", "patch"]},
-    {"apiGroups": ["adit.dev"], "resources": ["dicomnodes"], "verbs": ["get", "create", "patch"]},
+    {"apiGroups": ["adit.dev"], "resources": ["dicomnodes", "deidprofiles"], "verbs": ["get", "create", "patch"]},
 ]
 ARGO = {"argocd.argoproj.io/tracking-id": "app:adit.dev/TransferJob:ns/ct"}
 FLUX = {"kustomize.toolkit.fluxcd.io/name": "apps"}
@@ -245,6 +245,25 @@ def test_a_node_is_applied_unless_others_own_it(
     kubernetes.kubectl("apply", "-n", namespace, "-f", "-", document=kept)
     refused = facade.call("PUT", f"/v1/dicomnodes/{namespace}/kept", admin, json=moved)
     assert refused.json()["type"] == "urn:adit:problem:kept-in-git"
+
+
+def test_a_profile_is_applied_unless_others_own_it(
+    facade: Facade, admin: str, kubernetes: Kubernetes, namespace: str
+) -> None:
+    basic: dict[str, Any] = {"spec": {"key": {"secretName": "study-key"}}}
+    path = f"/v1/deidprofiles/{namespace}/basic"
+    assert facade.call("PUT", path, admin, json=basic).status_code == 201
+    assert facade.call("GET", path, admin).json()["spec"]["key"] == {"secretName": "study-key"}
+    changed = {"spec": {**basic["spec"], "options": ["CleanDescriptors"]}}
+    assert facade.call("PUT", path, admin, json=changed).status_code == 200
+    profile = kubernetes.get("deidprofile", "basic", namespace)
+    assert profile is not None
+    assert profile["spec"]["options"] == ["CleanDescriptors"]
+    theirs = {"apiVersion": "adit.dev/v1alpha1", "kind": "DeidProfile", "metadata": {"name": "theirs"}, **basic}
+    kubernetes.kubectl("apply", "-n", namespace, "-f", "-", document=theirs)
+    other = {"spec": {"key": {"secretName": "another-key"}}}
+    refused = facade.call("PUT", f"/v1/deidprofiles/{namespace}/theirs", admin, json=other)
+    assert (refused.status_code, refused.json()["type"]) == (409, "urn:adit:problem:conflict")
 
 
 def test_refusals_of_the_cluster_are_problems(

@@ -11,7 +11,8 @@ from sqlalchemy import text
 from adit.ledger.connection import engine, transaction
 from adit.ledger.job_pages import JobFilter
 from adit.ledger.ledger import Ledger
-from tests.integration.ledger.scene import NOW, Scene, node, report, row, transfer_job
+from adit.model.deid_profile import DeidProfile
+from tests.integration.ledger.scene import NOW, Scene, node, report, row, seeds, transfer_job
 
 
 def rewrite(url: str, table: str, name: str, spec: dict[str, Any]) -> None:
@@ -58,3 +59,21 @@ def test_a_node_of_a_kind_that_is_not_known_is_as_good_as_missing(scene: Scene, 
         assert ("default", "tape") not in admission.snapshot.nodes
         candidates = {each.record.id for each in admission.snapshot.candidates}
     assert {waiting.id, job.id} <= candidates
+
+
+def test_a_job_whose_frozen_profile_is_not_known_waits_and_takes_nobodys_turn(scene: Scene, ledger_url: str) -> None:
+    """Never an original in a copy's place; and no budget for what cannot start."""
+    job = scene.apply(transfer_job("plain"))
+    scene.ledger.apply_job(transfer_job("copies", deidentification={"profile": "research"}), NOW)
+    waiting = scene.record("copies")
+    profile = DeidProfile.model_validate({"metadata": {"name": "research"}, "spec": {"key": {"secretName": "key"}}})
+    scene.ledger.expand(waiting.id, seeds(waiting.job), NOW, profile)
+    source = engine(ledger_url, connections=1)
+    with transaction(source) as connection:
+        connection.execute(text("UPDATE job SET profile = profile || '{\"novelty\": 1}' WHERE profile IS NOT NULL"))
+    source.dispose()
+    with scene.ledger.admission(NOW) as admission:
+        assert [each.record.id for each in admission.snapshot.candidates] == [job.id]
+    assert scene.claim(waiting.id) == []
+    assert scene.ledger.unreadable_jobs() == {waiting.id}
+    assert len(scene.claim(job.id)) == 1
