@@ -55,6 +55,7 @@ class InstanceEngine:
                 return made, _payload(made, instance)
             head = b""
             for length in _HEADS:
+                reader.seek(len(head))  # the engine may have read elsewhere
                 head += reader.read(length - len(head))
                 try:
                     made = self._treated(head, instance, pseudonym, patient_id, reader)

@@ -87,6 +87,9 @@ class ByteWalk:
                 self._follow(trail, level, start, end, parts, pending)
         except struct.error:
             raise malformed(level.path, "it ends within an element") from None
+        if self.pixels is None and self.end > len(self.data):
+            # Where the given bytes end with an element, or within zeros, nothing else shows that there is more.
+            raise WholeNeededError
         parts += [each.data for each in reversed(pending)]
         return parts
 
