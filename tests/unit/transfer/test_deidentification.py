@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from io import BytesIO
 from pathlib import Path
 
 import pytest
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 
 from adit.deid.engine.instance import Engine
 from adit.deid.identity import Identity
 from adit.deid.policy import Policy
 from adit.deid.profiles import ready
-from adit.dicom.node import Instance
+from adit.dicom.file_meta import NotDicomError, read_file_meta
+from adit.dicom.node import Deliver, FetchReport, Instance, Wanted
 from adit.dicom.payload import Spool
 from adit.model.assignment import Report, Share
 from adit.model.dicom_node import DicomNode
@@ -28,7 +30,7 @@ from adit.transfer.attempt import run_attempt
 from adit.transfer.patience import Patience
 from adit.transfer.roster import HELD_BEFORE
 from adit.transfer.treatment import treatment_of
-from tests.samples import encoded, instance
+from tests.samples import encoded, instance, pydicom_files
 from tests.unit.transfer.memory_ledger import NOW, MemoryLedger, assignment
 from tests.unit.transfer.memory_node import MemoryInstance, MemoryNode, fault, send
 
@@ -45,6 +47,20 @@ def of(dataset: Dataset) -> MemoryInstance:
         str(dataset.StudyInstanceUID),
         str(dataset.SOPClassUID),
     )
+
+
+def read(path: Path) -> MemoryInstance | None:
+    """None of what names no instance."""
+    file = path.read_bytes()
+    try:
+        meta = read_file_meta(BytesIO(file))
+        named = dcmread(path, force=True, stop_before_pixels=True)
+        uids = [str(named[keyword].value) for keyword in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")]
+    except (NotDicomError, KeyError):
+        return None
+    made = MemoryInstance(uids[0], uids[1], file[meta.offset :], uids[2], meta.sop_class_uid)
+    made.transfer_syntax_uid = meta.transfer_syntax_uid
+    return made
 
 
 def slices(count: int, patient_id: str = "PAT", first: int = 1, **about: object) -> list[MemoryInstance]:
@@ -171,6 +187,20 @@ def test_a_repeat_with_other_content_is_a_conflict(bench: Bench) -> None:
     assert FaultCode.INSTANCE_CONFLICT in {each.code for each in bench.run().faults}
 
 
+def test_what_a_fetch_that_broke_off_did_not_bring_is_asked_for_by_its_own_name(bench: Bench) -> None:
+    uids = bench.holds(*slices(4))
+
+    def broken(node: MemoryNode, wanted: Wanted, deliver: Deliver) -> FetchReport:
+        node.on_fetch = None
+        send(node.chosen(wanted)[:2], deliver)
+        raise fault(FaultCode.ASSOCIATION_ABORTED)
+
+    bench.source.on_fetch = broken
+    assert bench.run().outcome is Outcome.SUCCESS
+    assert bench.source.wanted[-1].sop_instance_uids == tuple(uids[2:])
+    assert sorted(bench.destination.log) == sorted(map(MAPPED.uid, uids))
+
+
 def test_what_the_destination_says_is_told_of_the_original(bench: Bench) -> None:
     good, bad = bench.holds(*slices(2))
 
@@ -239,6 +269,34 @@ def test_a_big_instance_is_never_held_and_comes_out_the_same(
     assert content() == expected != whole.content
     assert [each for each in tmp_path.iterdir() if each.is_file()] == []
     treatment.close()
+
+
+def test_real_files_come_out_the_same_whatever_is_held_of_them(secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pydicom's own: treated, or refused for the same reason, with bounds under which each of them is a big one."""
+    order = assignment(profile=ready("research"), trial={"protocolID": "STROKE"})
+    items = [item for path in pydicom_files() if path.stat().st_size < 50_000 and (item := read(path)) is not None]
+    assert len(items) > 40
+
+    def outcomes() -> list[bytes | str]:
+        treatment = treatment_of(order, secrets, None)
+        found: list[bytes | str] = []
+        for item in items:
+            try:
+                treated = treatment.treat(item, lambda record: None).instance
+            except TransferFault as refused:
+                found.append(refused.fault.message)
+                continue
+            assert treated is not None
+            with treated.open() as reader:
+                found.append(reader.read())
+        treatment.close()
+        return found
+
+    whole = outcomes()
+    monkeypatch.setattr(instance_engine, "SPOOL_ABOVE", 0)
+    monkeypatch.setattr(instance_engine, "_JOINED", 0)
+    monkeypatch.setattr(instance_engine, "_HEADS", (512, 2048))
+    assert outcomes() == whole
 
 
 def test_a_profile_that_cannot_be_used_sends_nothing(bench: Bench) -> None:
