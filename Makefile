@@ -58,7 +58,7 @@ bench-cluster: $(READY) ## the benchmarks of the whole system in make cluster's 
 
 .PHONY: peers
 peers: $(READY)
-	@scripts/debian-packages Orthanc=orthanc $(DICOMWEB)=orthanc-dicomweb storescp=dcmtk pgbouncer=pgbouncer openssl=openssl curl=curl
+	@scripts/debian-packages Orthanc=orthanc $(DICOMWEB)=orthanc-dicomweb storescp=dcmtk pgbouncer=pgbouncer openssl=openssl curl=curl 7z=p7zip-full
 	@$(BIN)/python scripts/fetch-helm
 
 .PHONY: chart

@@ -22,12 +22,14 @@ from adit.model.dicom_node import DicomNode
 from tests.peers.orthanc import Orthanc
 from tests.peers.receiver import Receiver
 from tests.peers.seaweedfs import OWNER, Bucket, SeaweedFS
+from tests.peers.seven_zip import unpacked
 
 SOURCES: Final = ("C-GET", "C-MOVE", "DICOMweb", "folder", "S3")
 DESTINATIONS: Final = ("DIMSE", "DICOMweb", "folder", "S3")
 ROADS: Final = {"C-GET": "C-GET", "C-MOVE": "C-MOVE", "DICOMweb": "WADO-RS", "folder": "Folder", "S3": "S3"}
 """What the ledger says of a fetch from each of the sources."""
 
+_PASSWORD: Final = "gestern-heute"
 _LIMITS: Final = {"tasks": 1, "associations": 4}
 
 Digests = dict[str, str]
@@ -65,6 +67,8 @@ class Ends:
 
     def __enter__(self) -> Self:
         OWNER.write(self.secrets / "owner")
+        (self.secrets / "archives").mkdir()
+        (self.secrets / "archives" / "password").write_text(_PASSWORD)
         self._files.mkdir()
         for server in (self._source, self._destination, self._seaweedfs):
             self._stack.enter_context(server)
@@ -114,6 +118,10 @@ class Ends:
             case "folder":
                 (folder := self._tmp / name).mkdir()
                 return Destination(_node(name, folder={"path": str(folder)}), partial(_in_folder, folder))
+            case "Zip" | "SevenZip":
+                (folder := self._tmp / name).mkdir()
+                place = {"path": str(folder), "archive": {"format": kind, "secretName": "archives"}}
+                return Destination(_node(name, folder=place), partial(_in_archives, folder))
             case _:
                 bucket = self._seaweedfs.bucket()
                 self._stack.callback(bucket.client.close)
@@ -163,6 +171,12 @@ def _in_folder(folder: Path) -> Digests:
 
 def _files(folder: Path) -> Iterator[Path]:
     return (path for path in folder.rglob("*") if path.is_file())
+
+
+def _in_archives(folder: Path) -> Digests:
+    [archive] = _files(folder)
+    members = unpacked(archive, _PASSWORD, folder / "unpacked")
+    return digests((Path(name).stem, file) for name, file in members.items() if name.endswith(".dcm"))
 
 
 def _in_bucket(bucket: Bucket) -> Digests:

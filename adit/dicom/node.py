@@ -125,6 +125,7 @@ class Stored:
     warning: Fault | None = None  # a DIMSE warning status 0xB000, 0xB006, 0xB007
     road: str = ""  # by which it went, such as C-STORE
     sent_as: str | None = None  # its SOP Instance UID at the destination, where it left under another name
+    held_back: bool = False  # it is there when the node has been told to seal, and not before
 
 
 class StoreChannel(Protocol):
@@ -234,4 +235,17 @@ class Wayfarer(Protocol):
 
     def try_last(self, roads: Collection[str]) -> None:
         """Before anything is tried: these failed others lately, or are said not to be offered."""
+        ...
+
+
+@runtime_checkable
+class Sealing(Protocol):
+    """A destination that shows what it is given only as a whole: all of it is `held_back` until it is sealed."""
+
+    def seal(self) -> None:
+        """On return all that was stored is there, durably. Raises TransferFault: then nothing of it is."""
+        ...
+
+    def discard(self) -> None:
+        """Nothing of it will be shown. Harmless after `seal`."""
         ...

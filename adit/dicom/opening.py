@@ -50,9 +50,13 @@ def open_node(
         from adit.dicom.s3 import S3Node
 
         return S3Node(node.metadata.name, node.spec.s3, share, secrets=secrets, spool=spool, job=job)
+    assert node.spec.folder is not None  # noqa: S101 - the model holds exactly one kind
+    if (archive := node.spec.folder.archive) is not None:
+        from adit.dicom.archive import ArchiveNode
+
+        return ArchiveNode(node.metadata.name, Path(node.spec.folder.path), archive, share, job, secrets)
     from adit.dicom.folder import FolderNode
 
-    assert node.spec.folder is not None  # noqa: S101 - the model holds exactly one kind
     return FolderNode(node.metadata.name, Path(node.spec.folder.path), share, job=job)
 
 

@@ -110,7 +110,8 @@ def _nodes(job: TransferJob, nodes: Mapping[NodeKey, DicomNode], selection: Sele
         return missing
     source, destination = (nodes[job.metadata.namespace, end.node] for end in (job.spec.source, job.spec.destination))
     return (
-        _offers(source, _FIND, "spec.source.node", "the source must be asked which instances a study has")
+        _no_archive(source)
+        or _offers(source, _FIND, "spec.source.node", "the source must be asked which instances a study has")
         or _patient_ids(source, job, selection)
         or _offers(source, _FETCH, "spec.source.node", "the source must send instances")
         or _offers(destination, _STORAGE, "spec.destination.node", "the destination must take instances")
@@ -158,6 +159,19 @@ def _no_node(field: str, name: str, namespace: str) -> Fault:
         code=FaultCode.NODE_NOT_FOUND,
         message=f"{field}: there is no DicomNode {name} in namespace {namespace}.",
         cure="Apply the DicomNode, or correct the name.",
+        node=name,
+    )
+
+
+def _no_archive(source: DicomNode) -> Fault | None:
+    """Archives are written and proven, never searched."""
+    if source.spec.folder is None or source.spec.folder.archive is None:
+        return None
+    name = source.metadata.name
+    return Fault(
+        code=FaultCode.SERVICE_NOT_OFFERED,
+        message=f"spec.source.node: DicomNode {name} makes archives, so that it can be a destination only.",
+        cure="Unpack the archives to a folder, and name a DicomNode of that folder without folder.archive.",
         node=name,
     )
 

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from adit.model.archive import PASSWORD_KEYS, Archive
 from adit.model.dicom_web import KEYS_OF_SCHEME, DicomWeb, WebService
 from adit.model.identifiers import AbsolutePath, AETitle, Hostname, Quantity, TimeOfDay, TimeZoneName
 from adit.model.resource import SET, Resource, Rule, Strict, once_each
@@ -97,6 +98,10 @@ class Folder(Strict):
     """A folder of DICOM files, on a disk that the worker sees."""
 
     path: AbsolutePath = Field(description="The folder's absolute path; it must exist.")
+    archive: Archive | None = Field(
+        default=None,
+        description="As a destination, and then only that: each study becomes one encrypted archive. Absent: files.",
+    )
 
 
 class Limits(Strict):
@@ -235,7 +240,8 @@ class DicomNodeSpec(Strict):
         if self.s3 is not None:
             return f"s3 {self.s3.endpoint or ''} {self.s3.bucket}/{self.s3.root}"
         assert self.folder is not None  # noqa: S101 - there is exactly one kind
-        return f"folder {self.folder.path}"
+        archive = self.folder.archive
+        return f"folder {self.folder.path}" if archive is None else f"{archive.format} in {self.folder.path}"
 
     @model_validator(mode="after")
     def _exactly_one_kind(self) -> DicomNodeSpec:
@@ -262,6 +268,8 @@ class DicomNodeSpec(Strict):
         if self.s3 is not None and self.s3.credentials is not None:
             name = self.s3.credentials.secret_name
             named[name] = (*named.get(name, ()), *CREDENTIAL_KEYS)
+        if self.folder is not None and self.folder.archive is not None:
+            named[self.folder.archive.secret_name] = PASSWORD_KEYS
         return named
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
-from adit.dicom.node import Instance, Node, Wanted, Wayfarer
+from adit.dicom.node import Instance, Node, Sealing, Wanted, Wayfarer
 from adit.ledger.attempt_ledger import Fenced, LedgerUnavailable
 from adit.model.assignment import Assignment, Progress, Report, Share
 from adit.model.dicom_node import DicomNode
@@ -32,7 +33,7 @@ from adit.transfer.plan import Plan, make_plan
 from adit.transfer.recorder import AttemptWriter, Recorder
 from adit.transfer.roster import Roster
 from adit.transfer.treatment import RefusedError, Treatment, treatment_of
-from adit.transfer.verdict import Facts, verdict
+from adit.transfer.verdict import Facts, complete, verdict
 from adit.transfer.verification import verify
 
 if TYPE_CHECKING:
@@ -136,6 +137,8 @@ class _Attempt:
                 report = self._report_of_work()
             finally:
                 written = self._recorder.close()
+                if isinstance(self._destination, Sealing):
+                    self._destination.discard()
         finally:
             watchdog.close()
         if written:
@@ -166,13 +169,20 @@ class _Attempt:
         known = {row.sop_instance_uid for row in self._roster.rows()}
         self._take_over(plan, holdings(destination, plan, known) - known)
         _announce(plan, self._destination, self._assignment, self._treatment)
+        wanted = self._errands(plan)
+        if wanted and isinstance(self._destination, Sealing) and self._roster.start_over():
+            wanted = self._errands(plan)
         if not self._recorder.flush() or self._halt.reason is not None:
             return  # nothing is fetched that is not written down as expected
-        wanted = errands(plan, self._roster.rows(), whole_study=self._assignment.series_instance_uids is None)
         if wanted:
             self._transfer(plan, wanted, destination)
+            if isinstance(self._destination, Sealing):
+                self._seal(self._destination)
         if destination.can_verify and self._halt.reason is None:
             verify(destination, self._assignment.study_instance_uid, self._roster, self._halt, self._patience)
+
+    def _errands(self, plan: Plan) -> Sequence[Wanted]:
+        return errands(plan, self._roster.rows(), whole_study=self._assignment.series_instance_uids is None)
 
     def _probe(self) -> None:
         """Where it is this attempt's turn, once a day for each node: later ones start by the roads that are offered."""
@@ -276,6 +286,15 @@ class _Attempt:
         if not self._recorder.flush():
             raise TransferFault(FAULTS[self._halt.reason or Reason.LEDGER_LOST])
 
+    def _seal(self, destination: Sealing) -> None:
+        """What is shown as a whole must be whole: nobody can tell by half a study's archive that there is more."""
+        facts = replace(self._facts(), rows=self._roster.rows_once_sealed(), provable=False)
+        if self._halt.reason is None and complete(facts) and self._recorder.flush():
+            destination.seal()
+            self._roster.sealed()
+        else:
+            self._recorder.event("warning", "NotSealed", "Nothing is shown at the destination: it would not be whole.")
+
     def _facts(self) -> Facts:
         return Facts(
             source=self._source.name,
@@ -297,8 +316,8 @@ def _announce(plan: Plan, destination: Node, assignment: Assignment, treatment: 
     """
     if assignment.destination.spec.folder is None:
         return
-    from adit.dicom.folder import FolderNode, StudyFacts
+    from adit.dicom.folder import Filing, StudyFacts
 
-    if isinstance(destination, FolderNode):
+    if isinstance(destination, Filing):
         when = (None, None) if treatment.deidentifies else (plan.study_date, plan.study_time)
         destination.announce(StudyFacts(treatment.study(plan.study_instance_uid), plan.modalities, *when))

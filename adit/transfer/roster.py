@@ -78,6 +78,7 @@ class Roster:
         self._store_roads: dict[str, None] = {}
         self._stored_by: dict[str, str] = {}  # of those stored in this attempt
         self._treatments: dict[str, str] = {}  # what was done in this attempt, by digest
+        self._held_back: dict[str, InstanceRecord] = {}  # as they will be once the destination has sealed them
         self._lied: set[str] = set()  # roads by which something was acknowledged that is not there
 
     # --- the plan ---
@@ -116,6 +117,16 @@ class Roster:
             for uid, row in fresh.items():
                 if uid not in self._rows or self._rows[uid].state not in DONE_WITH:
                     self._put(row)
+
+    def start_over(self) -> bool:
+        """For a destination that makes a whole anew: what is there already counts for nothing. False if nothing is."""
+        with self._lock:
+            there = [row for row in self._rows.values() if row.state in AT_DESTINATION]
+            self._warnings = []
+            for row in there:
+                self._faults.pop(row.sop_instance_uid, None)
+                self._put(_afresh(row))
+            return bool(there)
 
     # --- what the source delivers ---
 
@@ -156,7 +167,7 @@ class Roster:
         In another transfer syntax the same content has other bytes: that says nothing.
         """
         with self._lock:
-            row = self._rows[sop_instance_uid]
+            row = self._held_back.get(sop_instance_uid) or self._rows[sop_instance_uid]
             if row.sha256 is None:
                 self._repeats.setdefault(sop_instance_uid, []).append((transfer_syntax_uid, sha256))
                 return True
@@ -195,22 +206,31 @@ class Roster:
                 self._held.add(stored.sop_instance_uid)
             if stored.sop_instance_uid in self._held:
                 self._warnings.append(self._held_before(stored.sop_instance_uid))
-            self._put(
-                InstanceRecord(
-                    sop_instance_uid=stored.sop_instance_uid,
-                    series_instance_uid=stored.series_instance_uid,
-                    sop_class_uid=stored.sop_class_uid,
-                    state=InstanceState.STORED,
-                    transfer_syntax_uid=stored.transfer_syntax_uid,
-                    size=stored.size,
-                    sha256=stored.sha256,
-                    location=stored.location,
-                    dimse_status=stored.warning.status if stored.warning else None,
-                    sent_as=stored.sent_as,
-                )
+            row = InstanceRecord(
+                sop_instance_uid=stored.sop_instance_uid,
+                series_instance_uid=stored.series_instance_uid,
+                sop_class_uid=stored.sop_class_uid,
+                state=InstanceState.STORED,
+                transfer_syntax_uid=stored.transfer_syntax_uid,
+                size=stored.size,
+                sha256=stored.sha256,
+                location=stored.location,
+                dimse_status=stored.warning.status if stored.warning else None,
+                sent_as=stored.sent_as,
             )
+            if stored.held_back:
+                self._held_back[stored.sop_instance_uid] = row
+            else:
+                self._put(row)
             repeats = self._repeats.pop(stored.sop_instance_uid, [])
             return all(syntax != stored.transfer_syntax_uid or sha256 == stored.sha256 for syntax, sha256 in repeats)
+
+    def sealed(self) -> None:
+        """The destination shows now what it held back."""
+        with self._lock:
+            for row in self._held_back.values():
+                self._put(row)
+            self._held_back = {}
 
     def verified(self, sop_instance_uid: str) -> None:
         """The destination, asked again, has it. A row with a fault is not proven by that."""
@@ -231,6 +251,7 @@ class Roster:
         """Notes why an instance goes no further; its last proven step stands."""
         with self._lock:
             self._faults[sop_instance_uid] = fault
+            self._held_back.pop(sop_instance_uid, None)
             self._put(_marked(self._rows[sop_instance_uid], fault))
 
     # --- what is known now ---
@@ -238,6 +259,11 @@ class Roster:
     def rows(self) -> list[InstanceRecord]:
         with self._lock:
             return list(self._rows.values())
+
+    def rows_once_sealed(self) -> list[InstanceRecord]:
+        """As they would be if the destination sealed now."""
+        with self._lock:
+            return [self._held_back.get(uid, row) for uid, row in self._rows.items()]
 
     def awaiting_proof(self) -> list[InstanceRecord]:
         """All that is at the destination, as far as anybody knows: what an earlier attempt proved may be gone since."""

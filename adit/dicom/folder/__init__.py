@@ -5,7 +5,7 @@ what a folder holds, `channel` writes and `proof` reads again.
 """
 
 from adit.dicom import tolerant_pydicom  # noqa: F401 - before any module here imports pydicom
-from adit.dicom.folder.naming import JobFolder, StudyFacts
+from adit.dicom.folder.naming import Filing, JobFolder, StudyFacts
 from adit.dicom.folder.node import FolderNode
 
-__all__ = ["FolderNode", "JobFolder", "StudyFacts"]
+__all__ = ["Filing", "FolderNode", "JobFolder", "StudyFacts"]

@@ -13,22 +13,14 @@ from typing import Final
 
 from adit.dicom.file_meta import NotDicomError, encoded_file_meta, read_file_meta
 from adit.dicom.folder.faults import FolderFaults, Interrupted
-from adit.dicom.folder.header import Header, UnreadableError, read_header
-from adit.dicom.folder.naming import Placing, StudyFacts
+from adit.dicom.folder.filing import placing_of
+from adit.dicom.folder.header import UnreadableError, read_header
+from adit.dicom.folder.naming import StudyFacts
 from adit.dicom.folder.placement import Placement
 from adit.dicom.node import Instance, Stored
 from adit.model.outcome import FaultCode
 
 PIECE: Final = 2**20
-_WORDS: Final = (
-    "SOPInstanceUID",
-    "PatientID",
-    "StudyDate",
-    "StudyTime",
-    "Modality",
-    "SeriesNumber",
-    "SeriesDescription",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +57,7 @@ class FolderChannel:
         """Durable when it returns. Raises TransferFault naming the instance."""
         uid = instance.sop_instance_uid
         self._interrupted()
-        placing = self._placing(instance)
+        placing = placing_of(instance, self._study, self._faults)
         temporary = self._placement.temporary()
         try:
             content = self._write(instance, temporary)
@@ -87,38 +79,6 @@ class FolderChannel:
 
     def close(self) -> None:
         """Everything acknowledged is durable already."""
-
-    def _placing(self, instance: Instance) -> Placing:
-        header = self._header(instance)
-        study = self._study
-        if study is None or study.study_instance_uid != instance.study_instance_uid:
-            study = StudyFacts(instance.study_instance_uid)
-        return Placing(
-            study_instance_uid=instance.study_instance_uid,
-            series_instance_uid=instance.series_instance_uid,
-            sop_instance_uid=instance.sop_instance_uid,
-            patient_id=header.text("PatientID"),
-            study_date=study.study_date or header.text("StudyDate"),
-            study_time=study.study_time or header.text("StudyTime"),
-            modalities=study.modalities or frozenset({header.text("Modality")}),
-            series_number=header.text("SeriesNumber"),
-            series_description=header.text("SeriesDescription"),
-        )
-
-    def _header(self, instance: Instance) -> Header:
-        try:
-            with instance.open() as reader:
-                header = read_header(reader, instance.transfer_syntax_uid, _WORDS)
-            if header.text("SOPInstanceUID") != instance.sop_instance_uid:
-                raise UnreadableError("its data set is that of another instance, or of none")
-        except UnreadableError as error:
-            raise self._faults.fault(
-                FaultCode.INSTANCE_UNREADABLE,
-                f"An instance cannot be filed, because {error}.",
-                "Have it repaired at the source.",
-                instance.sop_instance_uid,
-            ) from error
-        return header
 
     def _write(self, instance: Instance, temporary: Path) -> Content:
         digest, size = hashlib.sha256(), 0

@@ -12,7 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from hashlib import sha256
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
+
+from adit.model.assignment import Assignment
 
 _FORBIDDEN: Final = re.compile(r'[<>:"/\\|?*]')  # on Windows, where such folders are often read
 _END: Final = re.compile(r"[\s.]+\Z")
@@ -29,6 +31,12 @@ class JobFolder:
     created_on: date  # UTC
     owner: str
     pseudonym: str | None = None
+    task: str = ""  # a word for the task, unlike that of any other: for what is one file for all of it
+
+    @classmethod
+    def of(cls, assignment: Assignment) -> JobFolder:
+        task = sha256(f"{assignment.job_id}/{assignment.task_id}".encode()).hexdigest()[:8]
+        return cls(assignment.job_name, assignment.job_created_on, assignment.owner, assignment.pseudonym, task)
 
     @property
     def name(self) -> str:
@@ -43,6 +51,13 @@ class StudyFacts:
     modalities: frozenset[str] = frozenset()
     study_date: str | None = None  # DA
     study_time: str | None = None  # TM
+
+
+@runtime_checkable
+class Filing(Protocol):
+    """A destination that names folders by what the plan knows of a study."""
+
+    def announce(self, study: StudyFacts) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ class Placement:
         sync(self._root)
         for path in self.folder.glob(f"{_PREFIX}*"):
             with suppress(FileNotFoundError):  # another's, that has just come to its place
-                if time.time() - path.lstat().st_mtime > _STALE_AFTER:
+                if time.time() - path.lstat().st_mtime > _STALE_AFTER and not _in_use(path):
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def temporary(self) -> Path:
@@ -179,6 +179,18 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _in_use(path: Path) -> bool:
+    """Whether an archive is being made of it, which may wait long for its next instance."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a folder, or a file system without locks
+        return False
+    return False
 
 
 def _taken(path: Path) -> bool:

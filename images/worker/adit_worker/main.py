@@ -213,7 +213,7 @@ def _node_opener(
     if spec.folder is not None or spec.s3 is not None:
         from adit.dicom.folder import JobFolder  # with pydicom, which peers do without
 
-        job = JobFolder(assignment.job_name, assignment.job_created_on, assignment.owner, assignment.pseudonym)
+        job = JobFolder.of(assignment)
     mailboxes = None if order.relay_host is None else LedgerMailboxes(ledger, order.relay_host, order.relay_port, _now)
     return lambda node, share: open_node(node, share, secrets=order.secrets, spool=spool, job=job, mailboxes=mailboxes)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import nullcontext
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -63,8 +64,9 @@ def receiver(request: pytest.FixtureRequest, ends: Ends, receiver_url: str) -> I
 
 
 @pytest.mark.usefixtures("receiver")
-@pytest.mark.parametrize("kind", DESTINATIONS)
-@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize(
+    ("source", "kind"), [*product(SOURCES, DESTINATIONS), ("C-MOVE", "Zip"), ("DICOMweb", "SevenZip")]
+)
 def test_from_each_to_each(source: str, kind: str, scene: Scene, ends: Ends) -> None:
     destination: Destination = ends.destination(kind)
     task = scene.task(ends.source(source), destination.node, STUDY.study_instance_uid)

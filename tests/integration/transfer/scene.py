@@ -168,7 +168,7 @@ class Task:
     @contextmanager
     def _begun(self, assignment: Assignment) -> Iterator[tuple[AttemptLedger, Callable[[DicomNode, Share], Node]]]:
         ledger = AttemptLedger(self.scene.worker_url, assignment.attempt_id, assignment.token)
-        job = JobFolder(assignment.job_name, assignment.job_created_on, assignment.owner, assignment.pseudonym)
+        job = JobFolder.of(assignment)
 
         def open_here(node: DicomNode, share: Share) -> Node:
             mailboxes = LedgerMailboxes(ledger, "127.0.0.1", 0, now)

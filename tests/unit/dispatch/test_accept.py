@@ -43,6 +43,20 @@ def test_two_nodes_that_offer_what_is_needed_are_enough() -> None:
     assert accept(transfer_job(), nodes(folder_node("pacs"), folder_node("research"))) is None
 
 
+def test_archives_are_a_destination_only() -> None:
+    archive = {"path": "/exports", "archive": {"format": "Zip", "secretName": "archives"}}
+    exports, other = (
+        DicomNode.model_validate({"metadata": {"name": name}, "spec": {"folder": archive}})
+        for name in ("research", "pacs")
+    )
+    assert accept(transfer_job(), nodes(folder_node("pacs"), exports)) is None
+    fault = refused(transfer_job(), nodes(other, exports))
+    assert fault.code is FaultCode.SERVICE_NOT_OFFERED
+    assert fault.message.startswith("spec.source.node: DicomNode pacs makes archives")
+    assert fault.node == "pacs"
+    assert can_wait(fault)  # the node may be edited
+
+
 @pytest.mark.parametrize(
     ("there", "field", "missing"),
     [("research", "spec.source.node", "pacs"), ("pacs", "spec.destination.node", "research")],

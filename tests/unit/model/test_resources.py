@@ -107,6 +107,20 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     ("DicomNode", {"dicomWeb": WEB, "folder.path": "/data"}, "spec", ONE_KIND),
     ("DicomNode", {"dimse": GONE, "dicomWeb": WEB, "folder.path": "/data"}, "spec", ONE_KIND),
     ("DicomNode", {"dimse": GONE, "folder.path": "data"}, "spec.folder.path", "must be an absolute path"),
+    *(
+        (
+            "DicomNode",
+            {"dimse": GONE, "folder": {"path": "/data", "archive": archive}},
+            f"spec.folder.archive.{field}",
+            rule,
+        )
+        for archive, field, rule in (
+            ({"format": "Zip"}, "secretName", "is required"),
+            ({"secretName": "a"}, "format", "is required"),
+            ({"format": "Rar", "secretName": "a"}, "format", "must be 'Zip' or 'SevenZip'"),
+            ({"format": "Zip", "secretName": "a", "password": "x"}, "password", "is not a field"),
+        )
+    ),
     ("DicomNode", {"s3": BUCKET}, "spec", ONE_KIND),
     *(
         ("DicomNode", {"dimse": GONE, "s3": {**BUCKET, field: value}}, f"spec.s3.{field}", rule)

@@ -154,6 +154,17 @@ def test_a_pod_gets_a_buckets_access_key_and_only_what_is_needed_of_each_secret(
     assert all(source["secret"]["optional"] for source in volume["projected"]["sources"])
 
 
+def test_a_pod_gets_the_password_of_its_archives_and_nothing_tells_it() -> None:
+    place = {"path": "/exports", "archive": {"format": "SevenZip", "secretName": "archives"}}
+    exports = DicomNode.model_validate({"metadata": {"name": "exports"}, "spec": {"folder": place}})
+    job = manifest(claim(secret="pacs-tls", destination=exports), SETTINGS, NOW)
+    (volume,) = [each for each in pod_of(job)["volumes"] if each["name"] == "secrets"]
+    projected = {source["secret"]["name"]: source["secret"] for source in volume["projected"]["sources"]}
+    assert list(projected) == ["archives", "pacs-tls"]
+    assert projected["archives"]["items"] == [{"key": "password", "path": "archives/password"}]
+    assert "archives" not in json.dumps(pod_of(job)["containers"])  # neither an argument nor a variable
+
+
 def test_one_secret_may_hold_it_all() -> None:
     spec = {"bucket": "lake", "credentials": {"secretName": "all"}, "tls": {"secretName": "all"}}
     lake = DicomNode.model_validate({"metadata": {"name": "lake"}, "spec": {"s3": spec}})
