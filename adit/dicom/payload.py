@@ -137,6 +137,10 @@ class _WipedFile:
         finally:
             self._file.close()
 
+    def __del__(self) -> None:
+        """Of one that nobody closed, as when an attempt ends by a defect."""
+        self.close()
+
     @staticmethod
     def _wipe(descriptor: int) -> None:
         zeros = bytes(_ZEROS)

@@ -64,6 +64,17 @@ def test_a_reader_outlives_its_payload(tmp_path: Path) -> None:
         assert reader.read() == CONTENT
 
 
+def test_a_wiped_file_that_nobody_closed_holds_nothing_either(tmp_path: Path) -> None:
+    spool, kept = tmp_path / "spool", tmp_path / "kept"
+    spool.mkdir()
+    writer = PayloadWriter(Spool(spool, counted=True, wiped=True), 10)
+    writer.write(CONTENT)
+    kept.hardlink_to(next(spool.iterdir()))
+    del writer
+    assert list(spool.iterdir()) == []
+    assert kept.read_bytes() == bytes(len(CONTENT))
+
+
 @pytest.mark.parametrize("finished", [True, False])
 def test_a_wiped_file_holds_nothing_when_its_name_goes(tmp_path: Path, finished: bool) -> None:
     """A link keeps the file itself, as a disk might."""

@@ -15,8 +15,10 @@ from pydicom import Dataset, dcmread
 
 from adit.deid.engine.instance import Engine
 from adit.deid.identity import Identity
+from adit.deid.pixels.quarantine import PixelReason
 from adit.deid.policy import Policy
 from adit.deid.profiles import ready
+from adit.deid.quarantine import Quarantine, Reason
 from adit.dicom.file_meta import NotDicomError, read_file_meta
 from adit.dicom.node import Deliver, FetchReport, Instance, Wanted
 from adit.dicom.payload import Spool
@@ -28,6 +30,7 @@ from adit.model.treatment import Decision
 from adit.transfer import instance_engine
 from adit.transfer.attempt import run_attempt
 from adit.transfer.patience import Patience
+from adit.transfer.refusal import quarantined
 from adit.transfer.roster import HELD_BEFORE
 from adit.transfer.treatment import treatment_of
 from tests.samples import encoded, instance, pydicom_files
@@ -297,6 +300,12 @@ def test_real_files_come_out_the_same_whatever_is_held_of_them(secrets: Path, mo
     monkeypatch.setattr(instance_engine, "_JOINED", 0)
     monkeypatch.setattr(instance_engine, "_HEADS", (512, 2048))
     assert outcomes() == whole
+
+
+def test_who_lacks_a_decoder_is_told_the_cure() -> None:
+    missing = Quarantine(Reason.PIXELS, "7FE00010", "imagecodecs is not installed", cause=PixelReason.CODEC_MISSING)
+    told = quarantined("1.2", missing)
+    assert (told.code, "extra `pixels`" in told.cure) == (FaultCode.DEIDENTIFICATION_REFUSED, True)
 
 
 def test_a_profile_that_cannot_be_used_sends_nothing(bench: Bench) -> None:
