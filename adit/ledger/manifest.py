@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Engine, select
@@ -43,8 +43,9 @@ def manifest_parts(
     """
     with transaction(source) as connection:
         summed = summary(connection, documents, job_id)
-        dropped_at = connection.execute(select(job.c.instances_dropped_at).where(job.c.id == job_id)).scalar_one()
-    head = {"version": VERSION, "job": _job(summed) | {"instancesDroppedAt": _time(dropped_at)}}
+        kept = connection.execute(select(job.c.instances_dropped_at, job.c.profile).where(job.c.id == job_id)).one()
+    told = {"deidentification": _profile(summed, kept.profile), "instancesDroppedAt": _time(kept.instances_dropped_at)}
+    head = {"version": VERSION, "job": _job(summed) | told}
     return head, _tasks(source, job_id, summed.record.created_at.date())
 
 
@@ -101,6 +102,16 @@ def _job(summed: JobSummary) -> dict[str, object]:
         "tasks": {str(state): count for state, count in summed.tasks.items()},
         **_counts(summed),
     }
+
+
+def _profile(summed: JobSummary, frozen: dict[str, Any] | None) -> dict[str, object] | None:
+    """As it was frozen into the job, whatever became of the resource; it names the Secret of its key, and no key."""
+    named = summed.record.job.spec.deidentification
+    if named is None:
+        return None
+    frozen = frozen or {}
+    generation = frozen.get("metadata", {}).get("generation")
+    return {"profile": named.profile, "generation": generation, "spec": frozen.get("spec")}
 
 
 def _task(record: TaskRecord) -> dict[str, object]:

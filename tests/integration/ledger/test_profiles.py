@@ -72,6 +72,9 @@ def test_a_job_keeps_the_profile_of_its_first_tasks(scene: Scene) -> None:
     worker = scene.worker(first)
     assert worker.begin("w", NOW) == first
     worker.close()
+    proof: Any = scene.ledger.manifest(job_id)["job"]
+    written = FIRST.spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+    assert proof["deidentification"] == {"profile": "research", "generation": None, "spec": written}
 
 
 def test_no_task_starts_without_the_profile_that_its_job_names(scene: Scene) -> None:
