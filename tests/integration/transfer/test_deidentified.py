@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 from pydicom import dcmread
+from pyzipper import AESZipFile
 
 from adit.deid.profiles import ready
 from adit.dispatch.settle import settle
 from adit.model.deid_profile import DeidProfile
+from adit.model.dicom_node import DicomNode
 from adit.model.instance import InstanceState
 from adit.model.outcome import FaultCode, Outcome
 from adit.model.state import TaskState
@@ -231,6 +233,27 @@ def test_a_folder_is_named_by_the_pseudonym_and_no_original_date(
         assert is_clean(str(file).encode(), study)
         assert is_clean(file.read_bytes(), study)
         assert file.parts[-4] == identity("research").patient(PATIENT_ID)
+
+
+def test_an_archive_holds_what_names_nobody(scene: Scene, peers: tuple[Orthanc, Orthanc], tmp_path: Path) -> None:
+    study = planted()
+    peers[0].upload(*study.files())
+    target = tmp_path / "target"
+    target.mkdir()
+    (tmp_path / "secrets" / "zip").mkdir()
+    (tmp_path / "secrets" / "zip" / "password").write_text("correct horse battery")
+    place = {"folder": {"path": str(target), "archive": {"format": "Zip", "secretName": "zip"}}}
+    archive = DicomNode.model_validate({"kind": "DicomNode", "metadata": {"name": "archive"}, "spec": place})
+    task = scene.task(dimse("source", peers[0]), archive, study.study_instance_uid, profile=ready("research"))
+    report = task.run()
+    assert (report.outcome, report.faults, report.warnings) == (Outcome.SUCCESS, (), ())
+    [file] = [each for each in target.rglob("*") if each.is_file()]
+    assert is_clean(str(file).encode(), study)
+    with AESZipFile(file) as opened:
+        opened.setpassword(b"correct horse battery")
+        members = {name: opened.read(name) for name in opened.namelist()}
+    assert len(members) == 3 + 1  # and an index
+    assert all(is_clean(name.encode() + content, study) for name, content in members.items())
 
 
 def test_one_series_and_no_more(scene: Scene, peers: tuple[Orthanc, Orthanc]) -> None:
