@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ SPEC = {
     "destination": {"node": "research"},
     "selection": {"studies": [{"studyInstanceUID": "1.2.1"}]},
 }
+HERE = str(Path(__file__).parent)  # a small folder: /tmp may hold anything, and is searched as a whole
 CALLS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("read", "GET", "/v1/transferjobs", {}),
     ("read", "GET", JOB, {}),
@@ -35,7 +37,7 @@ CALLS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("write", "POST", f"{JOB}/suspend", {}),
     ("write", "POST", f"{JOB}/resume", {}),
     ("write", "POST", "/v1/selections", {"json": {"studies": [{"studyInstanceUID": "1.2"}]}}),
-    ("nodes", "PUT", "/v1/dicomnodes/default/folder", {"json": {"spec": {"folder": {"path": "/tmp"}}}}),
+    ("nodes", "PUT", "/v1/dicomnodes/default/folder", {"json": {"spec": {"folder": {"path": HERE}}}}),
     ("find", "POST", "/v1/dicomnodes/default/folder/probe", {}),
     ("find", "POST", "/v1/dicomnodes/default/folder/find", {"json": {}}),
     ("write", "POST", f"{JOB}/cancel", {"json": {}}),
