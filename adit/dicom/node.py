@@ -92,6 +92,9 @@ class Instance(Protocol):
     def close(self) -> None: ...
 
 
+DIRECT: Final = "C-MOVE direct"
+"""The road past us: the source sends to the destination itself."""
+
 Deliver = Callable[[Instance], None]
 """Takes an instance over; blocks while there is no room. Raises TransferFault to refuse it, which
 makes the node tell the source so (0xA700) and go on, or stop when the fault names no instance."""
@@ -248,4 +251,20 @@ class Sealing(Protocol):
 
     def discard(self) -> None:
         """Nothing of it will be shown. Harmless after `seal`."""
+        ...
+
+
+@runtime_checkable
+class Mover(Protocol):
+    """A source that can be asked to send to another node of its own kind."""
+
+    @property
+    def name(self) -> str: ...
+
+    def move_to(self, wanted: Wanted, ae_title: str, arriving: Callable[[], bool]) -> FetchReport:
+        """Its final word, good or bad, which proves nothing; whole transfers may pass before it.
+
+        `arriving` is asked when the source has been silent for long: whether the destination got more meanwhile.
+        Raises TransferFault when there is no final word.
+        """
         ...

@@ -26,6 +26,7 @@ _FETCH: Final[frozenset[Service | WebService]] = frozenset(
         WebService.WADO,
     }
 )
+_MOVE: Final[frozenset[Service | WebService]] = frozenset({Service.STUDY_ROOT_MOVE, Service.PATIENT_ROOT_MOVE})
 _ANY_STUDY_FIND: Final[frozenset[Service | WebService]] = _STUDY_FIND | {WebService.QIDO}
 _STORAGE: Final[frozenset[Service | WebService]] = frozenset({Service.STORAGE, WebService.STOW})
 
@@ -116,6 +117,7 @@ def _nodes(job: TransferJob, nodes: Mapping[NodeKey, DicomNode], selection: Sele
         or _offers(source, _FETCH, "spec.source.node", "the source must send instances")
         or _offers(destination, _STORAGE, "spec.destination.node", "the destination must take instances")
         or _taken(job, destination)
+        or _direct(job, source, destination)
     )
 
 
@@ -129,6 +131,25 @@ def missing_node(job: TransferJob, nodes: Mapping[NodeKey, DicomNode]) -> Fault 
         if (namespace, name) not in nodes:
             return _no_node(field, name, namespace)
     return None
+
+
+def _direct(job: TransferJob, source: DicomNode, destination: DicomNode) -> Fault | None:
+    """C-MOVE from one to the other: both must speak DIMSE, and the destination must be asked what has arrived."""
+    if not job.spec.source.direct:
+        return None
+    for field, node in (("spec.source.node", source), ("spec.destination.node", destination)):
+        if node.spec.dimse is None:
+            name = node.metadata.name
+            return Fault(
+                code=FaultCode.SERVICE_NOT_OFFERED,
+                message=f"{field}: DicomNode {name} speaks no DIMSE, which spec.source.direct needs at both ends.",
+                cure="Leave spec.source.direct out, or name another node.",
+                node=name,
+            )
+    proof = "what went there directly is proven by a query"
+    return _offers(source, _MOVE, "spec.source.node", "spec.source.direct is C-MOVE") or _offers(
+        destination, _ANY_STUDY_FIND, "spec.destination.node", proof
+    )
 
 
 def _taken(job: TransferJob, destination: DicomNode) -> Fault | None:

@@ -172,6 +172,7 @@ class Admission:
             profile=None if resource.spec.deidentification is None else self._profiles[row.job_id],
             pseudonym=row.pseudonym,
             trial=resource.spec.trial,
+            direct=resource.spec.source.direct,
             source=self._nodes[_source(resource)],
             destination=self._nodes[_destination(resource)],
             source_share=grant.source_share,

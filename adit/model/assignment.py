@@ -47,6 +47,7 @@ class Assignment(_Value):
     profile: FrozenProfile | None = None  # the whole resource; without one, originals are sent
     pseudonym: str | None = None  # with a profile: absent where it is derived
     trial: Trial | None = None
+    direct: bool = False  # the source is asked to send to the destination itself, before anything is fetched
     source: DicomNode
     destination: DicomNode
     source_share: Share = Share()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -16,6 +16,16 @@ class NodeReference(Strict):
     """A DicomNode in the same namespace."""
 
     node: Name = Field(description="The DicomNode's name.")
+
+
+class SourceReference(NodeReference):
+    """Where the studies are, and whether they may come by a road past us."""
+
+    direct: bool = Field(
+        default=False,
+        description="The source PACS is asked first to send to the destination PACS itself (C-MOVE to its AE title); "
+        "what does not get there so, goes through us. For unchanged studies only.",
+    )
 
 
 class ProfileReference(Strict):
@@ -184,10 +194,13 @@ class Retention(Strict):
     )
 
 
+_PAST_US: Final = "source.direct sends instances past us, unchanged: neither deidentification nor trial may be given"
+
+
 class TransferJobSpec(Strict):
     """From where, to where, which studies, and how hard to try."""
 
-    source: NodeReference = Field(description="Where the studies are; cannot be changed.")
+    source: SourceReference = Field(description="Where the studies are; cannot be changed.")
     destination: NodeReference = Field(description="Where they go; cannot be changed.")
     selection: Selection = Field(description="Which studies; exactly one of its fields. Cannot be changed.")
     deidentification: ProfileReference | None = Field(
@@ -249,12 +262,23 @@ class TransferJobSpec(Strict):
             message="source and destination must be different nodes",
             field_path=".destination",
         ),
+        Rule(
+            rule="!self.source.direct || (!has(self.deidentification) && !has(self.trial))",
+            message=_PAST_US,
+            field_path=".source",
+        ),
     )
 
     @model_validator(mode="after")
     def _two_nodes(self) -> TransferJobSpec:
         if self.source.node == self.destination.node:
             raise ValueError(f"source and destination must be different nodes (both are {self.source.node})")
+        return self
+
+    @model_validator(mode="after")
+    def _unchanged_past_us(self) -> TransferJobSpec:
+        if self.source.direct and (self.deidentification is not None or self.trial is not None):
+            raise ValueError(_PAST_US)
         return self
 
 

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
-from adit.dicom.node import Instance, Node, Sealing, Wanted, Wayfarer
+from adit.dicom.node import Instance, Mover, Node, Sealing, Wanted, Wayfarer
 from adit.ledger.attempt_ledger import Fenced, LedgerUnavailable
 from adit.model.assignment import Assignment, Progress, Report, Share
 from adit.model.dicom_node import DicomNode
@@ -175,7 +175,10 @@ class _Attempt:
         if not self._recorder.flush() or self._halt.reason is not None:
             return  # nothing is fetched that is not written down as expected
         if wanted:
-            self._transfer(plan, wanted, destination)
+            if self._assignment.direct:
+                wanted = self._send_directly(plan, wanted)
+            if wanted and self._halt.reason is None:
+                self._transfer(plan, wanted, destination)
             if isinstance(self._destination, Sealing):
                 self._seal(self._destination)
         if destination.can_verify and self._halt.reason is None:
@@ -227,6 +230,26 @@ class _Attempt:
         if held:
             told = f"{len(held)} instances of the series to be sent are at the destination already."
             self._recorder.event("warning", "AlreadyThere", told)
+
+    def _send_directly(self, plan: Plan, wanted: Sequence[Wanted]) -> Sequence[Wanted]:
+        """What is left to be fetched and sent by us: all of it where the road past us is not open, or not allowed."""
+        from adit.transfer.direct import Direct
+
+        dimse, source = self._assignment.destination.spec.dimse, self._source
+        if (
+            dimse is None
+            or not isinstance(source, Mover)
+            or self._treatment.changes
+            or not self._destination.can_verify
+        ):
+            return wanted
+        direct = Direct(
+            source, self._destination, dimse.ae_title, self._roster, self._recorder, self._halt, self._patience
+        )
+        direct.run(wanted)
+        self._faults += direct.faults
+        self._warnings += direct.warnings
+        return self._errands(plan)
 
     def _transfer(self, plan: Plan, wanted: Sequence[Wanted], destination: Node) -> None:
         """Fetch and store at once; returns when both have ended, whatever happened."""

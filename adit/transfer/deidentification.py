@@ -44,6 +44,7 @@ class Deidentification:
     """
 
     deidentifies = True
+    changes = True
 
     def __init__(self, assignment: Assignment, secrets: Path | None, spool: Spool | None) -> None:
         """Raises TransferFault when the profile or its key cannot be used."""

@@ -225,6 +225,15 @@ class Roster:
             repeats = self._repeats.pop(stored.sop_instance_uid, [])
             return all(syntax != stored.transfer_syntax_uid or sha256 == stored.sha256 for syntax, sha256 in repeats)
 
+    def moved(self, sop_instance_uid: str, road: str) -> None:
+        """The destination lists it after the source's final word that it had sent it there; no byte came by us."""
+        with self._lock:
+            row = self._rows[sop_instance_uid]
+            self._roads[road] = self._store_roads[road] = None
+            if sop_instance_uid in self._held:
+                self._warnings.append(self._held_before(sop_instance_uid))
+            self._put(row.model_copy(update={"state": InstanceState.STORED}))
+
     def sealed(self) -> None:
         """The destination shows now what it held back."""
         with self._lock:

@@ -50,6 +50,11 @@ class Treatment(Protocol):
     @property
     def deidentifies(self) -> bool: ...
 
+    @property
+    def changes(self) -> bool:
+        """Whether instances leave otherwise than they came."""
+        ...
+
     def take_up(self, rows: Sequence[InstanceRecord], earlier: Sequence[TreatmentRecord], plan: Plan) -> None:
         """Goes on where earlier attempts ended. Raises TransferFault when what they sent left under other names."""
         ...
@@ -92,6 +97,7 @@ class AsTheyAre:
 
     def __init__(self, trial: Trial | None) -> None:
         self._trial = trial
+        self.changes = trial is not None
 
     def take_up(self, rows: Sequence[InstanceRecord], earlier: Sequence[TreatmentRecord], plan: Plan) -> None:
         refuse_other_names(rows, lambda uid: None)

@@ -154,6 +154,14 @@ class DimseNode:
         ):
             return move.Move(association, self._peer, box, intake, lambda: self._pause(0)).run(wanted, model)
 
+    def move_to(self, wanted: Wanted, ae_title: str, arriving: Callable[[], bool]) -> FetchReport:
+        from adit.dicom.dimse import direct_move, move  # for few jobs only
+
+        model = move.plan(self._peer, wanted)
+        with self._associated([Proposal(model, contexts.UNCOMPRESSED)]) as association:
+            mover = direct_move.DirectMove(association, self._peer, ae_title, lambda: self._pause(0), arriving)
+            return mover.run(wanted, model)
+
     def open_store(self, sop_class_uids: Collection[str]) -> StoreChannel:
         if Service.STORAGE not in self._peer.dimse.services:
             raise self._peer.fault(

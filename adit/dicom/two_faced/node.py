@@ -8,7 +8,7 @@ fails at the other is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -66,6 +66,7 @@ class TwoFacedNode:
         of_dimse, of_web = faces[0].services, faces[1].services
         self._peer = Peer(name, faces[0])
         self._faces: tuple[Node, Node] = (dimse, web)
+        self._dimse = dimse
         self._verify_waits = verify_waits
         self._interruption = Interruption()
         self._provable = Service.STUDY_ROOT_FIND in of_dimse or WebService.QIDO in of_web
@@ -106,6 +107,9 @@ class TwoFacedNode:
         if self._roads is None:
             raise TransferFault(self._offers_no("fetch"))
         return self._roads.fetch(wanted, deliver)
+
+    def move_to(self, wanted: Wanted, ae_title: str, arriving: Callable[[], bool]) -> FetchReport:
+        return self._dimse.move_to(wanted, ae_title, arriving)
 
     def open_store(self, sop_class_uids: Collection[str]) -> StoreChannel:
         if not self._ways.in_order():

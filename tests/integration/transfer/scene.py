@@ -86,6 +86,7 @@ class Scene:
         *,
         patient_id: str | None = None,
         series: Sequence[str] | None = None,
+        direct: bool = False,
         pseudonym: str | None = None,
         profile: DeidProfile | None = None,
         **spec: Any,
@@ -106,7 +107,7 @@ class Scene:
                 "kind": "TransferJob",
                 "metadata": {"name": "job"},
                 "spec": {
-                    "source": {"node": source.metadata.name},
+                    "source": {"node": source.metadata.name, "direct": direct},
                     "destination": {"node": destination.metadata.name},
                     "selection": {"studies": [chosen]},
                     **spec,

@@ -19,6 +19,7 @@ from adit.model.transfer_job import (
     ProfileReference,
     Retry,
     Selection,
+    SourceReference,
     StudySelection,
     TransferJob,
     TransferJobSpec,
@@ -67,6 +68,7 @@ def transfer_job(
     studies: tuple[StudySelection, ...] | None = None,
     failed_of: str | None = None,
     trial: Trial | None = None,
+    direct: bool = False,
     profile: str | None = None,
 ) -> TransferJob:
     if failed_of is not None:
@@ -76,7 +78,7 @@ def transfer_job(
     return TransferJob(
         metadata=ObjectMeta(name=name, namespace=NAMESPACE),
         spec=TransferJobSpec(
-            source=NodeReference(node=source),
+            source=SourceReference(node=source, direct=direct),
             destination=NodeReference(node=destination),
             selection=selection,
             owner=owner,

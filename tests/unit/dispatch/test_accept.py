@@ -43,6 +43,33 @@ def test_two_nodes_that_offer_what_is_needed_are_enough() -> None:
     assert accept(transfer_job(), nodes(folder_node("pacs"), folder_node("research"))) is None
 
 
+MOVER = dimse_node("pacs", (Service.STUDY_ROOT_FIND, Service.STUDY_ROOT_GET, Service.STUDY_ROOT_MOVE))
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "field", "says"),
+    [
+        (folder_node("pacs"), dimse_node("research"), "spec.source.node", "speaks no DIMSE"),
+        (web_node("pacs"), dimse_node("research"), "spec.source.node", "speaks no DIMSE"),
+        (MOVER, folder_node("research"), "spec.destination.node", "speaks no DIMSE"),
+        (
+            dimse_node("pacs"),
+            dimse_node("research"),
+            "spec.source.node",
+            "does not offer PatientRootMove or StudyRootMove",
+        ),
+        (MOVER, dimse_node("research", (Service.STORAGE,)), "spec.destination.node", "is proven by a query"),
+    ],
+    ids=["folder", "web", "to a folder", "no move", "no proof"],
+)
+def test_the_road_past_us_needs_both_ends(source: DicomNode, destination: DicomNode, field: str, says: str) -> None:
+    assert accept(transfer_job(direct=True), nodes(MOVER, dimse_node("research"))) is None
+    fault = refused(transfer_job(direct=True), nodes(source, destination))
+    assert fault.code is FaultCode.SERVICE_NOT_OFFERED
+    assert fault.message.startswith(field)
+    assert says in fault.message
+
+
 def test_archives_are_a_destination_only() -> None:
     archive = {"path": "/exports", "archive": {"format": "Zip", "secretName": "archives"}}
     exports, other = (

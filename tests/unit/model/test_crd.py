@@ -172,6 +172,7 @@ MODELS: dict[str, type[TransferJob] | type[DicomNode] | type[DeidProfile]] = {
     "DicomNode": DicomNode,
     "DeidProfile": DeidProfile,
 }
+PAST_US = "source.direct sends instances past us, unchanged: neither deidentification nor trial may be given"
 ONE_KIND = "exactly one of dimse, dicomWeb, folder, s3 must be given, or dimse and dicomWeb together"
 ONE_KIND_OF_DATES = "RetainLongitudinalFullDates and RetainLongitudinalModifiedDates exclude each other"
 ONE_SELECTOR = "exactly one of tag, keyword, path, privateCreator must be given"
@@ -196,6 +197,10 @@ CORPUS: list[tuple[str, dict[str, Any], str | None]] = [
     ("TransferJob", {"selection.list": {"name": "a"}}, "exactly one of studies, list, failedOf must be given"),
     ("TransferJob", {"trial": {}}, "at least one of protocolID, protocolName must be given"),
     ("TransferJob", {"trial": {"protocolID": "A"}}, None),
+    ("TransferJob", {"source.direct": True}, None),
+    ("TransferJob", {"source.direct": True, "trial": {"protocolID": "A"}}, PAST_US),
+    ("TransferJob", {"source.direct": True, "deidentification": {"profile": "a"}}, PAST_US),
+    ("TransferJob", {"source.direct": False, "deidentification": {"profile": "a"}}, None),
     ("TransferJob", {"trial": {"protocolName": "A"}}, None),
     ("TransferJob", {"retry": {}}, None),
     ("TransferJob", {"retry": {"backoffSeconds": 1800}}, None),
