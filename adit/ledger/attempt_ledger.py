@@ -47,7 +47,7 @@ _FINISHED: Final = """
 _OPEN_MAILBOX: Final = """
     SELECT adit_open_mailbox(%(mailbox)s, %(study)s, %(series)s, %(host)s, %(port)s, %(secret)s, %(now)s)
 """
-_CLOSE_MAILBOX: Final = "SELECT adit_close_mailbox(%(mailbox)s, %(now)s)"
+_CLOSE_MAILBOX: Final = "SELECT adit_close_mailbox(%(mailbox)s, %(now)s, %(broke_off)s)"
 _EVENTS: Final = event_record.insert("%({})s")
 
 
@@ -143,8 +143,9 @@ class AttemptLedger:
     ) -> int | None:
         """Register where this attempt waits for a C-MOVE's objects; the message id to send the C-MOVE with.
 
-        None, and nothing registered, while another attempt's mailbox would get the same objects. Earlier mailboxes
-        of this attempt are closed. Raises Fenced also for a study that is not this attempt's.
+        None, and nothing registered, while another attempt's mailbox would get the same objects, or ten minutes after
+        another source's C-MOVE of the study broke off. Earlier mailboxes of this attempt are closed. Raises Fenced
+        also for a study that is not this attempt's.
         """
         values = {
             "mailbox": mailbox.id,
@@ -160,10 +161,10 @@ class AttemptLedger:
             (message_id,) = self._one(None if row is None or row[0] is None else row)
         return int(message_id) or None
 
-    def close_mailbox(self, mailbox_id: UUID, now: datetime) -> None:
-        """Nothing more is for it. Harmless on one that is closed, or of another attempt."""
+    def close_mailbox(self, mailbox_id: UUID, now: datetime, *, broke_off: bool = False) -> None:
+        """Nothing more is for it; if it broke off, more may come. Harmless on one that is closed, or another's."""
         with self._connection.transaction() as connection:
-            connection.execute(_CLOSE_MAILBOX, {"mailbox": mailbox_id, "now": _aware(now)})
+            connection.execute(_CLOSE_MAILBOX, {"mailbox": mailbox_id, "now": _aware(now), "broke_off": broke_off})
 
     def close(self) -> None:
         """Give the connection back. May be called twice."""

@@ -285,6 +285,7 @@ mailbox: Final = Table(
     Column("secret", Text, nullable=False),  # empty once it is closed
     Column("opened_at", Instant, nullable=False),
     Column("closed_at", Instant),
+    Column("broke_off", Boolean, nullable=False, server_default=text("false")),  # its source may send on
     PrimaryKeyConstraint("id", name="mailbox_pkey"),
     CheckConstraint("message_id BETWEEN 1 AND 65535", name="mailbox_message_id_check"),
     Index("mailbox_of_study", "study_instance_uid"),

@@ -123,8 +123,10 @@ def registered(
             pause(_TURN)
         try:
             yield Registered(listener, message_id)
-        finally:
-            mailboxes.close(listener.mailbox.id)
+        except BaseException:
+            mailboxes.close(listener.mailbox.id, broke_off=True)
+            raise
+        mailboxes.close(listener.mailbox.id, broke_off=False)
     finally:
         listener.close()
 

@@ -45,7 +45,7 @@ class LedgerMailboxes:
         except Fenced:
             raise TransferFault(FAULTS[Reason.FENCED]) from None
 
-    def close(self, mailbox_id: UUID) -> None:
+    def close(self, mailbox_id: UUID, *, broke_off: bool) -> None:
         """If the ledger is away, the attempt's next mailbox closes it, or the attempt's end."""
         with suppress(LedgerUnavailable, LedgerError):
-            self._ledger.close_mailbox(mailbox_id, self._clock())
+            self._ledger.close_mailbox(mailbox_id, self._clock(), broke_off=broke_off)

@@ -14,6 +14,7 @@ from adit.ledger.attempt_ledger import AttemptLedger, Fenced
 from adit.ledger.connection import LedgerError, engine, transaction
 from adit.ledger.mailbox_directory import MailboxDirectory
 from adit.model.assignment import Assignment
+from adit.model.dicom_node import DicomNode
 from adit.model.mailbox import Mailbox
 from tests.integration.ledger.scene import LOST, NOW, Scene, report, transfer_job
 
@@ -123,6 +124,56 @@ def test_a_worker_closes_what_it_left_open_when_it_opens_another(
     workers[0].open_mailbox(first, STUDY, None, NOW)
     assert workers[0].open_mailbox(second, STUDY, None, NOW)
     assert directory.find(STUDY, SERIES, None) == second
+
+
+@pytest.fixture
+def sources(scene: Scene) -> list[Assignment]:
+    """Three tasks of one study, the second of them from another PACS."""
+    made = []
+    for name, source in (("one", "pacs"), ("two", "mirror"), ("three", "pacs")):
+        spec = {"dimse": {"aeTitle": source.upper(), "host": "pacs.example.org", "port": 104}}
+        job = transfer_job(name, source={"node": source})
+        record = scene.apply(job)
+        scene.ledger.apply_node(DicomNode.model_validate({"metadata": {"name": source}, "spec": spec}), NOW)
+        made += scene.claim(record.id)
+    return made
+
+
+@pytest.mark.parametrize("ending", ["killed", "broke off", "asked again and ended"])
+def test_what_a_source_still_sends_is_not_taken_for_anothers(
+    scene: Scene, sources: list[Assignment], directory: MailboxDirectory, ending: str
+) -> None:
+    """A PACS without Move Originator ids: nothing tells its late objects from those of the next C-MOVE."""
+    first, other, same = (scene.worker(each) for each in sources)
+    broken = mailbox()
+    assert first.open_mailbox(broken, STUDY, None, NOW)
+    if ending == "killed":
+        scene.ledger.declare_lost(sources[0].attempt_id, seen_heartbeat=None, fault=LOST, now=NOW)
+    elif ending == "broke off":
+        first.close_mailbox(broken.id, NOW, broke_off=True)
+    else:
+        again = mailbox()
+        assert first.open_mailbox(again, STUDY, None, NOW)
+        first.close_mailbox(again.id, NOW)
+    for minutes in (0, 9):
+        assert other.open_mailbox(mailbox(), STUDY, None, NOW + timedelta(minutes=minutes)) is None
+    assert directory.find(STUDY, SERIES, None) is None  # refused, and asked for again
+    ours = mailbox()
+    assert same.open_mailbox(ours, STUDY, None, NOW)  # what comes late is what it asks for
+    same.close_mailbox(ours.id, NOW)
+    assert other.open_mailbox(mailbox(), STUDY, None, NOW + timedelta(minutes=11))
+    for worker in (first, other, same):
+        worker.close()
+
+
+def test_a_c_move_that_ended_well_holds_nobody_up(scene: Scene, sources: list[Assignment]) -> None:
+    first, other, _ = (scene.worker(each) for each in sources)
+    ended = mailbox()
+    assert first.open_mailbox(ended, STUDY, None, NOW)
+    first.close_mailbox(ended.id, NOW)
+    assert other.open_mailbox(mailbox(), STUDY, None, NOW)
+    for worker in (first, other):
+        worker.close()
 
 
 def test_a_dead_attempts_mailbox_is_closed_with_it(
