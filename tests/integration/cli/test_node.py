@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 
+from adit.ledger.ledger import Ledger
 from tests.integration.cli.command import Adit
-from tests.integration.cli.manifests import Hospital, document, documents
+from tests.integration.cli.manifests import Hospital, document, documents, job
+from tests.peers import ScriptedSCP
 from tests.peers.server_process import free_port
 from tests.samples import ct_study
 
@@ -30,6 +32,36 @@ def test_probe_says_what_answers_and_what_is_offered(adit: Adit, orthancs: Hospi
     unknown = adit("node", "probe", "moon")
     assert unknown.code == 2
     assert "There is no DicomNode moon in the ledger (there are: none)" in unknown.err
+
+
+def test_probe_notes_what_is_offered_and_shows_how_the_roads_did(
+    adit: Adit, orthancs: Hospital, ledger: Ledger
+) -> None:
+    study = ct_study(1, seed="probed-roads")
+    orthancs.source.upload(*study.files())
+    with ScriptedSCP(study.instances, aet="NO_GET", offers_get=False) as peer:
+        face = {"aeTitle": peer.aet, "host": peer.host, "port": peer.dicom_port}
+        lame = document("DicomNode", "lame", {"dimse": face})
+        works = job("works", study)
+        fails = job("fails", study, source={"node": "lame"}, retry={"maxAttempts": 1})
+        adit.write("all.yaml", orthancs.nodes() + documents(lame) + works + fails)
+        assert adit("apply", "all.yaml").code == 0
+        before = adit("node", "probe", "hospital", "-o", "json")
+        assert before.json[0]["roads"] == []
+        noted = ledger.findings()["default", "hospital"]
+        assert noted.probed_at is not None
+        assert {"StudyRootFind", "StudyRootGet", "Storage"} <= set(noted.services)
+        assert adit("run", "all.yaml").code == 1
+        after = adit("node", "probe", "hospital")
+        assert after.code == 0, after.err
+        assert "C-GET works, as transfers saw at 20" in after.out
+        lame_one = adit("node", "probe", "lame")
+        assert lame_one.code == 3
+        assert "C-GET fails (ServiceNotOffered), as transfers saw at 20" in lame_one.out
+        [road] = adit("node", "probe", "lame", "-o", "json").json[0]["roads"]
+        assert (road["name"], road["works"], road["fault"]) == ("C-GET", False, "ServiceNotOffered")
+        elsewhere = adit("node", "probe", "hospital", "-f", "all.yaml", "-o", "json")
+        assert elsewhere.json[0]["roads"] == []  # a node from a file is nobody's in the ledger
 
 
 def test_find_shows_what_orthanc_holds(adit: Adit, orthancs: Hospital) -> None:

@@ -12,6 +12,7 @@ from pydicom import Dataset, dcmread
 
 from adit.dicom.node import Instance, Wanted
 from adit.model.dicom_node import DicomNode
+from adit.model.findings import Road
 from adit.model.instance import InstanceState
 from adit.model.outcome import FaultCode, Outcome
 from tests.integration.receiver.hostile import Sender
@@ -19,7 +20,7 @@ from tests.integration.transfer.scene import Scene, Task, Worker, dimse, folder
 from tests.peers import Dcmqrscp, Orthanc, Receiver, ScriptedSCP
 from tests.peers.dcmtk import scu
 from tests.peers.scripted_move import MoveBehaviour
-from tests.peers.server_process import wait_until
+from tests.peers.server_process import free_port, wait_until
 from tests.samples import compressed_files, ct_study, encoded, multiframe, private_study
 
 STUDY = ct_study(4, seed="move", series=2, size=64)
@@ -64,6 +65,27 @@ def test_orthanc(scene: Scene, receiver: Receiver, orthanc: Orthanc) -> None:
     assert (report.progress.road, report.progress.verified) == ("C-MOVE", 8)
     assert receiver.fates("taken") == 8
     assert receiver.events("association ended")[0]["objects"] == {"taken": 8}
+
+
+def test_a_node_with_two_faces_whose_web_server_is_down(scene: Scene, receiver: Receiver, orthanc: Orthanc) -> None:
+    orthanc.knows("ADIT", receiver.host, receiver.dicom_port)
+    web = {"url": f"http://127.0.0.1:{free_port()}", "timeouts": {"connectSeconds": 2, "busySeconds": 1}}
+    face = source(orthanc).spec.dimse
+    assert face is not None
+    node = DicomNode.model_validate(
+        {"metadata": {"name": "pacs"}, "spec": {"dimse": face.model_dump(by_alias=True), "dicomWeb": web}}
+    )
+    out = scene.tmp / "out"
+    out.mkdir()
+    task = scene.task(node, folder("out", out), STUDY.study_instance_uid)
+    report = task.run(again=True)
+    assert (report.outcome, report.faults, report.warnings) == (Outcome.SUCCESS, (), ())
+    assert (report.progress.road, report.progress.verified) == ("C-MOVE", 8)
+    assert receiver.fates("taken") == 8
+    assert "NodeUnreachable" in task.codes()  # that the web server was left is in the log
+    roads = {str(road.name): road.fault for road in scene.ledger.findings()["default", "pacs"].roads}
+    assert roads == {"WADO-RS": FaultCode.NODE_UNREACHABLE, "C-MOVE": None}
+    assert {"WADO-RS"} <= set(task.claim().source_last) <= {str(road) for road in Road} - {"C-MOVE"}
 
 
 def test_dcmqrscp(scene: Scene, receiver: Receiver, tmp_path: Path) -> None:
