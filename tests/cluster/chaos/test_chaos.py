@@ -128,7 +128,11 @@ def _is_tidy(job: Job) -> None:
 def _nothing_was_stored_more_often_than_tried(
     job: Job, studies: Sequence[Study], stored: Counter[str], kind: str
 ) -> None:
-    """A repeat overwrites itself, so that nothing is there twice. But what one attempt did, no other did again."""
+    """A repeat overwrites itself, so that nothing is there twice; and no attempt stores anything more than once.
+
+    That an attempt leaves out what an earlier one wrote down is held by tests/integration/transfer: here it cannot be
+    told how much of a killed attempt's work had been written down.
+    """
     tries = Counter(each.study_instance_uid for each in attempts_of(job) if each.begun_at is not None)
     spare = STRIKES if kind in RESENT else 0
     for study in studies:
