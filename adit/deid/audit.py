@@ -26,6 +26,7 @@ class Audit:
         self._file = file
         self._identity = engine.identity
         self._patterns: dict[tuple[Change, ...], int] = {}
+        self._last: tuple[tuple[Change, ...], int] = ((), 0)  # to compare is cheaper than to hash
         self._chain = sha256()
         self._line(
             profile=engine.policy.profile.metadata.name,
@@ -36,10 +37,10 @@ class Audit:
         )
 
     def treated(self, made: Deidentified) -> None:
-        number = self._patterns.get(made.changes)
-        if number is None:
-            number = self._patterns[made.changes] = len(self._patterns) + 1
-            self._line(pattern=number, changes=[change.text for change in made.changes])
+        changes, number = self._last
+        if changes != made.changes or not number:
+            number = self._number(made.changes)
+            self._last = made.changes, number
         self._line(instance=made.sop_instance_uid, pattern=number)
 
     def refused(self, source: str, why: Quarantine | LeftOut) -> None:
@@ -49,6 +50,13 @@ class Audit:
         else:
             told = {"reason": str(why.reason), "place": why.place, "detail": why.detail}
             self._line(quarantined=self._identity.value(source), **told)
+
+    def _number(self, changes: tuple[Change, ...]) -> int:
+        number = self._patterns.get(changes)
+        if number is None:
+            number = self._patterns[changes] = len(self._patterns) + 1
+            self._line(pattern=number, changes=[change.text for change in changes])
+        return number
 
     def _line(self, **record: Any) -> None:
         line = json.dumps({"before": self._chain.hexdigest()[:16], **record})

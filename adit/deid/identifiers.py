@@ -81,8 +81,9 @@ class Identifiers:
         for each in self.numbers:
             if each in lowered:
                 return True
-        if any(each in lowered for each in self.uids):
-            return True
+        for each in self.uids:
+            if each in lowered:
+                return True
         return any(part in lowered and any(each in lowered for each in ways) for part, ways in self.dates)
 
     def stands_in(self, value: bytes, vr: str) -> bool:

@@ -1,15 +1,15 @@
 """A second look at what the engine made, by other code: is it whole, is it marked, does it still name someone?
 
-Called by `adit.deid.engine.instance` for every instance before it leaves. It knows nothing of the decisions that were
-made, only what must never be: so a mistake in a decision is found here. Raises Quarantine; nothing passes by default.
+Called by `adit.deid.engine` for every instance before it leaves. It knows nothing of the decisions that were made, only
+what must never be: so a mistake in a decision is found here. Raises Quarantine; nothing passes by default.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, NamedTuple
 
 from adit.deid import dictionary
 from adit.deid.identifiers import Identifiers
@@ -31,6 +31,8 @@ _LENGTH: Final = struct.Struct("<I").unpack_from
 _PLAIN_EXPLICIT: Final[dict[bytes, tuple[int, bool, bool]]] = {}
 _PLAIN_IMPLICIT: Final[dict[bytes, tuple[int, bool, bool]]] = {}
 _REMEMBERED: Final = 20_000
+_REMEMBERED_BYTES: Final = 2**18  # of one patient's headers
+_LONGEST: Final = 2**14
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,27 +48,134 @@ class Expected:
 
 def verify(header: bytes, expected: Expected, *, implicit: bool) -> None:
     """Looks at every element of a new data set, given up to its pixels' value, or to its end if it has none."""
-    marks: dict[int, bytes] = {}
-    _Look(header, expected, implicit).data_set(0, len(header), (), marks)
-    for tag, value in _MARKS.items():
-        if tag not in marks or (value is not None and marks[tag].strip() != value):
-            raise _not_verified((tag,), "the mark is missing")
+    suspicious = expected.identifiers.may_stand_in(header)
+    _Look(header, expected, implicit, suspicious=suspicious).top(None)
+
+
+class Verification:
+    """Of many instances of one patient: bytes that were looked at once are not looked at again.
+
+    What is expected of them must be the same but for their UIDs, which are searched for everywhere each time.
+    """
+
+    def __init__(self, expected: Expected, *, implicit: bool) -> None:
+        self._expected = expected
+        self._implicit = implicit
+        self._known = _Known()
+
+    @property
+    def identifiers(self) -> Identifiers:
+        """All but UIDs."""
+        return self._expected.identifiers
+
+    def passes(self, header: bytes, original: Iterable[bytes], uids: Mapping[int, bytes]) -> bool:
+        """Verifies as `verify` does: `original` UIDs must not stand in it, `uids` must. False where an identifier may
+        stand in it, which needs another look at each."""
+        for uid in original:
+            if uid in header:
+                return False
+        known = self._known
+        known.fresh.clear()
+        expected = replace(self._expected, uids=uids)
+        _Look(header, expected, self._implicit, suspicious=False).top(known)
+        fresh = [header[each.start : each.stop] for each in known.fresh]
+        if self._expected.identifiers.may_stand_in(b"".join(fresh)):
+            return False
+        known.learn(fresh)
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """Public elements of the top level that need no second look."""
+
+    data: bytes
+    first: int
+    last: int
+    marks: dict[int, bytes]
+
+
+class _Fresh(NamedTuple):
+    """An element that was looked at."""
+
+    tag: int
+    start: int
+    stop: int
+    mark: bytes | None
+
+
+@dataclass(slots=True)
+class _Known:
+    """By the first bytes of each stretch. What stood in the last instance, too, becomes one."""
+
+    stretches: dict[bytes, _Stretch] = field(default_factory=dict)
+    fresh: list[_Fresh] = field(default_factory=list)
+    _before: set[bytes] = field(default_factory=set)
+    _size: int = 0
+
+    def learn(self, fresh: list[bytes]) -> None:
+        for run in self._runs(fresh):
+            data = b"".join(fresh[index] for index in run)
+            self._size += len(data)
+            if self._size > _REMEMBERED_BYTES:
+                self.stretches.clear()
+                self._size = len(data)
+            elements = [self.fresh[index] for index in run]
+            marks = {each.tag: each.mark for each in elements if each.mark is not None}
+            self.stretches[data[:8]] = _Stretch(data, elements[0].tag, elements[-1].tag, marks)
+        self._before = {each for each in fresh if len(each) <= _LONGEST}
+
+    def _runs(self, fresh: list[bytes]) -> Iterator[list[int]]:
+        run: list[int] = []
+        for index, data in enumerate(fresh):
+            element = self.fresh[index]
+            lasting = data in self._before and _is_settled(element.tag)
+            if run and not (lasting and self.fresh[run[-1]].stop == element.start):
+                yield run
+                run = []
+            if lasting:
+                run.append(index)
+        if run:
+            yield run
+
+
+def _is_settled(tag: int) -> bool:
+    """Whether the same bytes are as good in another instance: a private block's creator and the UIDs may be others."""
+    return not tag >> 16 & 1 and tag >> 16 < 0x7FE0 and tag not in _UIDS
 
 
 class _Look:
-    def __init__(self, data: bytes, expected: Expected, implicit: bool) -> None:
+    def __init__(self, data: bytes, expected: Expected, implicit: bool, *, suspicious: bool) -> None:
         self._expected = expected
         self._implicit = implicit
         self._data = data
-        self._suspicious = expected.identifiers.may_stand_in(data)
+        self._suspicious = suspicious
 
-    def data_set(self, pos: int, end: int, path: tuple[int, ...], marks: dict[int, bytes] | None) -> int:
+    def top(self, known: _Known | None) -> None:
+        marks: dict[int, bytes] = {}
+        self.data_set(0, len(self._data), (), marks, known)
+        for tag, value in _MARKS.items():
+            if tag not in marks or (value is not None and marks[tag].strip() != value):
+                raise _not_verified((tag,), "the mark is missing")
+
+    def data_set(
+        self, pos: int, end: int, path: tuple[int, ...], marks: dict[int, bytes] | None, known: _Known | None = None
+    ) -> int:
         data, implicit, suspicious = self._data, self._implicit, self._suspicious
         head, plain = (_IMPLICIT, _PLAIN_IMPLICIT) if implicit else (_EXPLICIT, _PLAIN_EXPLICIT)
         before = -1
         expected_uids = self._expected.uids
         creators: dict[int, bool] = {}
         while pos < end:
+            if known is not None:
+                stretch = known.stretches.get(data[pos : pos + 8])
+                if stretch is not None and before < stretch.first and data.startswith(stretch.data, pos):
+                    before = stretch.last
+                    if marks is not None:
+                        marks.update(stretch.marks)
+                    pos += len(stretch.data)
+                    continue
+            begin = pos
             if end - pos < 8:
                 raise _not_verified(path, "it ends within an element")
             key, length = head(data, pos)
@@ -85,16 +194,21 @@ class _Look:
                 pos = start + length
                 if pos > end:
                     raise _not_verified((*path, tag), "it is longer than what is there")
+                if known is not None:
+                    known.fresh.append(_Fresh(tag, begin, pos, None))
                 continue
             if tag == 0xFFFEE00D:
                 return pos + 8
             pos = self._element(tag, key[4:].decode("ascii", errors="replace"), start, length, end, path, creators)
-            if marks is not None and tag in _MARKS:
-                marks[tag] = data[start:pos]
+            mark = data[start:pos] if tag in _MARKS else None
+            if marks is not None and mark is not None:
+                marks[tag] = mark
             if marks is not None and tag in _PATIENT:
                 self._patient(tag, data[start:pos])
             if marks is not None and tag in expected_uids and data[start:pos].strip(b"\0 ") != expected_uids[tag]:
                 raise _not_verified((tag,), "it is not the UID by which the instance will be known")
+            if known is not None:
+                known.fresh.append(_Fresh(tag, begin, pos, mark))
         return pos
 
     def _element(

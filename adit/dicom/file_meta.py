@@ -15,6 +15,7 @@ _LONG_VRS: Final = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b
 _IMPLICIT_LE, _EXPLICIT_LE, _EXPLICIT_BE = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 _SOP_CLASS, _SOP_INSTANCE, _TRANSFER_SYNTAX = 0x0002, 0x0003, 0x0010
 _MAX_META: Final = 2**20  # bytes; a real one has a few hundred
+_MOST_METAS: Final = 2**12
 
 
 class NotDicomError(ValueError):
@@ -45,30 +46,38 @@ def encoded_file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax
 
 
 def read_file_meta(file: BinaryIO) -> FileMeta:
-    """Where the data set begins and how it is encoded; the preamble and group 0002 may be missing.
+    """As `file_meta_of`; the file stands anywhere then."""
+    data = file.read(_MOST_METAS)
+    try:
+        return file_meta_of(data)
+    except NotDicomError:
+        if len(data) < _MOST_METAS:
+            raise
+    return file_meta_of(data + file.read(_MAX_META))
+
+
+def file_meta_of(data: bytes) -> FileMeta:
+    """Where the data set begins and how it is encoded, by a file's first bytes; preamble and group 0002 may be missing.
 
     Raises NotDicomError. Group 0002's own length (0002,0000) is not believed: writers get it wrong.
     """
-    start = file.read(132)
-    offset = 132 if start[128:] == b"DICM" else 0
-    file.seek(offset)
-    uids: dict[int, str] = {}
-    while True:
-        head = file.read(8)
-        group, number = _tag(head)
-        if group != 0x0002:
-            break
-        length, value_at = _length(file, head), file.tell()
-        if value_at + length > _MAX_META:
-            raise NotDicomError("its file meta information is too long")
-        value = file.read(length)
-        if number in (_SOP_CLASS, _SOP_INSTANCE, _TRANSFER_SYNTAX):
-            uids[number] = value.decode("ascii", errors="replace").strip("\0 ")
-        offset = file.tell()
-    if not uids and not 0x0004 <= (group if head[1] == 0 else group >> 8) <= 0x0020:
+    offset = 132 if data[128:132] == b"DICM" else 0
+    uids = {_SOP_CLASS: b"", _SOP_INSTANCE: b"", _TRANSFER_SYNTAX: b""}
+    found = False
+    while data[offset : offset + 2] == b"\2\0":
+        begin, end = _value(data, offset)
+        number = data[offset + 2] | data[offset + 3] << 8
+        if number in uids:
+            uids[number] = data[begin:end]
+            found = True
+        offset = end
+    head = data[offset : offset + 8]
+    if len(head) < 8:
+        raise NotDicomError("it ends before a data set begins")
+    if not found and not 0x0004 <= (head[0] | head[1] << 8 if head[1] == 0 else head[1]) <= 0x0020:
         raise NotDicomError("it begins neither with file meta information nor with a data set")
-    syntax = uids.get(_TRANSFER_SYNTAX) or _guess(head)
-    return FileMeta(syntax, uids.get(_SOP_CLASS, ""), uids.get(_SOP_INSTANCE, ""), offset)
+    sop_class, sop_instance, syntax = (value.decode("ascii", errors="replace").strip("\0 ") for value in uids.values())
+    return FileMeta(syntax or _guess(head), sop_class, sop_instance, offset)
 
 
 def _element(number: int, vr: bytes, value: bytes) -> bytes:
@@ -82,20 +91,20 @@ def _uid(uid: str) -> bytes:
     return value + b"\0" * (len(value) % 2)
 
 
-def _tag(head: bytes) -> tuple[int, int]:
+def _value(data: bytes, offset: int) -> tuple[int, int]:
+    """Where the value of an element begins and ends."""
+    head = data[offset : offset + 12]
     if len(head) < 8:
         raise NotDicomError("it ends before a data set begins")
-    group, number = struct.unpack_from("<HH", head)
-    return int(group), int(number)
-
-
-def _length(file: BinaryIO, head: bytes) -> int:
-    if head[4:6] in _LONG_VRS:
-        rest = file.read(4)
-        if len(rest) < 4:
-            raise NotDicomError("it ends within its file meta information")
-        return int(struct.unpack("<I", rest)[0])
-    return int(struct.unpack_from("<H", head, 6)[0])
+    if head[4:6] not in _LONG_VRS:
+        begin, length = offset + 8, head[6] | head[7] << 8
+    elif len(head) == 12:
+        begin, length = offset + 12, int.from_bytes(head[8:12], "little")
+    else:
+        raise NotDicomError("it ends within its file meta information")
+    if begin + length > _MAX_META:
+        raise NotDicomError("its file meta information is too long")
+    return begin, begin + length
 
 
 def _guess(head: bytes) -> str:

@@ -27,7 +27,7 @@ from adit.deid.engine.scan import (
     items_of,
     malformed,
 )
-from adit.deid.engine.trail import END_OF_TRACE, Block, Outcome, Trace, Trail
+from adit.deid.engine.trail import END_OF_TRACE, Block, Outcome, Removed, Trace, Trail
 from adit.deid.engine.values import Values
 from adit.deid.identifiers import Identifiers
 from adit.deid.quarantine import Quarantine, Reason, place_of
@@ -97,39 +97,51 @@ class ByteWalk:
         self, trail: Trail, level: Level, pos: int, end: int, parts: list[Part], pending: list[Insertion]
     ) -> None:
         """Walks what is not known from the trail, and learns it."""
-        data, blocks = self.data, trail.blocks
-        width = 4 if level.implicit else 6
-        apart = tuple(each.tag for each in pending)
-        walked: list[tuple[Trace, int]] = []
+        data, stretches, creators = self.data, trail.stretches, self._creators
+        width, read = (4, IMPLICIT) if level.implicit else (6, EXPLICIT)
+        apart = tuple(each.tag for each in reversed(pending))
+        walked: list[tuple[bytes, Trace, int]] = []
         last = -1
         while pos < end:
             head = data[pos : pos + width]
-            block = blocks.get(head)
-            if block is not None and block.first > last:
-                there = data[pos : pos + block.size]
-                if there == block.chunk and block.fits(self._creators):
-                    while pending and block.first >= pending[-1].tag:
-                        parts.append(pending.pop().data)
-                    self._take_over(block.outcome, pos, parts)
-                    pos += block.size
-                    last = block.last
+            found = stretches.get(head)
+            if found is not None and found.first > last and found.owners.are(creators):
+                while pending and found.first >= pending[-1].tag:
+                    parts.append(pending.pop().data)
+                if type(found) is Removed:
+                    count, pos = found.skip(data, pos, end, read)
+                    if count:
+                        self.changes += found.changes[:count]
+                        last = found.tags[count - 1]
+                        continue
+                elif type(found) is Block and data[pos : pos + found.size] == found.chunk:
+                    self._take_over(found.outcome, parts)
+                    pos += found.size
+                    last = found.last
                     continue
-                trail.missed(head, there)
-            trace: Trace = []
-            _, pos, last = self._walk(level, pos, end, parts, pending, last, blocks, trace)
-            walked.append((trace, pos))
-        for trace, stop in walked:
-            if trace:
-                trail.learn(trace, stop, _Again(self, level), apart)
+                trail.missed(head)
+            trace: Trace | None = [] if trail.learns(head) else None
+            begin = pos
+            _, pos, last = self._walk(level, pos, end, parts, pending, last, stretches, trace)
+            if trace is None:
+                trail.passed(head, pos - begin)
+            elif trace:
+                walked.append((head, trace, pos))
+        again = _Again(self, level)
+        for head, trace, stop in walked:
+            trail.learn(head, trace, stop, again, apart)
 
-    def _take_over(self, outcome: Outcome, pos: int, parts: list[Part]) -> None:
-        for part in outcome.parts:
-            parts.append(part if isinstance(part, bytes) else (part[0] + pos, part[1] + pos))
+    def _take_over(self, outcome: Outcome, parts: list[Part]) -> None:
+        if outcome.data:
+            parts.append(outcome.data)
         self.changes += outcome.changes
         self.harvest += outcome.harvest
-        self.notes.update(outcome.notes)
-        self.values.uids.update(outcome.uids)
-        self._creators.update(outcome.creators)
+        if outcome.notes:
+            self.notes.update(outcome.notes)
+        if outcome.uids:
+            self.values.uids.update(outcome.uids)
+        if outcome.creators:
+            self._creators.update(outcome.creators)
 
     def _walk(
         self,
@@ -139,7 +151,7 @@ class ByteWalk:
         parts: list[Part],
         insertions: list[Insertion] | None = None,
         last: int = -1,
-        known: Mapping[bytes, Block] | None = None,
+        known: Mapping[bytes, Block | Removed] | None = None,
         trace: Trace | None = None,
     ) -> tuple[bool, int, int]:
         """The elements of one data set. Whether anything changed, where it ended, and with which tag.
@@ -149,7 +161,7 @@ class ByteWalk:
         """
         data, table, changes = self.data, level.table, self.changes
         head = IMPLICIT if level.implicit else EXPLICIT
-        run = pos
+        begin = run = pos
         limit = insertions[-1].tag if insertions else _NO_LIMIT
         creators = self._creators if insertions is not None else {}
         changed = False
@@ -170,9 +182,9 @@ class ByteWalk:
             if long:
                 length = LONG(data, start)[0]
                 start += 4
+            if known is not None and key in known and pos > begin:
+                break
             if trace is not None:
-                if trace and known and key in known:
-                    break
                 trace.append((pos, key, tag))
             if not last < tag < limit:
                 if tag <= last:
@@ -202,7 +214,7 @@ class ByteWalk:
             if step == 0:
                 pos = stop
                 continue
-            if step == 1:
+            if step == 1 or (step == 5 and tag >> 8 not in creators):  # a private block that is nobody's
                 if run < pos:
                     parts.append((run, pos))
                 run = pos = stop
@@ -248,11 +260,7 @@ class ByteWalk:
             self.changes.append(entry.change)
             return []
         if step == Step.PRIVATE:
-            owner = creators.get(entry.tag >> 16 << 8 | entry.tag >> 8 & 0xFF)
-            if owner is None:
-                self.changes.append(entry.change)
-                return []
-            step, _, _, entry = level.private(entry.tag, entry.encoded, owner)
+            step, _, _, entry = level.private(entry.tag, entry.encoded, creators[entry.tag >> 8])
             if step in (Step.KEEP, Step.SCRUB):
                 if step == Step.SCRUB and (instead := self._scrubbed(level, entry, start, stop, undefined)):
                     return instead
@@ -418,6 +426,11 @@ class _Again:
     def lasting(self, tag: int) -> bool:
         return tag not in _NOTED_SEQUENCES and self.level.decisions.lasting(tag)
 
+    def removed(self, head: bytes, tag: int) -> Change | None:
+        step, _, long, entry = self.level.table.get(head) or self.level.entry(head)
+        nobodys = step == Step.PRIVATE and tag >> 8 not in self.walk._creators
+        return entry.change if not long and (step == Step.REMOVE or nobodys) else None
+
     def creators_before(self, tag: int, groups: frozenset[int]) -> dict[int, str]:
         return {
             each: name
@@ -425,17 +438,20 @@ class _Again:
             if each >> 8 in groups and (each >> 8 << 16 | each & 0xFF) < tag
         }
 
-    def outcome_of(self, start: int, end: int, creators: dict[int, str]) -> tuple[bytes, Outcome]:
+    def bytes_of(self, start: int, end: int) -> bytes:
+        return self.walk.data[start:end]
+
+    def outcome_of(self, start: int, end: int, creators: dict[int, str]) -> Outcome:
+        data = self.walk.data
         values = replace(self.walk.values, uids={})
-        again = ByteWalk(self.walk.data, self.walk.end, values, _creators=dict(creators))
+        again = ByteWalk(data, self.walk.end, values, _creators=dict(creators))
         parts: list[Part] = []
         again._walk(self.level, start, end, parts, [])
-        outcome = Outcome(
-            tuple(part if isinstance(part, bytes) else (part[0] - start, part[1] - start) for part in parts),
+        return Outcome(
+            b"".join(part if isinstance(part, bytes) else data[part[0] : part[1]] for part in parts),
             tuple(again.changes),
             again.notes,
             tuple(again.harvest),
             values.uids,
             {each: name for each, name in again._creators.items() if each not in creators},
         )
-        return self.walk.data[start:end], outcome

@@ -26,7 +26,7 @@ from adit.deid.pixels.decoder import Decoder
 from adit.deid.pixels.facts import FACT_TAGS, REGION_TAGS, SEQUENCE_OF_ULTRASOUND_REGIONS
 from adit.deid.policy import Policy, tags_of, vr_of
 from adit.deid.quarantine import LeftOut, Quarantine, Reason
-from adit.deid.verification import Expected, verify
+from adit.deid.verification import Expected, Verification, verify
 from adit.model.deid_profile import Option
 
 IMPLICIT_LE: Final = "1.2.840.10008.1.2"
@@ -44,7 +44,7 @@ WANTED: Final = IDENTIFYING | {_CHARSET, _SOP_CLASS, _MODALITY}
 _NOTED: Final = WANTED | FACT_TAGS
 _REGIONS: Final = SEQUENCE_OF_ULTRASOUND_REGIONS
 _APART: Final = 2**16  # a longer range of the original is not copied
-_PATIENTS: Final = 1000
+_PATIENTS: Final = 100
 _CLASSES: Final = 500
 _SHORTEST_UID: Final = 4
 _STANDARD: Final = STANDARD_UIDS.encode()
@@ -111,7 +111,7 @@ class Engine:
         self.identity = identity
         self._levels: dict[tuple[str, bool, bool], Level] = {}
         self._met: dict[bool, _Met] = {}
-        self._known: dict[tuple[object, ...], Identifiers] = {}
+        self._verifications: dict[tuple[object, ...], Verification] = {}
         self.marks = {implicit: encoded_marks(policy, implicit=implicit) for implicit in (False, True)}
         spec = policy.profile.spec
         self._excluded_modalities = frozenset(spec.excluded_modalities)
@@ -177,7 +177,8 @@ class Engine:
         patient = self.patient(known, given.pseudonym, given.patient_id)
         trail = Trail()
         walk, parts = self._walked(given, patient, None, trail)
-        self._met[given.implicit] = _Met(_of_all(known), (given.pseudonym, given.patient_id), patient, trail)
+        of_study = not (known.get(_PATIENT_ID, b"").strip(b"\0 ") or given.patient_id)
+        self._met[given.implicit] = _Met(_of_all(known), (given.pseudonym, given.patient_id), patient, of_study, trail)
         return self._finished(given, patient, known, walk, parts)
 
     def _as_before(self, met: _Met, given: _Given) -> Deidentified | None:
@@ -194,17 +195,30 @@ class Engine:
         known = walk.notes
         if _of_all(known) != met.known:
             return None
-        patient = self.patient(known, given.pseudonym, given.patient_id)
-        if patient.subject != met.patient.subject:
+        sop_instance, study = _text(known, _SOP_INSTANCE), _text(known, _STUDY)
+        if not sop_instance:
+            return None
+        if met.of_study and study != met.patient.study_instance_uid:
             return None  # without a PatientID, each study is of somebody else
+        patient = Patient(
+            met.patient.subject,
+            met.patient.charset,
+            met.patient.sop_class_uid,
+            sop_instance,
+            _text(known, _SERIES),
+            study,
+        )
         return self._finished(given, patient, known, walk, parts)
 
     def _finished(
         self, given: _Given, patient: Patient, known: Mapping[int, bytes], walk: ByteWalk, parts: list[Part]
     ) -> Deidentified:
-        identifiers = self.identifiers(known, walk.harvest)
+        verification = self._verification(given, patient, known, walk)
+        uids = self._original_uids(known)
         joined, header = _joined(given.data, parts, walk)
-        if identifiers.may_stand_in(header):
+        verified = verification.passes(header, uids, self._new_uids(patient))
+        if not verified:
+            identifiers = replace(verification.identifiers, uids=uids)
             walk, parts = self._walked(given, patient, identifiers, None)
             joined, header = _joined(given.data, parts, walk)
         syntax = given.syntax
@@ -212,8 +226,32 @@ class Engine:
         if new is not None:
             joined, header = self._repacked(given, joined, header, walk, new)
             syntax = syntax if syntax == DEFLATED else new.transfer_syntax_uid
-        verify(header, self.expected(patient, identifiers), implicit=given.implicit)
+        if new is not None or not verified:
+            expected = self.expected(patient, replace(verification.identifiers, uids=uids))
+            verify(header, expected, implicit=given.implicit)
         return self.made(given.data, tuple(joined), syntax, patient, walk.changes, walk.values.uids)
+
+    def _verification(
+        self, given: _Given, patient: Patient, known: Mapping[int, bytes], walk: ByteWalk
+    ) -> Verification:
+        """Remembered, as what must not be found is the same for all of a patient's but for the UIDs."""
+        names = frozenset(value for vr, value in walk.harvest if vr == "PN")
+        key = (given.implicit, patient.subject.pseudonym, *map(known.get, _OF_PATIENT), names)
+        found = self._verifications.get(key)
+        if found is None:
+            if len(self._verifications) >= _PATIENTS:
+                self._verifications.clear()
+            identifiers = identifiers_of(known, names, retained_uids=True)
+            found = Verification(self.expected(patient, identifiers), implicit=given.implicit)
+            self._verifications[key] = found
+        return found
+
+    def _original_uids(self, known: Mapping[int, bytes]) -> tuple[bytes, ...]:
+        """Those that must not be found any more."""
+        if self._retains_uids:
+            return ()
+        uids = [known.get(tag, b"").strip(b"\0 ") for tag in (_SOP_INSTANCE, _STUDY, _SERIES)]
+        return tuple(uid for uid in uids if len(uid) > _SHORTEST_UID and not uid.startswith(_STANDARD))
 
     def _pixels(self, given: _Given, walk: ByteWalk) -> NewPixels | None:
         """What stands in place of the pixels; None when they stay as they are."""
@@ -281,20 +319,9 @@ class Engine:
         return Patient(Subject(whose, pseudonym), charset, sop_class, sop_instance, _text(known, _SERIES), study)
 
     def identifiers(self, known: Mapping[int, bytes], harvest: Sequence[tuple[str, bytes]]) -> Identifiers:
-        """What must not be found any more. Remembered, as it is the same for all of a series but for one UID."""
+        """What must not be found any more."""
         names = frozenset(value for vr, value in harvest if vr == "PN")
-        key = (*(known.get(tag) for tag in _OF_PATIENT), names)
-        found = self._known.get(key)
-        if found is None:
-            if len(self._known) >= _PATIENTS:
-                self._known.clear()
-            found = self._known[key] = identifiers_of(known, names, retained_uids=True)
-        if self._retains_uids:
-            return found
-        uids = [known.get(tag, b"").strip(b"\0 ") for tag in (_SOP_INSTANCE, _STUDY, _SERIES)]
-        return replace(
-            found, uids=tuple(uid for uid in uids if len(uid) > _SHORTEST_UID and not uid.startswith(_STANDARD))
-        )
+        return replace(identifiers_of(known, names, retained_uids=True), uids=self._original_uids(known))
 
     def expected(self, patient: Patient, identifiers: Identifiers) -> Expected:
         return Expected(
@@ -302,11 +329,7 @@ class Engine:
             pseudonym=Values(self.identity, patient.subject, patient.charset).text(patient.subject.pseudonym),
             private_creators=self.policy.creators,
             spared=self.policy.spared,
-            uids={
-                _SOP_INSTANCE: self._new_uid(patient.sop_instance_uid).encode(),
-                _STUDY: self._new_uid(patient.study_instance_uid).encode(),
-                _SERIES: self._new_uid(patient.series_instance_uid).encode(),
-            },
+            uids=self._new_uids(patient),
         )
 
     def made(
@@ -331,6 +354,13 @@ class Engine:
             uids=uids,
             subject=patient.subject,
         )
+
+    def _new_uids(self, patient: Patient) -> dict[int, bytes]:
+        return {
+            _SOP_INSTANCE: self._new_uid(patient.sop_instance_uid).encode(),
+            _STUDY: self._new_uid(patient.study_instance_uid).encode(),
+            _SERIES: self._new_uid(patient.series_instance_uid).encode(),
+        }
 
     def _new_uid(self, original: str) -> str:
         return original if self._retains_uids else self.identity.uid(original)
@@ -393,6 +423,7 @@ class _Met:
     known: tuple[bytes | None, ...]
     given: tuple[str | None, str | None]
     patient: Patient
+    of_study: bool  # nobody's by name: whose, the study tells
     trail: Trail
 
 

@@ -21,7 +21,7 @@ from adit.deid.pixels.order import Order
 from adit.deid.pixels.piece import Block, Kept
 from adit.deid.pixels.plan import Leave, Mask, Plan, Refuse, plan
 from adit.deid.pixels.quarantine import PixelQuarantine, PixelReason
-from adit.deid.pixels.treatment import treated
+from adit.deid.pixels.treatment import treated, untouched_length
 from adit.deid.quarantine import Quarantine, Reason, place_of
 from adit.model.pixel_policy import PixelPolicy
 
@@ -81,6 +81,7 @@ class PixelStep:
         self._policy = policy
         self._decoder = decoder
         self._plans: dict[tuple[object, ...], tuple[PixelFacts, Plan]] = {}
+        self._untouched: dict[tuple[object, ...], int | None] = {}  # native pixels: which length need not be looked at
 
     def pixels(
         self,
@@ -92,34 +93,43 @@ class PixelStep:
         block: Block,
     ) -> NewPixels | None:
         """The new pixels; None when they stay as they are. Raises Quarantine."""
+        key = (syntax, tag, vr, *map(notes.get, _TAGS)) if regions is None else None
+        if key is not None and self._untouched.get(key) == block.length:
+            return None
         try:
-            facts, planned = self._plan(syntax, notes, regions, tag, vr)
+            facts, planned = self._plan(key, syntax, notes, regions, tag, vr)
             if isinstance(planned, Refuse):
                 raise PixelQuarantine(planned.reason, planned.detail)
-            return None if facts.element is None else self._new(facts, planned, block)
+            if facts.element is None:
+                return None
+            new = self._new(facts, planned, block)
         except PixelQuarantine as refused:
             place = place_of((tag,)) if tag is not None else "00080016"
             detail = f"{refused.reason}: {refused.detail}"
             raise Quarantine(Reason.PIXELS, place, detail, cause=str(refused.reason)) from None
+        if new is None and key is not None:
+            self._untouched[key] = untouched_length(facts, planned)
+        return new
 
     def _plan(
         self,
+        key: tuple[object, ...] | None,
         syntax: str,
         notes: Mapping[int, bytes],
         regions: list[Mapping[int, bytes]] | None,
         tag: int | None,
         vr: str,
     ) -> tuple[PixelFacts, Plan]:
-        key = (syntax, tag, vr, *map(notes.get, _TAGS))
-        found = self._plans.get(key) if regions is None else None
+        found = self._plans.get(key) if key is not None else None
         if found is None:
             values = {each: notes[each] for each in _TAGS if each in notes}
             pixel_element = None if tag is None else PixelElement(tag)
             facts = facts_of(syntax, values, element=pixel_element, vr=vr, regions=regions)
             found = facts, plan(facts, self._policy)
-            if regions is None:
+            if key is not None:
                 if len(self._plans) >= _PLANS:
                     self._plans.clear()
+                    self._untouched.clear()
                 self._plans[key] = found
         return found
 

@@ -96,6 +96,7 @@ _HARVESTED: Final = frozenset(
         0x00380010,  # AdmissionID
     }
 )
+_PRIVATE: Final = Decision(Action.REMOVE, "private")
 _PIXELS: Final = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 
 
@@ -179,9 +180,9 @@ class Level:
         vr = encoded.decode("ascii")
         if tag >> 16 & 1:
             if not self._decisions.keeps_private or tag & 0xFFFF < 0x10:
-                return self._found(Step.REMOVE, tag, vr, encoded, Decision(Action.REMOVE, "private"))
+                return self._found(Step.REMOVE, tag, vr, encoded, _PRIVATE)
             step = Step.CREATOR if tag & 0xFFFF < 0x100 else Step.PRIVATE
-            return self._found(step, tag, vr, encoded, Decision(Action.REMOVE, "private"))
+            return self._found(step, tag, vr, encoded, _PRIVATE)
         decision = self._decisions.decide(self.path, tag, vr)
         if self.content and tag in _CONTENT_VALUES:
             decision = self._content_value(tag, decision)

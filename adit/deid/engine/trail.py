@@ -7,25 +7,28 @@ same result. A trail belongs to one level of one patient; elements that differ f
 
 from __future__ import annotations
 
+from bisect import bisect
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from adit.deid.engine.plan import Change
-
-Part = tuple[int, int] | bytes
+from adit.deid.engine.scan import Buffer
 
 _FEWEST: Final = 3
 _MOST: Final = 96
-_LARGEST: Final = 2**17
-_BLOCKS: Final = 2_000
-_VARYING: Final = 5_000
+_LARGEST: Final = 2**16
+_STRETCHES: Final = 2_000
+_REMEMBERED: Final = 5_000
+_REMEMBERED_BYTES: Final = 2**20
+_SLACK: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a walk made of some elements; ranges are counted from their first byte."""
+    """What a walk made of some elements."""
 
-    parts: tuple[Part, ...]
+    data: bytes
     changes: tuple[Change, ...]
     notes: dict[int, bytes]
     harvest: tuple[tuple[str, bytes], ...]
@@ -34,8 +37,22 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Owners:
+    """To whom the private blocks belong in which elements stand."""
+
+    groups: frozenset[int]
+    creators: dict[int, str]  # of these groups' blocks, as far as they stand before the elements
+
+    def are(self, creators: dict[int, str]) -> bool:
+        """Whether they are the same ones again."""
+        if not self.groups:
+            return True
+        return {each: name for each, name in creators.items() if each >> 8 in self.groups} == self.creators
+
+
+@dataclass(frozen=True, slots=True)
 class Block:
-    """A run of elements and what becomes of it."""
+    """Elements whose bytes are always the same, and what becomes of them."""
 
     chunk: bytes
     size: int
@@ -43,23 +60,35 @@ class Block:
     last: int  # tags
     elements: tuple[tuple[int, bytes], ...]  # where each begins, and by which bytes
     outcome: Outcome
-    groups: frozenset[int]  # private ones
-    needs: dict[int, str]  # the creators of their blocks that stand before it
+    owners: Owners
 
-    def fits(self, creators: dict[int, str]) -> bool:
-        """Whether the private blocks are whose they were."""
-        if not self.groups:
-            return True
-        return {each: name for each, name in creators.items() if each >> 8 in self.groups} == self.needs
 
-    def differing(self, data: bytes) -> bytes:
-        """How the first element begins that is another one in these bytes, which stand at the same place."""
-        found = self.elements[0][1]
-        for (begin, head), (end, _) in zip(self.elements, (*self.elements[1:], (self.size, b"")), strict=True):
-            found = head
-            if data[begin:end] != self.chunk[begin:end]:
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """Elements that are removed whatever they hold: only where each ends must be found."""
+
+    heads: tuple[bytes, ...]
+    tags: tuple[int, ...]
+    changes: tuple[Change, ...]
+    owners: Owners
+
+    @property
+    def first(self) -> int:
+        return self.tags[0]
+
+    def skip(self, data: Buffer, pos: int, end: int, read: Callable[[Buffer, int], tuple[Any, ...]]) -> tuple[int, int]:
+        """How many of them stand there, and where the next element begins; none where one is too long."""
+        at = pos
+        count = 0
+        for head in self.heads:
+            if end - at < 8:
                 break
-        return found
+            key, length = read(data, at)
+            if key != head:
+                break
+            at += 8 + length
+            count += 1
+        return (count, at) if at <= end else (0, pos)
 
 
 Trace = list[tuple[int, bytes, int]]
@@ -77,54 +106,127 @@ class Walker(Protocol):
         """Whether what becomes of the element depends on nothing but its own bytes."""
         ...
 
+    def removed(self, head: bytes, tag: int) -> Change | None:
+        """What is told of an element that is removed whatever it holds, and whose length has two bytes."""
+        ...
+
     def creators_before(self, tag: int, groups: frozenset[int]) -> dict[int, str]:
         """Of the private blocks of these groups, as far as they stand before this tag."""
         ...
 
-    def outcome_of(self, start: int, end: int, creators: dict[int, str]) -> tuple[bytes, Outcome]:
-        """The bytes from here to there, and what becomes of them."""
+    def bytes_of(self, start: int, end: int) -> bytes: ...
+
+    def outcome_of(self, start: int, end: int, creators: dict[int, str]) -> Outcome:
+        """What becomes of the elements from here to there."""
         ...
 
 
 @dataclass(slots=True)
 class Trail:
-    blocks: dict[bytes, Block] = field(default_factory=dict)
-    varying: set[bytes] = field(default_factory=set)
+    """By how an element begins: the stretch that begins with it, or, in `_barren`, how many bytes from there on
+    nothing could be learned of."""
 
-    def missed(self, head: bytes, data: bytes) -> None:
-        """The block that begins so is not what stands there: it is learned anew without what differs."""
-        block = self.blocks.pop(head)
-        if len(self.varying) < _VARYING:
-            self.varying.add(block.differing(data))
+    stretches: dict[bytes, Block | Removed] = field(default_factory=dict)
+    _varying: set[bytes] = field(default_factory=set)
+    _barren: dict[bytes, int] = field(default_factory=dict)
+    _before: dict[bytes, bytes] = field(default_factory=dict)  # an element's bytes in the last instance
+    _size: int = 0
 
-    def learn(self, trace: Trace, end: int, walker: Walker, apart: tuple[int, ...]) -> None:
-        """Makes blocks of the elements in `trace`, which were walked one by one up to `end`.
+    def missed(self, head: bytes) -> None:
+        """The stretch that begins so is not what stands there: it is learned anew without what differs."""
+        block = self.stretches.pop(head)
+        if isinstance(block, Block):
+            ends = (*(begin for begin, _ in block.elements[1:]), block.size)
+            for (begin, each), end in zip(block.elements, ends, strict=True):
+                self._remember(each, block.chunk[begin:end])
 
-        No block has elements on both sides of one of the tags `apart`.
+    def learns(self, head: bytes) -> bool:
+        """Whether elements that begin so are to be traced."""
+        return head not in self._barren
+
+    def passed(self, head: bytes, size: int) -> None:
+        """A barren stretch was so long this time: perhaps it is another one."""
+        if size > 2 * self._barren[head] + _SLACK:
+            del self._barren[head]
+
+    def learn(self, head: bytes, trace: Trace, end: int, walker: Walker, apart: tuple[int, ...]) -> None:
+        """Makes stretches of the elements in `trace`, the first of which begins by `head`, and which were walked one by
+        one up to `end`.
+
+        No stretch has elements on both sides of one of the tags `apart`.
         """
         run: Trace = []
-        places = [each[0] for each in trace[1:]] + [end]
-        for each, stop in zip(trace, places, strict=True):
-            if each[2] == END_OF_TRACE:
-                end = each[0]
+        begin, barren = trace[0][0], True
+        was = (False, 0)
+        for each, stop in zip(trace, [other[0] for other in trace[1:]] + [end], strict=True):
+            start, begins, tag = each
+            if tag == END_OF_TRACE:
+                end = start
                 break
-            crosses = run and any(run[0][2] < tag <= each[2] for tag in apart)
-            if crosses or len(run) >= _MOST:
-                self._learn(run, each[0], walker)
+            new, varies = self._compared(begins, start, stop, walker)
+            now = (varies, bisect(apart, tag))
+            apt = not new and walker.lasting(tag)
+            if run and (now != was or not apt or len(run) >= _MOST):
+                barren &= not self._learn(run, start, walker, varying=was[0])
                 run = []
-            if each[1] in self.varying or stop - each[0] > _LARGEST or not walker.lasting(each[2]):
-                self._learn(run, each[0], walker)
-                run = []
-            else:
+            was = now
+            barren &= not new
+            if apt:
                 run.append(each)
-        self._learn(run, end, walker)
+        if run:
+            barren &= not self._learn(run, end, walker, varying=was[0])
+        if barren and len(self._barren) < _REMEMBERED:
+            self._barren[head] = end - begin
 
-    def _learn(self, run: Trace, end: int, walker: Walker) -> None:
-        if len(run) < _FEWEST or len(self.blocks) >= _BLOCKS:
-            return
+    def _compared(self, head: bytes, start: int, stop: int, walker: Walker) -> tuple[bool, bool]:
+        """Whether the element was not there before, and whether it varies."""
+        if stop - start > _LARGEST:
+            self._varying.add(head)
+            return False, True
+        before, data = self._before.get(head), walker.bytes_of(start, stop)
+        if before != data:
+            self._remember(head, data)
+            if before is not None:
+                self._varying.add(head)
+        return before is None, head in self._varying
+
+    def _remember(self, head: bytes, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > _REMEMBERED_BYTES or len(self._varying) > _REMEMBERED:
+            self._before.clear()
+            self._varying.clear()
+            self._size = len(data)
+        self._before[head] = data
+
+    def _learn(self, run: Trace, end: int, walker: Walker, *, varying: bool) -> bool:
+        """Whether anything was."""
+        if len(run) < _FEWEST or len(self.stretches) >= _STRETCHES:
+            return False
+        if varying:
+            return self._learn_removed(run, walker)
         start = run[0][0]
-        groups = frozenset(tag >> 16 for _, _, tag in run if tag >> 16 & 1)
-        needs = walker.creators_before(run[0][2], groups)
-        chunk, outcome = walker.outcome_of(start, end, needs)
+        owners = _owners(run, walker)
+        chunk, outcome = walker.bytes_of(start, end), walker.outcome_of(start, end, owners.creators)
         elements = tuple((at - start, head) for at, head, _ in run)
-        self.blocks[run[0][1]] = Block(chunk, len(chunk), run[0][2], run[-1][2], elements, outcome, groups, needs)
+        self.stretches[run[0][1]] = Block(chunk, len(chunk), run[0][2], run[-1][2], elements, outcome, owners)
+        return True
+
+    def _learn_removed(self, run: Trace, walker: Walker) -> bool:
+        learned = False
+        removed: list[tuple[bytes, int, Change]] = []
+        for _, head, tag in [*run, (0, b"", 0)]:
+            change = walker.removed(head, tag) if head else None
+            if change is not None:
+                removed.append((head, tag, change))
+                continue
+            if len(removed) >= _FEWEST:
+                heads, tags, changes = zip(*removed, strict=True)
+                self.stretches[heads[0]] = Removed(heads, tags, changes, _owners(run, walker))
+                learned = True
+            removed = []
+        return learned
+
+
+def _owners(run: Trace, walker: Walker) -> Owners:
+    groups = frozenset(tag >> 16 for _, _, tag in run if tag >> 16 & 1)
+    return Owners(groups, walker.creators_before(run[0][2], groups))

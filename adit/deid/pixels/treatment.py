@@ -84,6 +84,13 @@ def treated(facts: PixelFacts, plan: Plan, block: Block, decoder: Decoder) -> Tr
     return _checked(facts, matrix, block, frames, agree=agree)
 
 
+def untouched_length(facts: PixelFacts, plan: Plan) -> int | None:
+    """How long pixel data are that stay as they are whatever their bytes; None where these must be looked at."""
+    if not isinstance(plan, Leave) or coding_of(facts.transfer_syntax_uid) is not Coding.NATIVE:
+        return None
+    return None if facts.embedded_overlays else matrix_of(facts).length
+
+
 def _unread(facts: PixelFacts, plan: Leave | Mask, block: Block) -> Treated:
     """Video and what else we cannot look into: only on the word of a rule."""
     if isinstance(plan, Mask) or plan.rule is None:
