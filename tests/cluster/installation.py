@@ -227,7 +227,7 @@ class Job:
         return "\n".join(parts)[-12000:]
 
     def is_proven(self, *studies: str) -> None:
-        """Every instance of the studies is at the destination, by its own REST, and nothing else of them; and the ledger says no more.
+        """Every instance of the studies is there by Orthanc's own REST, nothing else of them, and the ledger agrees.
 
         Not how often each was stored: a repeat overwrites itself there. The chaos tests look at that.
         """
