@@ -1,4 +1,4 @@
-"""De-identifies DICOM files: from one file into another, the pixels by the kernel. Called by `adit deid`.
+"""De-identifies DICOM files: from one file into another. Called by `adit deid`.
 
 Nothing stands under its name in the target folder before it was treated and verified as a whole.
 """
@@ -16,11 +16,12 @@ from adit.deid.engine.instance import Deidentified, Engine
 from adit.deid.quarantine import Quarantine, Reason
 from adit.dicom.file_meta import FileMeta, encoded_file_meta, file_meta_of
 
-_WHOLE: Final = 2**21
-"""Bytes of a file that is read as a whole, and written by one call: measured, no other way of copying is faster."""
-
 _HEAD: Final = 2**16
-"""Bytes that are read of a larger one; most headers fit. Its pixels are copied by the kernel, to keep memory small."""
+"""Bytes of a file that are read at once; most headers fit."""
+
+_PIECE: Final = 2**20
+"""Bytes that are read and written at once, with all new ones that stand before them. Measured: a new header moves the
+pixels to another place in their pages, and then the kernel's own ways of copying cost half as much again."""
 
 _PIECES: Final = 512  # in one call
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
@@ -56,7 +57,7 @@ def deidentify(
     descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         size = os.fstat(descriptor).st_size
-        head = os.pread(descriptor, size if size <= _WHOLE else _HEAD, 0)
+        head = os.pread(descriptor, _HEAD, 0)
         meta = file_meta_of(head)
         try:
             made = _of(patient_id, _treated(head, size, meta, engine, descriptor, pseudonym))
@@ -116,25 +117,34 @@ def _write(made: Deidentified, target: Path, source: int, taken: Collection[str]
 
 
 def _write_parts(made: Deidentified, file: int, source: int) -> None:
-    meta = encoded_file_meta(made.sop_class_uid, made.sop_instance_uid, made.transfer_syntax_uid)
-    pending: list[bytes | memoryview] = [meta]
-    known = memoryview(made.source) if isinstance(made.source, bytes) else memoryview(b"")
-    for each in made.parts:
-        if isinstance(each, bytes):
-            pending.append(each)
-        elif each[1] <= len(known):
-            pending.append(known[each[0] : each[1]])
-        else:
+    pending = [encoded_file_meta(made.sop_class_uid, made.sop_instance_uid, made.transfer_syntax_uid)]
+    size = 0
+    for piece in _pieces(made, source):
+        pending.append(piece)
+        size += len(piece)
+        if size >= _PIECE or len(pending) >= _PIECES:
             _write_all(file, pending)
-            pending = []
-            _copy(source, file, *each)
-        if len(pending) >= _PIECES:
-            _write_all(file, pending)
-            pending = []
+            pending, size = [], 0
     _write_all(file, pending)
 
 
-def _write_all(file: int, pieces: list[bytes | memoryview]) -> None:
+def _pieces(made: Deidentified, source: int) -> Iterator[bytes]:
+    for part in made.parts:
+        if isinstance(part, bytes):
+            yield part
+            continue
+        for start in range(part[0], part[1], _PIECE):
+            yield _read(source, start, min(part[1], start + _PIECE))
+
+
+def _read(source: int, start: int, end: int) -> bytes:
+    data = os.pread(source, end - start, start)
+    if len(data) < end - start:
+        raise OSError(f"the original has become shorter by {end - start - len(data)} bytes")
+    return data
+
+
+def _write_all(file: int, pieces: list[bytes]) -> None:
     if not pieces:
         return
     written = os.writev(file, pieces)
@@ -146,12 +156,3 @@ def _write_all(file: int, pieces: list[bytes | memoryview]) -> None:
         written = 0
         while rest:
             rest = rest[os.write(file, rest) :]
-
-
-def _copy(source: int, file: int, start: int, end: int) -> None:
-    """Bytes of the original, by the kernel."""
-    while start < end:
-        copied = os.copy_file_range(source, file, end - start, start)
-        if not copied:
-            raise OSError(f"the original has become shorter by {end - start} bytes")
-        start += copied

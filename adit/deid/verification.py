@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from adit.deid import dictionary
@@ -49,7 +49,7 @@ class Expected:
 def verify(header: bytes, expected: Expected, *, implicit: bool) -> None:
     """Looks at every element of a new data set, given up to its pixels' value, or to its end if it has none."""
     suspicious = expected.identifiers.may_stand_in(header)
-    _Look(header, expected, implicit, suspicious=suspicious).top(None)
+    _Look(header, expected, expected.uids, implicit, suspicious=suspicious).top(None)
 
 
 class Verification:
@@ -76,8 +76,7 @@ class Verification:
                 return False
         known = self._known
         known.fresh.clear()
-        expected = replace(self._expected, uids=uids)
-        _Look(header, expected, self._implicit, suspicious=False).top(known)
+        _Look(header, self._expected, uids, self._implicit, suspicious=False).top(known)
         fresh = [header[each.start : each.stop] for each in known.fresh]
         if self._expected.identifiers.may_stand_in(b"".join(fresh)):
             return False
@@ -145,8 +144,11 @@ def _is_settled(tag: int) -> bool:
 
 
 class _Look:
-    def __init__(self, data: bytes, expected: Expected, implicit: bool, *, suspicious: bool) -> None:
+    def __init__(
+        self, data: bytes, expected: Expected, uids: Mapping[int, bytes], implicit: bool, *, suspicious: bool
+    ) -> None:
         self._expected = expected
+        self._uids = uids
         self._implicit = implicit
         self._data = data
         self._suspicious = suspicious
@@ -164,7 +166,7 @@ class _Look:
         data, implicit, suspicious = self._data, self._implicit, self._suspicious
         head, plain = (_IMPLICIT, _PLAIN_IMPLICIT) if implicit else (_EXPLICIT, _PLAIN_EXPLICIT)
         before = -1
-        expected_uids = self._expected.uids
+        expected_uids = self._uids
         creators: dict[int, bool] = {}
         while pos < end:
             if known is not None:
