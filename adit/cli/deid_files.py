@@ -14,10 +14,10 @@ from typing import Final
 from adit.deid.engine.byte_walk import WholeNeededError
 from adit.deid.engine.instance import Deidentified, Engine
 from adit.deid.quarantine import Quarantine, Reason
-from adit.dicom.file_meta import FileMeta, encoded_file_meta, file_meta_of
+from adit.dicom.file_meta import NotDicomError, encoded_file_meta, file_meta_of
 
-_HEAD: Final = 2**16
-"""Bytes of a file that are read at once; most headers fit."""
+_HEADS: Final = (2**14, 2**18)
+"""Bytes of a file that are read at once, then, if it needs more of them; most headers fit into the first."""
 
 _PIECE: Final = 2**20
 """Bytes that are read and written at once, with all new ones that stand before them. Measured: a new header moves the
@@ -57,16 +57,21 @@ def deidentify(
     descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         size = os.fstat(descriptor).st_size
-        head = os.pread(descriptor, _HEAD, 0)
-        meta = file_meta_of(head)
-        try:
-            made = _of(patient_id, _treated(head, size, meta, engine, descriptor, pseudonym))
-            _write(made, target, descriptor, taken)
-        except WholeNeededError:
-            with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as whole:
-                made = _of(patient_id, _treated(whole, size, meta, engine, descriptor, pseudonym))
+        for count in _HEADS:
+            head = os.pread(descriptor, count, 0)
+            try:
+                made = _of(patient_id, _treated(head, size, engine, descriptor, pseudonym))
                 _write(made, target, descriptor, taken)
-        return made
+                return made
+            except WholeNeededError:
+                continue
+            except NotDicomError:
+                if size <= count:  # else file meta information may go on
+                    raise
+        with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as whole:
+            made = _of(patient_id, _treated(whole, size, engine, descriptor, pseudonym))
+            _write(made, target, descriptor, taken)
+            return made
     finally:
         os.close(descriptor)
 
@@ -83,8 +88,9 @@ def place_of(made: Deidentified) -> str:
 
 
 def _treated(
-    data: bytes | mmap.mmap, size: int, meta: FileMeta, engine: Engine, descriptor: int, pseudonym: str | None
+    data: bytes | mmap.mmap, size: int, engine: Engine, descriptor: int, pseudonym: str | None
 ) -> Deidentified:
+    meta = file_meta_of(data)
     return engine.treat(
         data,
         meta.transfer_syntax_uid,

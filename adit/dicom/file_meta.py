@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from mmap import mmap
 from typing import BinaryIO, Final
 
 from adit.dicom.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -56,7 +57,7 @@ def read_file_meta(file: BinaryIO) -> FileMeta:
     return file_meta_of(data + file.read(_MAX_META))
 
 
-def file_meta_of(data: bytes) -> FileMeta:
+def file_meta_of(data: bytes | mmap) -> FileMeta:
     """Where the data set begins and how it is encoded, by a file's first bytes; preamble and group 0002 may be missing.
 
     Raises NotDicomError. Group 0002's own length (0002,0000) is not believed: writers get it wrong.
@@ -91,7 +92,7 @@ def _uid(uid: str) -> bytes:
     return value + b"\0" * (len(value) % 2)
 
 
-def _value(data: bytes, offset: int) -> tuple[int, int]:
+def _value(data: bytes | mmap, offset: int) -> tuple[int, int]:
     """Where the value of an element begins and ends."""
     head = data[offset : offset + 12]
     if len(head) < 8:

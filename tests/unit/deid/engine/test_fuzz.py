@@ -97,7 +97,11 @@ def test_a_small_deflated_file_that_would_fill_the_memory_is_refused() -> None:
     import zlib
 
     deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-    bomb = deflater.compress(encode(instance())) + b"".join(deflater.compress(bytes(2**24)) for _ in range(40))
+    begin = deflater.compress(encode(instance())) + deflater.flush(zlib.Z_FULL_FLUSH)
+    zeros = deflater.compress(bytes(2**24)) + deflater.flush(
+        zlib.Z_FULL_FLUSH
+    )  # stands for itself, so it can be repeated
+    bomb = begin + 40 * zeros
     with pytest.raises(Quarantine) as refused:
         engine().treat(bomb + deflater.flush(), DEFLATED)
     assert refused.value.reason is Reason.TOO_LARGE
