@@ -9,6 +9,9 @@ DICOMWEB := /usr/share/orthanc/plugins/libOrthancDicomWeb.so
 # Most tests wait for peers: four processes keep two cores busy.
 JOBS ?= 4
 
+# Python's compiled files are kept, whatever the shell says: hundreds of processes begin in a run of the tests.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-unit test-cluster test-chaos cluster cluster-down images lint bench bench-matrix bench-cluster lock image-locks clean
 

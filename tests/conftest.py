@@ -1,6 +1,7 @@
 """Fixtures and settings that all tests share."""
 
 import signal
+from socketserver import BaseServer
 
 from hypothesis import settings
 
@@ -14,3 +15,6 @@ settings.load_profile("unhurried")
 
 # Under nohup it is ignored, and so by all that is started here, as it should be by what a user starts so.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# The servers of scripted peers, pynetdicom's too, look only twice a second whether they were told to stop.
+BaseServer.serve_forever.__defaults__ = (0.02,)

@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
@@ -63,6 +62,8 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version
+
         typer.echo(f"adit {version('adit')}")
         raise typer.Exit
 

@@ -1,21 +1,22 @@
 """Brings a database to the schema of this version. Called by `adit migrate` and before embedded use.
 
-Workers and dispatchers only need the result; this module alone imports alembic.
+Workers and dispatchers only need the result; this module alone imports alembic, and only where something is missing:
+that takes as long as a short command.
 """
 
 from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from adit.ledger.connection import engine, transaction
+from adit.ledger.schema_version import Schema, schema_seen_by
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 _LOCK: Final = 0x41444954_4D494752  # "ADITMIGR"
 
@@ -36,6 +37,8 @@ def migrate(url: str) -> tuple[str, ...]:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
             missing = _missing(connection)
             if missing:
+                from alembic import command
+
                 config = _config()
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
@@ -54,14 +57,9 @@ def pending(url: str) -> tuple[str, ...]:
         source.dispose()
 
 
-def newest() -> str:
-    """The revision that this version's schema has."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    assert head is not None  # noqa: S101 - there is always one
-    return head
-
-
 def _config() -> Config:
+    from alembic.config import Config
+
     config = Config()
     # % would be read as an interpolation
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
@@ -70,6 +68,11 @@ def _config() -> Config:
 
 def _missing(connection: Connection) -> tuple[str, ...]:
     """Oldest first."""
+    if schema_seen_by(connection) is Schema.CURRENT:
+        return ()
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
     applied = set(MigrationContext.configure(connection).get_current_heads())
     known = [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()]  # newest first
     if not applied <= set(known):

@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from adit.ledger.connection import transaction
 from adit.ledger.migrations import versions
@@ -25,9 +25,13 @@ class Schema(StrEnum):
 def schema(engine: Engine) -> Schema:
     """Raises LedgerUnavailable."""
     with transaction(engine) as connection:
-        if connection.execute(text("SELECT to_regclass('alembic_version')")).scalar_one() is None:
-            return Schema.MISSING
-        revision = connection.execute(text("SELECT max(version_num) FROM alembic_version")).scalar_one()
+        return schema_seen_by(connection)
+
+
+def schema_seen_by(connection: Connection) -> Schema:
+    if connection.execute(text("SELECT to_regclass('alembic_version')")).scalar_one() is None:
+        return Schema.MISSING
+    revision = connection.execute(text("SELECT max(version_num) FROM alembic_version")).scalar_one()
     if revision is None:
         return Schema.MISSING
     if revision == NEWEST:

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from adit.ledger.connection import engine
 from adit.ledger.ledger import Ledger
-from adit.ledger.migration import newest
+from adit.ledger.schema_version import NEWEST
 from adit_api import log
 from adit_api.app import create
 from adit_api.ledger_registry import LedgerRegistry
@@ -61,7 +61,7 @@ def main() -> int:
         except OSError as error:
             _log.error("cannot listen", address=settings.listen, reason=error.strerror)
             return 2
-        services = Services(settings, ledger, registry, newest())
+        services = Services(settings, ledger, registry, NEWEST)
         return _serve(services, listening)
 
 

@@ -14,7 +14,7 @@ import httpx
 import uvicorn
 
 from adit.ledger.ledger import Ledger
-from adit.ledger.migration import newest
+from adit.ledger.schema_version import NEWEST
 from adit_api.app import create
 from adit_api.ledger_registry import LedgerRegistry
 from adit_api.registry import Registry
@@ -49,7 +49,7 @@ class Facade:
 
 @contextmanager
 def running(ledger: Ledger, settings: Settings, registry: Registry | None = None) -> Iterator[Facade]:
-    services = Services(settings, ledger, registry or LedgerRegistry(ledger, utc_now), newest())
+    services = Services(settings, ledger, registry or LedgerRegistry(ledger, utc_now), NEWEST)
     with serving(create(services)) as url, httpx.Client(base_url=url, timeout=60) as client:
         yield Facade(services, url, client)
 

@@ -1,24 +1,16 @@
-"""schemathesis tries every operation of the OpenAPI document: what it says is what is done, and nothing is a 500."""
+"""schemathesis tries every operation of the OpenAPI document: what it says is what is done, and nothing is a 500.
+
+Its pytest plugin is off (`pyproject.toml`): it would make all of an operation's cases, ten seconds' work, in each of
+xdist's processes. Here the process that runs an operation makes that one's, and only then is schemathesis imported.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import schemathesis
 from hypothesis import HealthCheck, Phase, settings
-from schemathesis import Case
-from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    ignored_auth,
-    negative_data_rejection,
-    response_headers_conformance,
-    response_schema_conformance,
-    status_code_conformance,
-    unsupported_method,
-)
 
 from adit.ledger.connection import engine
 from adit.ledger.ledger import Ledger
@@ -28,18 +20,17 @@ from tests.integration.api.running import Facade, running
 from tests.integration.ledger.scene import NOW, Scene, node, transfer_job
 from tests.postgres import DatabaseServer
 
-CHECKS = [
-    not_a_server_error,
-    status_code_conformance,
-    content_type_conformance,
-    response_headers_conformance,
-    response_schema_conformance,
-    negative_data_rejection,
-    ignored_auth,
-    unsupported_method,
-]
-"""All but positive_data_acceptance: some rules (two different nodes, each study once) no JSON schema can say."""
-EXAMPLES = 12
+if TYPE_CHECKING:
+    from schemathesis import Case
+
+SETTINGS = settings(
+    max_examples=12,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
 
 
 @pytest.fixture(scope="module")
@@ -61,26 +52,44 @@ def tried(database_server: DatabaseServer) -> Iterator[tuple[Facade, str]]:
     database_server.drop(name)
 
 
-def document() -> dict[str, object]:
+def document() -> dict[str, Any]:
     """Without the operations that wait for a stream or dial a node."""
     told = application().openapi()
     left_out = ("/progress", "/probe", "/find")
     return {**told, "paths": {path: each for path, each in told["paths"].items() if not path.endswith(left_out)}}
 
 
-schema = schemathesis.openapi.from_dict(document())
+OPERATIONS = [(method, path) for path, operations in document()["paths"].items() for method in operations]
 
 
-@schema.parametrize()
-@settings(
-    max_examples=EXAMPLES,
-    derandomize=True,
-    deadline=None,
-    database=None,
-    phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=list(HealthCheck),
-)
-def test_what_the_document_says_is_done(case: Case[Any], tried: tuple[Facade, str]) -> None:
+@pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=[f"{method} {path}" for method, path in OPERATIONS])
+def test_what_the_document_says_is_done(method: str, path: str, tried: tuple[Facade, str]) -> None:
+    import schemathesis
+    from schemathesis.checks import not_a_server_error
+    from schemathesis.generation.hypothesis.builder import HypothesisTestConfig, HypothesisTestMode, create_test
+    from schemathesis.specs.openapi import checks
+
     facade, token = tried
     headers = {"Authorization": f"Bearer {token}"}
-    case.call_and_validate(base_url=facade.url, headers=headers, checks=CHECKS)
+    # All but positive_data_acceptance: some rules (two different nodes, each study once) no JSON schema can say.
+    judged = [
+        not_a_server_error,
+        checks.status_code_conformance,
+        checks.content_type_conformance,
+        checks.response_headers_conformance,
+        checks.response_schema_conformance,
+        checks.negative_data_rejection,
+        checks.ignored_auth,
+        checks.unsupported_method,
+    ]
+    tries = 0
+
+    def answers_as_told(case: Case[Any]) -> None:
+        nonlocal tries
+        tries += 1
+        case.call_and_validate(base_url=facade.url, headers=headers, checks=judged)
+
+    schema = schemathesis.openapi.from_dict(document())
+    wanted = HypothesisTestConfig(project=schema.config, modes=list(HypothesisTestMode), explicit_settings=SETTINGS)
+    create_test(operation=schema[path][method], test_func=answers_as_told, config=wanted)()
+    assert tries > 1
