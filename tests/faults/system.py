@@ -179,17 +179,21 @@ class Job:
     def first_fault(self) -> Fault:
         """What its first attempt reported, once it has; `adit status` tells node, instance and cure, too."""
 
-        def faults() -> list[Any]:
+        def faults() -> list[Fault]:
             attempts = [attempt for task in self.proof()["tasks"] for attempt in task["attempts"]]
-            return [fault for attempt in attempts[:1] for fault in attempt["faults"]]
+            return [Fault.model_validate(fault) for attempt in attempts for fault in attempt["faults"]]
 
         wait_until(lambda: faults() != [], f"an attempt of {self.name} has failed", 60)
-        fault = Fault.model_validate(faults()[0])
+        first = faults()[0]
+        assert first.node
+        assert first.cure
         shown = self.system.status(self.name, "--events")
-        assert fault.node
-        assert fault.cure
-        assert all(told in shown for told in (fault.node, fault.cure, fault.sop_instance_uid or ""))
-        return fault
+        # on a busy machine another attempt has ended by now, and its fault is the one that is told
+        assert any(
+            all(told in shown for told in (each.node or "", each.cure, each.sop_instance_uid or ""))
+            for each in faults()
+        ), shown
+        return first
 
     def wait(self, seconds: float = 60) -> JobSummary:
         """Its summary, once it has ended."""
