@@ -1,7 +1,7 @@
 """What the operator writes into a resource's status: bounded in size, and never about a patient.
 
-The CRDs' status schemas are generated from these; conditions and their names follow
-notes/operator-practice.md 1.2 (kubectl wait, kstatus, Argo CD).
+The CRDs' status schemas are generated from these. A job ends Complete or Failed, as a batch/v1 Job does, for `kubectl
+wait`; Reconciling, Stalled and observedGeneration are what kstatus (Flux, Helm) and Argo CD judge a resource by.
 """
 
 from __future__ import annotations

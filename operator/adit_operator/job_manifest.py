@@ -1,8 +1,8 @@
 """The Kubernetes Job of one attempt: a pure function of the claim and the settings. Called by the launcher.
 
 Everything that is written here comes from a fixed list; nothing is copied from the TransferJob but its name and
-uid (for the owner reference), so that nothing about a patient and no GitOps label ever gets into a pod. Each
-choice has its reason in notes/operator-practice.md 3.1; where it differs, a comment says why.
+uid (for the owner reference), so that nothing about a patient and no GitOps label ever gets into a pod. One Job
+is one attempt with one pod: when, and how often, to try again is the ledger's to decide, never Kubernetes'.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from adit_operator.worker_settings import WorkerSettings
 
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGER: Final = "adit-operator"
-SELECTOR: Final = f"{MANAGED_BY}={MANAGER},app.kubernetes.io/component=worker"
+_OWN: Final = {MANAGED_BY: MANAGER, "app.kubernetes.io/component": "worker"}
+SELECTOR: Final = ",".join(f"{key}={value}" for key, value in _OWN.items())
 """Selects our Jobs, and our pods."""
 _NO_REFRESH: Final = {"argocd.argoproj.io/ignore-resource-updates": "true"}
 """Else each change of each Job and pod makes Argo CD look at the whole application anew."""
@@ -55,14 +56,19 @@ def attempt_token(job: dict[str, Any]) -> str | None:
     return next((each.get("value") for each in variables if each.get("name") == TOKEN_VARIABLE), None)
 
 
+def is_selected(job: Mapping[str, Any]) -> bool:
+    """Whether SELECTOR selects it."""
+    labels = job["metadata"].get("labels") or {}
+    return all(labels.get(key) == value for key, value in _OWN.items())
+
+
 def manifest(claim: Claim, settings: WorkerSettings, now: datetime) -> dict[str, Any]:
     """The Job (batch/v1) to be created for the claim."""
     assignment = claim.assignment
     labels = {
         "app.kubernetes.io/name": "adit-worker",
-        "app.kubernetes.io/component": "worker",
         "app.kubernetes.io/part-of": "adit",
-        MANAGED_BY: MANAGER,
+        **_OWN,
         JOB_LABEL: str(assignment.job_id),
         TASK_LABEL: str(assignment.task_id),
         ATTEMPT_LABEL: str(assignment.attempt_id),

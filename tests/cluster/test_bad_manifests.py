@@ -90,7 +90,7 @@ REFUSED_PROFILES: list[tuple[dict[str, Any], str]] = [
     ({"key": GONE}, "spec.key"),
     ({"key": {}}, "spec.key.secretName"),
     ({"key.secretName": "My Secret"}, "spec.key.secretName"),
-    ({"key.value": "c2VjcmV0"}, "value"),
+    ({"key.value": "c2VjcmV0"}, "spec.key.value"),
     ({"project": "Stroke 2026"}, "spec.project"),
     ({"options": ["RetainEverything"]}, "spec.options"),
     ({"options": ["CleanGraphics", "CleanGraphics"]}, "spec.options"),

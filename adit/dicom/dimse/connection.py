@@ -3,7 +3,7 @@
 Called by `association`. A connection is used by one thread; `Interruption.set` severs it from any other.
 DCMTK-based peers answer in two small writes with Nagle's algorithm on; unless the kernel acknowledges
 the first at once, each answer comes 40 ms late. So TCP_QUICKACK is set again after each send and each
-receive: the kernel clears it by itself (notes/performance.md section 2).
+receive: the kernel clears it by itself.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """C-FIND as SCU: one query on one association, answers filtered, distinct, and complete or a fault.
 
-Called by `node`. Upstream's rules choose the information model (notes/upstream-behaviour.md 2.2); the
+Called by `node`. The information model is chosen from what the peer offers, as `plan` says; the
 peer's own filtering is never trusted, and a query that ends badly never looks like a short answer (L16).
 """
 

@@ -122,15 +122,21 @@ PARTS = [
         "postgres",
         "sandbox",
         "sandbox-setup",
+        "profiles-setup",
         "receiver",
     )
 ]
 POSTGRES, SANDBOX = ours("postgres"), ours("sandbox")
+EVERYTHING: dict[str, Any] = {
+    "sandbox": {"enabled": True},
+    "receiver": {"enabled": True},
+    "deidProfiles": {"ready": ["basic"], "keySecret": "project-key"},
+}
 
 
 @pytest.fixture(scope="module")
 def documents(helm4: Helm) -> list[Document]:
-    return helm4.render({"sandbox": {"enabled": True}, "receiver": {"enabled": True}})
+    return helm4.render(EVERYTHING)
 
 
 def who(documents: list[Document], target: Pod | Host, port: int, protocol: str = "TCP") -> set[str]:
@@ -147,7 +153,7 @@ def test_who_reaches_the_ledger(documents: list[Document]) -> None:
 
 
 def test_who_reaches_the_api_server(documents: list[Document]) -> None:
-    speaks = {"operator", "api", "database-secret", "test", "sandbox-setup", "stranger", "foreign"}
+    speaks = {"operator", "api", "database-secret", "test", "sandbox-setup", "profiles-setup", "stranger", "foreign"}
     assert who(documents, API_SERVER, 6443) - {"worker"} == speaks
     assert who(documents, API_SERVER, 22) - {"worker", "api", "sandbox-setup"} == {"stranger", "foreign"}
 
@@ -178,6 +184,7 @@ def test_all_that_call_somebody_by_name_may_ask_for_it(documents: list[Document]
         "database-secret",
         "test",
         "sandbox-setup",
+        "profiles-setup",
         "receiver",
         "sandbox",
         "stranger",
@@ -268,7 +275,7 @@ def test_workers_of_the_watched_namespaces_reach_the_ledger(
 
 def test_everything_that_a_pod_is_told_of_can_be_reached(helm4: Helm) -> None:
     """Each pod of the chart has the labels with which this page speaks of it."""
-    for each in helm4.render({"sandbox": {"enabled": True}, "receiver": {"enabled": True}}):
+    for each in helm4.render(EVERYTHING):
         template = each["spec"].get("template", each if each["kind"] == "Pod" else None) if "spec" in each else None
         if template:
             labels = template["metadata"]["labels"]
