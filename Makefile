@@ -13,7 +13,7 @@ JOBS ?= 4
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-cluster test-chaos cluster cluster-down images lint bench bench-matrix bench-cluster lock image-locks clean
+.PHONY: help demo test test-unit test-sweeps test-cluster test-chaos cluster cluster-down images lint bench bench-matrix bench-cluster lock image-locks clean
 
 help: ## list the goals
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | while IFS='|' read -r goal text; do printf '  make %-12s %s\n' "$$goal" "$$text"; done
@@ -27,6 +27,9 @@ test: lint peers ## lint and every test, on real Postgres, Orthanc and DCMTK (ab
 
 test-unit: $(READY) ## the tests that need no server (under one minute)
 	$(BIN)/pytest -q -n 2 tests/unit
+
+test-sweeps: $(READY) peers ## all cases of the tests of which `make test` runs a sample (about 2 minutes)
+	ADIT_SWEEPS=all $(BIN)/pytest -q -n $(JOBS) tests/integration/api/test_schema.py
 
 test-cluster: $(READY) ## the tests that need a Kubernetes: make cluster's, or $$KUBECONFIG
 	@ADIT_CLUSTER_REQUIRED=1 tests/cluster/run

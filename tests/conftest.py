@@ -6,8 +6,18 @@ from socketserver import BaseServer
 from hypothesis import settings
 
 from tests.postgres import database, database_server, ledger, ledger_url, receiver_url, worker_url
+from tests.sample import pytest_terminal_summary, sample
 
-__all__ = ["database", "database_server", "ledger", "ledger_url", "receiver_url", "worker_url"]
+__all__ = [
+    "database",
+    "database_server",
+    "ledger",
+    "ledger_url",
+    "pytest_terminal_summary",
+    "receiver_url",
+    "sample",
+    "worker_url",
+]
 
 # A busy machine is no failure: what is found is asserted, how long it took belongs into benchmarks/.
 settings.register_profile("unhurried", deadline=None)
@@ -17,4 +27,4 @@ settings.load_profile("unhurried")
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # The servers of scripted peers, pynetdicom's too, look only twice a second whether they were told to stop.
-BaseServer.serve_forever.__defaults__ = (0.02,)
+BaseServer.serve_forever.__defaults__ = (0.05,)

@@ -181,6 +181,8 @@ class ScriptedSCP:
         self._server = self._ae.start_server(
             (self.host, self.dicom_port), block=False, evt_handlers=handlers, contexts=self._contexts
         )
+        # Else it looks through all of the process's objects each 59 times that it waited for a connection in vain.
+        self._server._gc = [0, -1]
         self.dicom_port = int(self._server.socket.getsockname()[1])
 
     def stop(self) -> None:

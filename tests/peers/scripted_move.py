@@ -118,6 +118,8 @@ class ScriptedMove:
         goes_on()
         if association.is_established:
             association.release()
+        elif association.dul.socket is not None and (left := association.dul.socket.socket) is not None:
+            left.close()  # pynetdicom leaves that of a broken association to the garbage collector, which warns
         return done, failed
 
     def _send(self, association: Any, item: Dataset, request: Any) -> int | None:

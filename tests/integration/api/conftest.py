@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,16 +22,21 @@ def settings(ledger_url: str) -> Settings:
     return Settings(database_url=ledger_url, namespaces="*", rate_limit="100000/minute", node_rate_limit="1000/minute")
 
 
-@pytest.fixture
-def log_file(tmp_path: Path) -> Iterator[Path]:
-    """Where the facade logs."""
-    path = tmp_path / "facade.log"
+@contextmanager
+def logging_to(path: Path) -> Iterator[Path]:
+    """The facade logs there meanwhile."""
     handlers = logging.root.handlers[:]
     with path.open("w", encoding="utf-8", buffering=1) as file:
         log.configure("info", file)
         yield path
         structlog.reset_defaults()
         logging.root.handlers[:] = handlers
+
+
+@pytest.fixture
+def log_file(tmp_path: Path) -> Iterator[Path]:
+    with logging_to(tmp_path / "facade.log") as path:
+        yield path
 
 
 @pytest.fixture

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration.api.running import Facade
+from adit.ledger.connection import engine
+from adit.ledger.ledger import Ledger
+from adit_api.settings import Settings
+from tests.integration.api.conftest import logging_to
+from tests.integration.api.running import Facade, running
+from tests.integration.ledger.scene import NOW, node
 from tests.peers.server_process import wait_until
-
-pytestmark = pytest.mark.usefixtures("nodes")
+from tests.postgres import DatabaseServer
 
 SECRET = "MUSTERMANN^ERIKA"
 JOBS, SELECTIONS = "/v1/transferjobs", "/v1/selections"
@@ -33,6 +38,33 @@ GARBAGE: list[tuple[str, bytes, int]] = [
     ("a list", b"[]", 422),
     ("a text", json.dumps(SECRET).encode(), 422),
 ]
+
+
+@pytest.fixture(scope="module")
+def log_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with logging_to(tmp_path_factory.mktemp("hostile") / "facade.log") as path:
+        yield path
+
+
+@pytest.fixture(scope="module")
+def facade(database_server: DatabaseServer, log_file: Path) -> Iterator[Facade]:
+    """One for all that is tried here: it is to stand all of it."""
+    name = database_server.database()
+    source = engine(database_server.url(name))
+    ledger = Ledger(source)
+    for each in ("pacs", "research"):
+        ledger.apply_node(node(each), NOW)
+    generous = "100000/minute"
+    settings = Settings(database_url=database_server.url(name), rate_limit=generous, node_rate_limit=generous)
+    with running(ledger, settings) as facade:
+        yield facade
+    source.dispose()
+    database_server.drop(name)
+
+
+@pytest.fixture(scope="module")
+def admin(facade: Facade) -> str:
+    return facade.token("admin", name="admin")
 
 
 @pytest.mark.parametrize(("body", "status"), [case[1:] for case in GARBAGE], ids=[case[0] for case in GARBAGE])
