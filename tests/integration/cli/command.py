@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
@@ -9,8 +10,11 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+from tests.integration.cli.warm_adit import WarmAdit
 
 ADIT = Path(sys.executable).with_name("adit")
 
@@ -28,6 +32,13 @@ class Ended:
         return json.loads(self.out)
 
 
+@cache
+def _warm_adit() -> WarmAdit:
+    warm = WarmAdit()
+    atexit.register(warm.close)
+    return warm
+
+
 @dataclass
 class Adit:
     """Calls `adit` in a folder, with a ledger and a data folder of a test's own."""
@@ -37,17 +48,7 @@ class Adit:
     running: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def __call__(self, *arguments: str, stdin: str | None = None, **environment: str) -> Ended:
-        ended = subprocess.run(
-            [str(ADIT), *arguments],
-            cwd=self.folder,
-            env=self._environment(environment),
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=90,
-            check=False,
-        )
-        return Ended(ended.returncode, ended.stdout, ended.stderr)
+        return Ended(*_warm_adit()(arguments, self.folder, self._environment(environment), stdin, seconds=90))
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """The same, without waiting for its end."""
