@@ -1,5 +1,6 @@
 """Fixtures and settings that all tests share."""
 
+import gc
 import signal
 from socketserver import BaseServer
 
@@ -28,3 +29,9 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # The servers of scripted peers, pynetdicom's too, look only twice a second whether they were told to stop.
 BaseServer.serve_forever.__defaults__ = (0.05,)
+
+
+def pytest_collection_finish() -> None:
+    """The thousands of tests and all that they imported stay: no garbage collection needs to look at them again."""
+    gc.collect()
+    gc.freeze()

@@ -1,4 +1,5 @@
-"""The dispatcher killed at every write it makes, and around every launch; another one finishes the job.
+"""The dispatcher killed at every write it makes, and around every launch (a sample of them in `make test`); another
+one finishes the job.
 
 Nothing is lost, nothing arrives twice, nothing is done twice, and the end is that of an undisturbed run.
 """
@@ -7,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,6 +22,7 @@ from adit.ledger.ledger import Ledger
 from adit.ledger.tables import attempt
 from tests.faults.transfer_folders import FolderTransfer
 from tests.postgres import DatabaseServer
+from tests.sample import Sample
 from tests.samples import Study, instance
 
 STUDIES = tuple(Study(tuple(instance(f"crash-{study}", number=number) for number in (1, 2))) for study in range(2))
@@ -42,42 +44,55 @@ def own_world(server: DatabaseServer, folder: Path) -> Iterator[FolderTransfer]:
     server.drop(database)
 
 
-def killed_at_each(transfer: FolderTransfer, kind: str) -> int:
-    """Runs the job anew with a dispatcher that dies at the first, second, third ... moment of a kind.
+def killed_at_each(transfer: FolderTransfer, kind: str, numbers: Iterable[int]) -> int:
+    """Runs the job anew with a dispatcher that dies at a moment of a kind: the first, the second, the third ...
 
-    Returns how many such moments there were: the first run that survives ends the enumeration.
+    Returns how often it died: the first run that survives, for there are not so many moments, ends it.
     """
-    for number in itertools.count(1):
+    deaths = 0
+    for number in numbers:
         run = replace(transfer, name=f"{kind}-{number}")
         run.apply()
         with run.dispatcher_process(f"{kind}:{number}") as dispatcher:
             returncode = dispatcher.wait(timeout=60)
         if returncode == 0:
             run.is_complete()
-            return number - 1
+            break
         assert returncode == -signal.SIGKILL
         run.dispatch_here()
         run.is_complete()
         # At most the attempt that was claimed and never launched is repeated.
         assert max(run.attempts()) <= 2
-    raise AssertionError
+        deaths += 1
+    return deaths
 
 
-def test_killed_at_every_write_and_after_every_launch(database_server: DatabaseServer, tmp_path: Path) -> None:
+MOMENTS = {"before-commit": 5, "after-commit": 5, "after-launch": len(STUDIES)}
+"""At least so many: expanded, claimed, settled twice, closed."""
+
+
+def test_killed_at_every_write_and_after_every_launch(
+    database_server: DatabaseServer, tmp_path: Path, sample: Sample
+) -> None:
     """The three enumerations run side by side: most of their time is waiting for processes and leases.
 
     Before the first launch is after the claim's commit, before the second is after the first.
     """
+    known = [(kind, number) for kind, count in MOMENTS.items() for number in range(1, count + 1)]
+    drawn = sample(known, 5)
 
-    def moments(kind: str) -> int:
+    def deaths(kind: str) -> int:
+        numbers = itertools.count(1) if drawn == known else [number for each, number in drawn if each == kind]
         with own_world(database_server, tmp_path / kind) as transfer:
-            return killed_at_each(transfer, kind)
+            return killed_at_each(transfer, kind, numbers)
 
     with ThreadPoolExecutor(max_workers=3) as threads:
-        before, after, launches = threads.map(moments, ("before-commit", "after-commit", "after-launch"))
-    assert launches == len(STUDIES)
-    # At least: expanded, claimed, settled twice, closed.
-    assert min(before, after) >= 5
+        died = dict(zip(MOMENTS, threads.map(deaths, MOMENTS), strict=True))
+    if drawn == known:
+        assert died["after-launch"] == MOMENTS["after-launch"]
+        assert all(died[kind] >= count for kind, count in MOMENTS.items())
+    else:
+        assert sum(died.values()) == len(drawn)
 
 
 def test_two_dispatchers_at_once_share_the_work_and_do_nothing_twice(transfer: FolderTransfer, ledger_url: str) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -52,16 +54,23 @@ def test_lint_finds_nothing(each_helm: Helm) -> None:
 
 @pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
 def test_both_helms_render_the_same_each_time(each_helm: Helm, helm4: Helm, values: dict[str, Any]) -> None:
-    first, second = each_helm.text(values), each_helm.text(values)
+    first, second, other = each_helm.text(values), each_helm.text(values), helm4.text(values)
     assert first == second
-    assert list(yaml.load_all(first, yaml.CSafeLoader)) == list(yaml.load_all(helm4.text(values), yaml.CSafeLoader))
+    if first != other:
+        assert list(yaml.load_all(first, yaml.CSafeLoader)) == list(yaml.load_all(other, yaml.CSafeLoader))
 
 
 def test_every_resource_is_valid(rendered: list[Document]) -> None:
     for each in rendered:
         if each["kind"] not in OF_OTHERS:
             for version in ("1.31", "1.36"):
-                kubernetes_validate.validate(each, version, strict=True)
+                validate(json.dumps(each), version)
+
+
+@cache
+def validate(document: str, version: str) -> None:
+    """Once each: most resources are the same whatever the values are."""
+    kubernetes_validate.validate(json.loads(document), version, strict=True)
 
 
 def test_every_resource_says_whose_it_is(rendered: list[Document]) -> None:
