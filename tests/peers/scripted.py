@@ -23,6 +23,7 @@ from pynetdicom import AE, DEFAULT_TRANSFER_SYNTAXES, AllStoragePresentationCont
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.service_class import StorageServiceClass
 
+import tests.peers.mended_pynetdicom  # noqa: F401  (mends it)
 from tests.peers.scripted_move import SERVED, ScriptedMove
 from tests.peers.truthful_find import find, select
 

@@ -95,7 +95,7 @@ class ScriptedMove:
         self, chosen: list[Dataset], where: tuple[str, int], request: Any, tell: Callable[[int, int], None]
     ) -> tuple[int, int]:
         """Numbers of instances that it calls sent, and failed."""
-        if not chosen or not listens(where[1], where[0]):  # pynetdicom would leak the socket
+        if not chosen or not listens(where[1], where[0]):  # nobody is there
             return 0, len(chosen)
         behaviour = self.behaviour
         ae = AE(ae_title=behaviour.calling or self._aet)
@@ -118,8 +118,6 @@ class ScriptedMove:
         goes_on()
         if association.is_established:
             association.release()
-        elif association.dul.socket is not None and (left := association.dul.socket.socket) is not None:
-            left.close()  # pynetdicom leaves that of a broken association to the garbage collector, which warns
         return done, failed
 
     def _send(self, association: Any, item: Dataset, request: Any) -> int | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import select
+import socket
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,11 +13,14 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.uid import CTImageStorage
 from pynetdicom import AE, build_role, evt
+from pynetdicom.association import Association
+from pynetdicom.transport import AssociationSocket
 
 from tests import samples
 from tests.peers import Behaviour, Certificates, Orthanc, ScriptedSCP, Storescp
 from tests.peers.dcmtk import scu
 from tests.peers.scripted import STUDY_ROOT_FIND, STUDY_ROOT_GET
+from tests.peers.server_process import wait_until
 
 
 @pytest.fixture
@@ -179,3 +185,17 @@ def test_the_scripted_scp_refuses_loses_and_aborts(study: samples.Study) -> None
         server.behaviour = Behaviour(store_abort_after=8)
         assert store(server, study.instances) == [0, 0, None]
         assert store(server, study.instances) == [0] * 6  # it aborts once
+
+
+def test_the_scripted_scp_closes_what_its_peer_has_reset() -> None:
+    """Else the garbage collector warns, in whichever test is running then."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        near = socket.create_connection(listening.getsockname())
+        far, _ = listening.accept()
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        far.close()
+        wait_until(lambda: bool(select.select([near], [], [], 0)[0]), "the reset has arrived")
+        with pytest.raises(ConnectionResetError):
+            near.recv(1)
+        AssociationSocket(Association(AE(), "acceptor"), client_socket=near).close()
+        assert near.fileno() == -1
