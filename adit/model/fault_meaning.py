@@ -99,8 +99,8 @@ MEANINGS: Final[dict[FaultCode, str]] = {
         "held one with this UID before (0x0111), and whether it took the new one cannot be told"
     ),
     FaultCode.FETCHED_WITH_WARNING: (
-        "the source reported a warning and all instances are there; or a source folder or bucket has files "
-        "that can't be read"
+        "the source reported a warning and all instances are there; or it sent more of the study to the destination "
+        "than was asked for; or a source folder or bucket has files that can't be read"
     ),
 }
 

@@ -64,7 +64,9 @@ class Direct:
             except TransferFault as error:
                 if self._halt.reason is None:
                     self._recorder.fault("warning", error.fault)
-                break  # no final word: nobody knows what is still on its way, so that nothing counts
+                    if error.fault.code in WARNINGS:
+                        self.warnings.append(error.fault)
+                break  # no final word, or none of what was asked for: nobody knows what is on its way, nothing counts
             self._note(one, report)
             if any(fault.code in _REFUSED for fault in report.faults):
                 break

@@ -140,6 +140,7 @@ class ScriptedSCP:
         self.requests: Counter[str] = Counter()  # by service
         self.queries: list[Dataset] = []
         self.calling_ae_titles: list[str] = []
+        self.cancelled: list[str] = []  # services that it stopped because it was asked to
         self._held: dict[str, Dataset] = {str(item.SOPInstanceUID): item for item in holdings}
         self._lock = threading.Lock()
         self._server: Any = None
@@ -284,6 +285,10 @@ class ScriptedSCP:
                 event.assoc.abort()
                 return
             self._begin("C-GET sub-operation")
+            if event.is_cancelled:
+                self.cancelled.append("C-GET")
+                yield 0xFE00, None
+                return
             yield 0xFF00, item
         if behaviour.get_abort_after is not None and behaviour.get_abort_after >= len(chosen):
             event.assoc.abort()

@@ -17,7 +17,7 @@ from pynetdicom.service_class import QueryRetrieveServiceClass
 
 from tests.peers.server_process import listens
 
-PENDING, SUCCESS, SOME_FAILED, DESTINATION_UNKNOWN = 0xFF00, 0x0000, 0xB000, 0xA801
+PENDING, SUCCESS, CANCELLED, SOME_FAILED, DESTINATION_UNKNOWN = 0xFF00, 0x0000, 0xFE00, 0xB000, 0xA801
 
 
 @dataclass
@@ -35,6 +35,8 @@ class MoveBehaviour:
     pending: bool = True  # says how far it is
     final: bool = True  # says when it is done
     counts: bool = True  # tells numbers in its last word
+    more: int = 0  # speaks of so many instances more than it has
+    cancels: bool = True  # stops when it is asked to
     destination: tuple[str, int] | None = None  # where it sends to instead of where the AE title stands for
 
 
@@ -50,6 +52,7 @@ class ScriptedMove:
         self.destinations: dict[str, tuple[str, int]] = {}
         self.statuses: list[int | None] = []  # of each sub-operation; None where no answer came
         self.by_request: dict[int, list[int | None]] = {}  # the same, by the C-MOVE's message id, oldest first
+        self.cancelled: list[int] = []  # message ids of C-MOVEs that it stopped because it was asked to
         self._aet = aet
         self._choose = choose
         self._begin = begin
@@ -74,7 +77,7 @@ class ScriptedMove:
         if behaviour.early:
             self._answer(service, request, context, SUCCESS, {"completed": 0} if behaviour.counts else {})
             thread = threading.Thread(
-                target=self._send_all, args=(chosen, where, request, lambda *_: None), daemon=True
+                target=self._send_all, args=(chosen, where, request, lambda *_: None, lambda: False), daemon=True
             )
             self.later.append(thread)
             thread.start()
@@ -82,17 +85,29 @@ class ScriptedMove:
 
         def tell(done: int, failed: int) -> None:
             if behaviour.pending:
-                numbers = {"remaining": len(chosen) - done - failed, "completed": done, "failed": failed, "warning": 0}
+                left = len(chosen) - done - failed
+                numbers = {"remaining": left + behaviour.more, "completed": done, "failed": failed, "warning": 0}
                 self._answer(service, request, context, PENDING, numbers)
 
-        done, failed = self._send_all(chosen, where, request, tell)
+        def stopped() -> bool:
+            if behaviour.cancels and service.is_cancelled(request.MessageID):
+                self.cancelled.append(int(request.MessageID))
+            return int(request.MessageID) in self.cancelled
+
+        done, failed = self._send_all(chosen, where, request, tell, stopped)
         if behaviour.final:
-            numbers = {"completed": done, "failed": failed, "warning": 0} if behaviour.counts else {}
+            numbers = {"completed": done + behaviour.more, "failed": failed, "warning": 0} if behaviour.counts else {}
             status = SUCCESS if not failed else SOME_FAILED if done else 0xA702
+            status = CANCELLED if stopped() else status
             self._answer(service, request, context, status, numbers)
 
     def _send_all(
-        self, chosen: list[Dataset], where: tuple[str, int], request: Any, tell: Callable[[int, int], None]
+        self,
+        chosen: list[Dataset],
+        where: tuple[str, int],
+        request: Any,
+        tell: Callable[[int, int], None],
+        stopped: Callable[[], bool],
     ) -> tuple[int, int]:
         """Numbers of instances that it calls sent, and failed."""
         if not chosen or not listens(where[1], where[0]):  # nobody is there
@@ -105,6 +120,8 @@ class ScriptedMove:
         done, failed, broken = 0, 0, False
         goes_on = _paused(association)
         for item in chosen:
+            if stopped():
+                break
             self._begin("C-MOVE sub-operation")
             if str(item.SOPInstanceUID) in behaviour.dropped:
                 done += 1

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from adit.dicom.dimse import command as command_set
@@ -33,6 +33,7 @@ _TLS_ALERT: Final = 0x15  # no PDU: how a TLS peer may answer who does not speak
 _RELEASE_SECONDS: Final = 5.0  # for the peer to agree to a release
 _LATE_PDUS: Final = 1000  # that a peer may still send after we asked for a release
 _ABORT_SECONDS: Final = 1.0  # for the peer to take note of an A-ABORT
+_TICK: Final = 0.2  # seconds in which an order to stop is noticed
 _BLOCK: Final = 256 * 1024  # bytes of a data set read and sent at once
 _UNLIMITED_PDV: Final = 128 * 1024  # what we put into one PDV when the peer sets no limit
 _PROGRESS: Final = 64 * 1024  # bytes of a data set that must come within the node's network time-out
@@ -133,12 +134,31 @@ class Association:
         """Whether the peer says something, be it the end, within so many seconds: for whoever awaits other news too."""
         return self._connection.wait(seconds)
 
-    def receive(self) -> tuple[Context, Command]:
+    @contextlib.contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """For the last words: what comes or goes meanwhile takes no longer altogether, and is not metered."""
+        meter, self._meter = self._meter, None
+        try:
+            with self._connection.within(seconds):
+                yield
+        finally:
+            self._meter = meter
+
+    def spare(self) -> None:
+        """An interruption severs it some seconds later only: its user looks out for one and takes leave."""
+        self._connection.spare()
+
+    def receive(self, look_out: Callable[[], None] | None = None) -> tuple[Context, Command]:
         """The next message's command set; its data set, if any, must be read next.
 
-        Waits as long as the node's DIMSE time-out until it is complete.
+        Waits as long as the node's DIMSE time-out until it is complete; `look_out` is called before, and every now and
+        then while nothing comes.
         """
         self._connection.set_timeout(self._peer.dimse.timeouts.dimse_seconds)
+        if look_out is not None:
+            look_out()
+            while not self._connection.wait(_TICK) and not self._connection.is_late:
+                look_out()
         encoded = bytearray()
         is_last = False
         context_id = 0

@@ -13,7 +13,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, TypeGuard
 from weakref import WeakSet
 
@@ -25,21 +25,30 @@ if TYPE_CHECKING:
 
 _BUFFER: Final = 256 * 1024
 _LAST_WORDS: Final = 1.0  # seconds for a peer that hung up to have said why
+_LEAVE: Final = 5.0  # seconds after an interruption for who takes leave of its peer
 QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux only
 
 
 class Interruption:
-    """Ends every wait of one node, for good: severs its connections and wakes its sleepers."""
+    """Ends every wait of one node, for good: severs its connections and wakes its sleepers.
+
+    A connection that is spared is severed some seconds later, for who uses it to take leave of the peer.
+    """
 
     def __init__(self) -> None:
         self._event = threading.Event()
         self._lock = threading.Lock()
         self._sockets: WeakSet[socket.socket] = WeakSet()
+        self._spared: WeakSet[socket.socket] = WeakSet()
 
     def set(self) -> None:
         with self._lock:
+            if self._spared and not self._event.is_set():
+                timer = threading.Timer(_LEAVE, self._spare_nobody)
+                timer.daemon = True
+                timer.start()
             self._event.set()
-            for each in self._sockets:
+            for each in self._sockets - self._spared:
                 _shut_down(each)
 
     def is_set(self) -> bool:
@@ -55,9 +64,20 @@ class Interruption:
             if self._event.is_set():
                 _shut_down(each)
 
+    def spare(self, each: socket.socket) -> None:
+        with self._lock:
+            if not self._event.is_set():
+                self._spared.add(each)
+
     def forget(self, each: socket.socket) -> None:
         with self._lock:
             self._sockets.discard(each)
+            self._spared.discard(each)
+
+    def _spare_nobody(self) -> None:
+        with self._lock:
+            self._spared.clear()
+        self.set()
 
 
 def _shut_down(each: socket.socket, direction: int = socket.SHUT_RDWR) -> None:
@@ -82,6 +102,7 @@ class Connection:
         self._seconds = 0.0
         self._every: int | None = None
         self._give_up = self._came_at = 0.0  # monotonic: when patience ends, and when the last bytes came
+        self._end_at: float | None = None  # when all patience ends, whatever time-out is set
         self._received = 0  # bytes since patience began
         self.was_answered = False  # the peer has ever said anything
 
@@ -110,10 +131,27 @@ class Connection:
         count. Either way a peer that sends a byte now and then does not hold us for ever (PS3.8 section 9.1.5:
         ARTIM is one timer, not one for each byte).
         """
-        self._seconds, self._every, self._received = seconds, every, 0
         self._came_at = time.monotonic()
+        if self._end_at is not None:
+            seconds, every = min(seconds, max(0.001, self._end_at - self._came_at)), None
+        self._seconds, self._every, self._received = seconds, every, 0
         self._give_up = self._came_at + seconds
+        if self._end_at is not None:
+            self._give_up = min(self._give_up, self._end_at)
         self._socket.settimeout(seconds)
+
+    @contextlib.contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """No time-out that is set meanwhile goes beyond these seconds from now."""
+        self._end_at = time.monotonic() + seconds
+        try:
+            yield
+        finally:
+            self._end_at = None
+
+    def spare(self) -> None:
+        """An interruption severs it some seconds later only: its user looks out for one and takes leave."""
+        self._interruption.spare(self._socket)
 
     def send(self, parts: Sequence[bytes | memoryview]) -> None:
         """Sends all parts, in one system call where the kernel has room for them. At most 1,000 parts."""
@@ -169,6 +207,11 @@ class Connection:
         waiting = select.poll()
         waiting.register(self._socket, select.POLLIN)
         return bool(waiting.poll(seconds * 1000))
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the peer's time is over."""
+        return time.monotonic() >= self._give_up
 
     @property
     def is_closed(self) -> bool:

@@ -11,6 +11,7 @@ from typing import Final
 
 from adit.dicom.dimse import identifier
 from adit.dicom.dimse.association import Association
+from adit.dicom.dimse.cancel import call_off
 from adit.dicom.dimse.command import Command, CommandField
 from adit.dicom.dimse.get import combined, failed_uids, requests, total
 from adit.dicom.dimse.move import PATIENT_ROOT, STUDY_ROOT
@@ -18,7 +19,7 @@ from adit.dicom.dimse.negotiation import Context
 from adit.dicom.dimse.peer import Peer
 from adit.dicom.dimse.status import PENDING, SUCCESS, fetch_faults
 from adit.dicom.node import DIRECT, FetchReport, Wanted
-from adit.model.outcome import Fault, FaultCode
+from adit.model.outcome import Fault, FaultCode, TransferFault
 
 _TICK: Final = 0.2  # seconds in which an order to stop is noticed
 
@@ -50,22 +51,36 @@ class DirectMove:
                 f"The peer does not accept C-MOVE by {'study' if model == STUDY_ROOT else 'patient'} root",
                 "See `adit node probe` for what it offers, and correct the node's services.",
             )
+        self._association.spare()
         asked = requests(wanted, by_patient=model == PATIENT_ROOT)
-        return combined([self._request(context, keys) for keys in asked])
+        return combined([self._request(context, keys, _most(wanted, keys)) for keys in asked])
 
-    def _request(self, context: Context, keys: dict[str, str]) -> FetchReport:
+    def _request(self, context: Context, keys: dict[str, str], most: int | None) -> FetchReport:
+        """`most` is how many instances may come of it, where all of the study would be too many."""
+        message_id = self._association.next_message_id()
         self._association.send(
             context,
             Command(
                 field=CommandField.C_MOVE_RQ,
                 has_data_set=True,
                 sop_class_uid=context.abstract_syntax,
-                message_id=self._association.next_message_id(),
+                message_id=message_id,
                 priority=0,
                 move_destination=self._ae_title,
             ),
             identifier.encode(keys, context.transfer_syntax),
         )
+        try:
+            last, failed, announced = self._final_word(most)
+        except BaseException:
+            call_off(self._association, context, message_id)
+            raise
+        if most is not None and announced > most:
+            raise self._too_many(announced, most)
+        return self._report(last, failed, announced)
+
+    def _final_word(self, most: int | None) -> tuple[Command, tuple[str, ...], int]:
+        """The final response, its failed UIDs, and the most sub-operations that were spoken of."""
         announced, said_at, patience = 0, time.monotonic(), self._peer.dimse.timeouts.dimse_seconds
         while True:
             self._check()
@@ -85,7 +100,9 @@ class DirectMove:
             encoded = self._association.receive_identifier() if command.has_data_set else b""
             announced, said_at = max(announced, total(command)), time.monotonic()
             if command.status not in PENDING:
-                return self._report(command, failed_uids(encoded, at), announced)
+                return command, failed_uids(encoded, at), announced
+            if most is not None and announced > most:
+                raise self._too_many(announced, most)
 
     def _report(self, last: Command, failed: tuple[str, ...], announced: int) -> FetchReport:
         completed, warning = last.completed or 0, last.warning or 0
@@ -105,10 +122,25 @@ class DirectMove:
             status=fault.status,
         )
 
-    def _silent(self) -> Exception:
+    def _too_many(self, announced: int, most: int) -> TransferFault:
+        return self._peer.fault(
+            FaultCode.FETCHED_WITH_WARNING,
+            f"The node was asked to send {most} instances of a series to '{self._ae_title}' and spoke of {announced}; "
+            "more of the study than was asked for may be there now",
+            "Delete there what it was not to get, and leave out source.direct where only some series are asked for.",
+        )
+
+    def _silent(self) -> TransferFault:
         patience = self._peer.dimse.timeouts.dimse_seconds
         return self._peer.fault(
             FaultCode.NODE_TIMEOUT,
             f"{self._peer.address} did not answer C-MOVE for {patience:g} s, and '{self._ae_title}' got nothing",
             "See whether the node is overloaded; raise timeouts.dimseSeconds if it is only slow.",
         )
+
+
+def _most(wanted: Wanted, keys: dict[str, str]) -> int | None:
+    if wanted.series_instance_uid is None or not wanted.expected:
+        return None
+    named = keys.get("SOPInstanceUID")
+    return len(wanted.expected) if named is None else len(named.split("\\"))

@@ -12,8 +12,8 @@ from typing import Final
 
 from adit.dicom.dimse import identifier
 from adit.dicom.dimse.association import Association
+from adit.dicom.dimse.cancel import call_off
 from adit.dicom.dimse.command import Command, CommandField
-from adit.dicom.dimse.negotiation import Context
 from adit.dicom.dimse.peer import Peer
 from adit.dicom.dimse.status import PENDING, SUCCESS, find_fault
 from adit.dicom.levels import UNIQUE_KEY, distinct, is_single, lacking
@@ -23,8 +23,6 @@ from adit.model.outcome import FaultCode, TransferFault
 
 STUDY_ROOT: Final = "1.2.840.10008.5.1.4.1.2.2.1"
 PATIENT_ROOT: Final = "1.2.840.10008.5.1.4.1.2.1.1"
-_PATIENCE: Final = 1000
-"""Answers that we still read after a C-CANCEL before we abort."""
 
 
 def plan(peer: Peer, query: Query) -> tuple[str, Level]:
@@ -96,9 +94,8 @@ def find(association: Association, peer: Peer, query: Query, model: str, level: 
         for answer in distinct(answers, query, nameless):
             found += 1
             yield answer
-    if query.limit is None or found < query.limit:
-        return
-    _cancel(association, context, message_id)
+    if query.limit is not None and found >= query.limit:
+        call_off(association, context, message_id)
 
 
 def _answers(association: Association, peer: Peer) -> Generator[Answer, None, None]:
@@ -116,25 +113,6 @@ def _answers(association: Association, peer: Peer) -> Generator[Answer, None, No
         if response.status not in PENDING:
             raise TransferFault(find_fault(peer, response.status))
         yield _decoded(peer, encoded, context.transfer_syntax)
-
-
-def _cancel(association: Association, context: Context, message_id: int) -> None:
-    """Asks the peer to stop, reads what it had sent already, and aborts if it doesn't stop.
-
-    We have all that we asked for, so nothing that the peer answers now is a fault.
-    """
-    try:
-        association.send(context, Command(field=CommandField.C_CANCEL_RQ, responded_message_id=message_id))
-        for _ in range(_PATIENCE):
-            _, response = association.receive()
-            if response.has_data_set:
-                association.receive_identifier()
-            if response.status not in PENDING:
-                return
-    except TransferFault as stopped:
-        if stopped.fault.code is FaultCode.INTERRUPTED:
-            raise
-    association.abort()
 
 
 def _decoded(peer: Peer, encoded: bytes, transfer_syntax: str) -> Answer:

@@ -7,12 +7,13 @@ read, and TCP makes the source wait. The final response is read and believed.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from adit.dicom.dimse import identifier
 from adit.dicom.dimse.association import Association
+from adit.dicom.dimse.cancel import call_off
 from adit.dicom.dimse.command import Command, CommandField
 from adit.dicom.dimse.header import UnreadableError, identity
 from adit.dicom.dimse.negotiation import Context
@@ -34,6 +35,7 @@ ROAD: Final = "C-GET"
 STUDY_ROOT: Final = "1.2.840.10008.5.1.4.1.2.2.3"
 PATIENT_ROOT: Final = "1.2.840.10008.5.1.4.1.2.1.3"
 _UIDS_AT_ONCE: Final = 100  # an identifier of at most 6.5 KiB
+_NOBODY_LISTENS: Final = {FaultCode.ASSOCIATION_ABORTED, FaultCode.NODE_TIMEOUT}
 
 
 def plan(peer: Peer, wanted: Wanted) -> str:
@@ -70,13 +72,18 @@ def requests(wanted: Wanted, *, by_patient: bool) -> Iterator[dict[str, str]]:
 
 @dataclass(slots=True)
 class Fetch:
-    """One fetch in progress; counts what came and remembers what had to be refused."""
+    """One fetch in progress; counts what came and remembers what had to be refused.
+
+    `check` raises when the node was interrupted.
+    """
 
     association: Association
     peer: Peer
     deliver: Deliver
     spool: Spool | None
+    check: Callable[[], None]
     delivered: int = 0
+    stop: TransferFault | None = None  # what `deliver` wants no more for
     refused: list[Fault] = field(default_factory=list)
 
     def run(self, wanted: Wanted, model: str) -> FetchReport:
@@ -89,23 +96,33 @@ class Fetch:
                 "See `adit node probe` for what it offers, and correct the node's services.",
             )
         asked = requests(wanted, by_patient=model == PATIENT_ROOT)
+        self.association.spare()
         return combined([self._request(context, keys) for keys in asked], self.refused)
 
     def _request(self, context: Context, keys: dict[str, str]) -> FetchReport:
-        delivered_before, announced = self.delivered, 0
+        message_id = self.association.next_message_id()
         self.association.send(
             context,
             Command(
                 field=CommandField.C_GET_RQ,
                 has_data_set=True,
                 sop_class_uid=context.abstract_syntax,
-                message_id=self.association.next_message_id(),
+                message_id=message_id,
                 priority=0,
             ),
             identifier.encode(keys, context.transfer_syntax),
         )
+        try:
+            return self._take_all()
+        except TransferFault as stopped:
+            if stopped.fault.code not in _NOBODY_LISTENS:
+                call_off(self.association, context, message_id)
+            raise
+
+    def _take_all(self) -> FetchReport:
+        delivered_before, announced = self.delivered, 0
         while True:
-            at, command = self.association.receive()
+            at, command = self.association.receive(self.check)
             if command.field == CommandField.C_STORE_RQ:
                 self._take(at, command)
             elif command.field == CommandField.C_GET_RSP and command.status is not None:
@@ -134,6 +151,8 @@ class Fetch:
                 sop_instance_uid=command.sop_instance_uid,
             ),
         )
+        if self.stop is not None:
+            raise self.stop
 
     def _receive(self, context: Context, command: Command) -> int:
         writer = PayloadWriter(self.spool)
@@ -173,7 +192,7 @@ class Fetch:
         except TransferFault as refusal:
             instance.close()
             if refusal.fault.sop_instance_uid is None:
-                raise
+                self.stop = refusal
             return OUT_OF_RESOURCES
         self.delivered += 1
         return SUCCESS

@@ -17,6 +17,7 @@ from typing import Final
 
 from adit.dicom.dimse import identifier
 from adit.dicom.dimse.association import Association
+from adit.dicom.dimse.cancel import call_off
 from adit.dicom.dimse.command import Command, CommandField
 from adit.dicom.dimse.get import combined, failed_uids, requests, total
 from adit.dicom.dimse.mailboxes import Mailboxes
@@ -52,12 +53,13 @@ def plan(peer: Peer, wanted: Wanted) -> str:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Registered:
     """A mailbox that receivers can find."""
 
     listener: RelayListener
     message_id: int
+    under_way: bool = False  # the peer was asked to send, and has not said that it ended
 
 
 class Intake:
@@ -121,12 +123,11 @@ def registered(
         # is accounted for; what finds no mailbox would make the fetch a failure for ever.
         while (message_id := mailboxes.open(listener.mailbox, wanted.study_instance_uid)) is None:
             pause(_TURN)
+        box = Registered(listener, message_id)
         try:
-            yield Registered(listener, message_id)
-        except BaseException:
-            mailboxes.close(listener.mailbox.id, broke_off=True)
-            raise
-        mailboxes.close(listener.mailbox.id, broke_off=False)
+            yield box
+        finally:
+            mailboxes.close(listener.mailbox.id, broke_off=box.under_way)
     finally:
         listener.close()
 
@@ -156,6 +157,7 @@ class Move:
                 f"The peer does not accept C-MOVE by {'study' if model == STUDY_ROOT else 'patient'} root",
                 "See `adit node probe` for what it offers, and correct the node's services.",
             )
+        self._association.spare()
         reports = []
         for keys in requests(wanted, by_patient=model == PATIENT_ROOT):
             named = keys.get("SOPInstanceUID")
@@ -165,6 +167,7 @@ class Move:
 
     def _request(self, context: Context, keys: dict[str, str], expected: frozenset[str]) -> FetchReport:
         before = self._intake.delivered
+        self._box.under_way = True
         self._association.send(
             context,
             Command(
@@ -177,13 +180,19 @@ class Move:
             ),
             identifier.encode(keys, context.transfer_syntax),
         )
-        last, failed, announced = self._final_word(expected)
+        try:
+            last, failed, announced = self._final_word(expected)
+        except BaseException:
+            self._box.under_way = not call_off(self._association, context, self._box.message_id)
+            raise
         if last is None:
+            self._box.under_way = False
             return self._unsaid(self._intake.delivered - before)
         if last.status == SUCCESS or is_warning(last.status or 0):
             self._await_late(last, before, expected)
         self._await_under_way()
         self._raise_if_told()
+        self._box.under_way = False
         return self._report(last, failed, self._intake.delivered - before, announced)
 
     def _final_word(self, expected: frozenset[str]) -> tuple[Command | None, tuple[str, ...], int]:

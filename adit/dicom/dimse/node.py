@@ -127,7 +127,8 @@ class DimseNode:
         rounds: list[FetchReport] = []
         for proposals in contexts.rounds_for_get(model, wanted.sop_class_uids):
             with self._associated(proposals) as association:
-                rounds.append(get.Fetch(association, self._peer, note, self._spool).run(wanted, model))
+                fetch = get.Fetch(association, self._peer, note, self._spool, lambda: self._pause(0))
+                rounds.append(fetch.run(wanted, model))
             if wanted.sop_instance_uids is None:
                 break  # without names it cannot be asked for the rest alone
             left = tuple(uid for uid in wanted.sop_instance_uids if uid not in came)

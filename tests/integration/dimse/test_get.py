@@ -4,6 +4,7 @@ import resource
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -320,6 +321,25 @@ def test_a_receiver_that_wants_to_stop_gets_its_own_fault_back() -> None:
             node(peer).fetch(wanted(), basket)
     assert raised.value.fault == full
     assert len(basket.content) < 5
+    assert peer.cancelled == ["C-GET"]
+
+
+def test_an_interrupted_fetch_is_called_off() -> None:
+    with ct_scp(STUDY.instances) as peer:
+        ours = node(peer)
+
+        def interrupt(service: str, number: int) -> None:
+            if (service, number) == ("C-GET sub-operation", 3):
+                ours.interrupt()
+                time.sleep(1)  # longer than it takes to be noticed
+
+        peer.behaviour.before = interrupt
+        basket = Basket()
+        with pytest.raises(TransferFault) as raised:
+            ours.fetch(wanted(), basket)
+        assert raised.value.fault.code is FaultCode.INTERRUPTED
+        assert len(basket.content) == 2
+        assert peer.cancelled == ["C-GET"]
 
 
 def test_a_study_that_is_not_there_is_never_a_success(orthanc: Orthanc) -> None:

@@ -123,7 +123,7 @@ def test_an_interruption_ends_a_call_that_waits(call: Callable[[DimseNode], None
         thread.start()
         assert waiting.wait(10)
         ours.interrupt()
-        thread.join(5)
+        thread.join(10)  # a fetch first asks its peer to stop
         assert [each.fault.code for each in faults] == [FaultCode.INTERRUPTED]
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from pydicom import Dataset, dcmread
+from sqlalchemy import make_url
 
 from adit.dicom.node import Instance, Wanted
 from adit.model.dicom_node import DicomNode
 from adit.model.findings import Road
 from adit.model.instance import InstanceState
-from adit.model.outcome import FaultCode, Outcome
+from adit.model.outcome import FaultCode, Outcome, TransferFault
 from tests.integration.receiver.hostile import Sender
 from tests.integration.transfer.scene import Scene, Task, Worker, dimse, folder
 from tests.peers import Dcmqrscp, Orthanc, Receiver, ScriptedSCP
@@ -337,6 +340,47 @@ def test_where_nothing_says_how_much_is_to_come_silence_decides(
         report = node.fetch(Wanted(STUDY.study_instance_uid), deliver)
     assert sorted(came) == sorted(UIDS)
     assert (report.road, report.faults) == ("C-MOVE", ())
+
+
+# Given up
+
+
+def broken_off(ledger_url: str) -> list[bool]:
+    """Whether what the mailboxes waited for may still be sent, as the ledger has it."""
+    with psycopg.connect(make_url(ledger_url).set(drivername="postgresql").render_as_string(False)) as connection:
+        return [row[0] for row in connection.execute("SELECT broke_off FROM mailbox WHERE closed_at IS NOT NULL")]
+
+
+@pytest.mark.parametrize("cancels", [True, False], ids=["it stops", "it sends on"])
+def test_a_stopped_attempt_calls_the_c_move_off(
+    scene: Scene, pacs: ScriptedSCP, ledger_url: str, cancels: bool
+) -> None:
+    """A PACS that says that it stopped holds no other source up; of one that does not, nobody knows."""
+    stop, over = threading.Event(), threading.Event()
+
+    def give_up(service: str, number: int) -> None:
+        if (service, number) == ("C-MOVE sub-operation", 3):
+            stop.set()
+            over.wait(1.5 if cancels else 20)
+
+    pacs.move.behaviour = MoveBehaviour(cancels=cancels)
+    pacs.behaviour.before = give_up
+    report = task_of(scene, pacs).run(stop=stop)
+    over.set()
+    assert report.outcome is Outcome.CANCELLED
+    assert broken_off(ledger_url) == [not cancels]
+    assert len(pacs.move.cancelled) == cancels
+    if cancels:
+        assert len(pacs.move.statuses) == 3
+
+
+def test_what_was_never_asked_for_is_not_on_its_way(scene: Scene, ledger_url: str) -> None:
+    with ScriptedSCP(STUDY.instances, offers_query=False) as scp:
+        task = task_of(scene, scp)
+        with task.source_node() as node, pytest.raises(TransferFault) as raised:
+            node.fetch(Wanted(STUDY.study_instance_uid), lambda instance: instance.close())
+    assert raised.value.fault.code is FaultCode.SERVICE_NOT_OFFERED
+    assert broken_off(ledger_url) == [False]
 
 
 # Roads

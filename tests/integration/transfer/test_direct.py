@@ -172,13 +172,44 @@ def test_what_was_there_before_is_a_warning(scene: Scene, source: ScriptedSCP) -
 def test_a_source_that_speaks_of_more_than_it_lists(
     scene: Scene, source: ScriptedSCP, destination: ScriptedSCP
 ) -> None:
-    """Here because it sends all of the study where a series was asked for; nobody can tell that from unlisted ones."""
-    source.move.behaviour = MoveBehaviour(whole_study=True)
-    nodes = pacs("source", source), pacs("destination", destination)
-    task = scene.task(*nodes, STUDY.study_instance_uid, series=STUDY.series_instance_uids[:1], direct=True)
-    report = task.run()
+    source.move.behaviour = MoveBehaviour(more=2)
+    report = task_of(scene, source, destination).run()
     assert (report.outcome, report.faults[0].code) == (Outcome.PARTIAL, FaultCode.INCOMPLETE)
-    assert "8 instances" in report.faults[0].message
+    assert "10 instances" in report.faults[0].message
+
+
+# Some series only
+
+
+@pytest.fixture
+def of_a_series(scene: Scene, source: ScriptedSCP, destination: ScriptedSCP) -> Task:
+    nodes = pacs("source", source), pacs("destination", destination)
+    return scene.task(*nodes, STUDY.study_instance_uid, series=STUDY.series_instance_uids[:1], direct=True)
+
+
+SERIES = {str(i.SOPInstanceUID) for i in STUDY.instances if i.SeriesInstanceUID == STUDY.series_instance_uids[0]}
+
+
+def test_a_series_comes_alone(of_a_series: Task, destination: ScriptedSCP) -> None:
+    report = of_a_series.run()
+    assert (report.outcome, report.progress.road, report.warnings) == (Outcome.SUCCESS, DIRECT, ())
+    assert {item.sop_instance_uid for item in destination.received} == SERIES
+
+
+@pytest.mark.parametrize("pending", [True, False], ids=["in time", "afterwards"])
+def test_a_source_that_sends_all_of_the_study_is_stopped_and_told_of(
+    of_a_series: Task, source: ScriptedSCP, destination: ScriptedSCP, pending: bool
+) -> None:
+    """By its first word of how much is to come; else nobody can know before it is there."""
+    source.move.behaviour = MoveBehaviour(whole_study=True, pending=pending)
+    report = of_a_series.run()
+    assert (report.outcome, report.faults, report.progress.road) == (Outcome.SUCCESS, (), "C-GET")
+    assert [warning.code for warning in report.warnings] == [FaultCode.FETCHED_WITH_WARNING]
+    assert "4 instances" in report.warnings[0].message
+    assert "8" in report.warnings[0].message
+    assert set(of_a_series.rows()) == SERIES
+    came = len(destination.holds - SERIES)
+    assert (came < 4, len(source.move.cancelled)) == (pending, int(pending))
 
 
 # Stopped amid it
@@ -197,6 +228,26 @@ def test_a_cancelled_task(scene: Scene, source: ScriptedSCP, destination: Script
     report = task.run(stop=stop)
     assert report.outcome is Outcome.CANCELLED
     assert task.count(InstanceState.STORED, InstanceState.VERIFIED) == 0  # there was no final word
+    assert len(source.move.cancelled) == 1
+    assert len(destination.received) == 3
+
+
+def test_a_source_that_will_not_stop(scene: Scene, source: ScriptedSCP, destination: ScriptedSCP) -> None:
+    """It is hung up on after a while, and the attempt ends all the same."""
+    stop, over = threading.Event(), threading.Event()
+
+    def cancel(what: str, number: int) -> None:
+        if (what, number) == ("C-MOVE sub-operation", 3):
+            stop.set()
+            over.wait(20)
+
+    source.move.behaviour = MoveBehaviour(cancels=False)
+    source.behaviour = Behaviour(before=cancel)
+    began = time.monotonic()
+    report = task_of(scene, source, destination).run(stop=stop)
+    over.set()
+    assert report.outcome is Outcome.CANCELLED
+    assert time.monotonic() - began < 15
 
 
 def test_a_killed_worker(scene: Scene, source: ScriptedSCP, destination: ScriptedSCP) -> None:
