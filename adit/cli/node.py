@@ -48,13 +48,14 @@ def probe(
     """Ask whether a node answers, and what it offers.
 
     A PACS is asked by C-ECHO and by what it accepts in an association, a
-    DICOMweb server by small requests; a folder is looked at. What a node in
-    the ledger offers is noted there, and how it did in transfers is shown.
+    DICOMweb server by small requests; a folder is looked at, and for the
+    password of its archives. What a node in the ledger offers is noted there,
+    and how it did in transfers is shown.
 
     [bold]Exit codes[/bold]
 
         0  it answers and offers what its DicomNode lists
-        1  it doesn't answer
+        1  it doesn't answer, or lacks a Secret
         2  refused (usage, manifest, set-up)
         3  it doesn't offer something that its DicomNode lists
 

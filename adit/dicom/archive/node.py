@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from adit.dicom.archive.draft import Draft
@@ -86,7 +87,14 @@ class ArchiveNode:
         return prove(stored, self._archive.format, secret, self._faults, self._root.check)
 
     def probe(self) -> Probe:
-        return probe(self._root, self._faults)
+        """The folder's, and whether there is a password."""
+        found = probe(self._root, self._faults)
+        if found.fault is None:
+            try:
+                password(self._archive, self._secrets, self._faults)
+            except TransferFault as missing:
+                return replace(found, fault=missing.fault)
+        return found
 
     def interrupt(self) -> None:
         self._root.interrupt()

@@ -222,7 +222,9 @@ def test_a_password_that_is_missing(root: Path, secrets: Path, kind: str, spoil:
             key.unlink()
         case _:
             key.write_text("\n" if spoil == "empty" else "one\ntwo")
-    fault = told(open_node(root, None if spoil == "no secrets" else secrets, kind))
+    node = open_node(root, None if spoil == "no secrets" else secrets, kind)
+    fault = told(node)
+    assert node.probe().fault == fault
     assert (fault.code, fault.node) == (FaultCode.SECRET_MISSING, "archive")
     assert "one" not in fault.message.split()
     assert fault.cure
@@ -281,6 +283,6 @@ def test_it_is_a_destination_only(root: Path, secrets: Path, kind: str) -> None:
     with pytest.raises(TransferFault) as fault:
         node.find(Query(Level.STUDY))
     assert fault.value.fault.code is FaultCode.SERVICE_NOT_OFFERED
-    assert node.probe().services == ("Read", "Write")
+    assert (node.probe().services, node.probe().fault) == (("Read", "Write"), None)
     node.interrupt()
     assert told(node).code is FaultCode.INTERRUPTED

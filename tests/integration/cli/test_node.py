@@ -29,6 +29,12 @@ def test_probe_says_what_answers_and_what_is_offered(adit: Adit, orthancs: Hospi
     assert one.code == 0, one.err
     assert f"exports ({adit.folder}) answers" in one.out
 
+    place = {"path": str(adit.folder), "archive": {"format": "Zip", "secretName": "hand-over"}}
+    adit.write("archives.yaml", documents(document("DicomNode", "archives", {"folder": place})))
+    locked = adit("node", "probe", "archives.yaml")
+    assert locked.code == 1
+    assert "Set ADIT_SECRETS" in " ".join(locked.out.split())
+
     unknown = adit("node", "probe", "moon")
     assert unknown.code == 2
     assert "There is no DicomNode moon in the ledger (there are: none)" in unknown.err
