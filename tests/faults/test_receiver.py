@@ -177,8 +177,8 @@ def test_cancelled_while_a_c_move_is_on(system: System, pacs: ScriptedSCP, recei
         assert job.wait().tasks == {TaskState.CANCELED: 1}
         wait_until(lambda: not Path(f"/proc/{pid}").exists(), "the worker is gone")
         gate.opened.set()
-        wait_until(lambda: len(pacs.move.statuses) == 8, "the PACS is through")
-        assert pacs.move.statuses == [0] * 4 + [0xA700] * 4
+        wait_until(lambda: len(pacs.move.cancelled) == 1, "the PACS stops")
+        assert pacs.move.statuses == [0] * 4 + [0xA700]  # what it was at is refused, and no more is sent
         assert len(stored(job)) == 4
 
 
