@@ -178,7 +178,8 @@ def _verdict(summary: JobSummary) -> str:
         named = summary.record.job.spec.selection.failed_of
         why = f": nothing failed in {named.name}" if named else ""
         return f"{name}: {summary.state}. Nothing was transferred{why}."
-    counts = f"{summary.verified} of {summary.expected} instances verified, {size(summary.bytes_stored)} sent"
+    left_out = f"{summary.left_out} left out by the profile, " if summary.left_out else ""
+    counts = f"{summary.verified} of {summary.expected} instances verified, {left_out}{size(summary.bytes_stored)} sent"
     return f"{name}: {summary.state}. {summary.message} {counts}."
 
 

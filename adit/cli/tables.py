@@ -33,7 +33,7 @@ def job_table(summaries: Iterable[tuple[JobSummary, str]]) -> Table:
             _job_name(summary),
             _state(summary.state),
             f"{ended}/{sum(summary.tasks.values())}",
-            f"{summary.verified}/{summary.expected}",
+            _proven(summary),
             size(summary.bytes_stored),
             _time(summary.record.created_at),
             Text(str(summary.record.refusal or "") or (f"Waiting: {waiting}." if waiting else summary.message)),
@@ -48,7 +48,7 @@ def task_table(tasks: Iterable[TaskRecord]) -> Table:
         table.add_row(
             Text(task.study_instance_uid),
             _state(task.state),
-            f"{task.verified}/{task.expected}",
+            _proven(task),
             size(task.bytes_stored),
             str(task.attempts),
             Text(_message(task)),
@@ -82,6 +82,11 @@ def _table(*columns: str) -> Table:
         else:
             table.add_column(column, no_wrap=True)
     return table
+
+
+def _proven(counted: JobSummary | TaskRecord) -> str:
+    left_out = f", {counted.left_out} left out" if counted.left_out else ""
+    return f"{counted.verified}/{counted.expected}{left_out}"
 
 
 def _job_name(summary: JobSummary) -> Text:

@@ -42,6 +42,7 @@ _COLUMNS: Final[dict[type[Resource], list[dict[str, Any]]]] = {
         {"name": "Source", "type": "string", "jsonPath": ".spec.source.node", "priority": 1},
         {"name": "Active", "type": "integer", "jsonPath": ".status.counts.active", "priority": 1},
         {"name": "Warned", "type": "integer", "jsonPath": ".status.counts.warned", "priority": 1},
+        {"name": "Left-Out", "type": "integer", "jsonPath": ".status.instances.leftOut", "priority": 1},
         {"name": "Bytes", "type": "integer", "jsonPath": ".status.instances.bytes", "priority": 1},
         {"name": "Bytes/s", "type": "integer", "jsonPath": ".status.bytesPerSecond", "priority": 1},
         {"name": "Profile", "type": "string", "jsonPath": ".spec.deidentification.profile", "priority": 1},

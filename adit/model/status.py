@@ -68,6 +68,9 @@ class InstanceCounts(Strict):
     received: Count = Field(default=0, description="All of their bytes were held.")
     stored: Count = Field(default=0, description="The destination acknowledged them.")
     verified: Count = Field(default=0, description="The destination, asked again, has them.")
+    left_out: Count = Field(
+        default=0, description="The job's profile excludes their kind: received, not sent, and not among the expected."
+    )
     bytes: Count = Field(default=0, description="Length of the stored instances' data sets.")
 
 

@@ -68,6 +68,7 @@ def job_status(view: JobView, previous: Mapping[str, Any] | None, now: datetime)
             received=view.summary.received,
             stored=view.summary.stored,
             verified=view.summary.verified,
+            left_out=view.summary.left_out,
             bytes=view.summary.bytes_stored,
         ),
         bytes_per_second=_average(view.summary) if verdict.ended else view.bytes_per_second,
@@ -169,7 +170,7 @@ def _end(summary: JobSummary) -> _Verdict:
         True,
         True,
         ConditionReason.ALL_PROVEN,
-        f"{_tasks(total)}, {summary.verified} instances: all are proven to have arrived.",
+        f"{_tasks(total)}, {summary.verified} instances: all are proven to have arrived.{_left_out(summary)}",
     )
 
 
@@ -296,6 +297,10 @@ def _average(summary: JobSummary) -> int | None:
 
 def _seconds(time: datetime | None) -> datetime | None:
     return None if time is None else whole_seconds(time)
+
+
+def _left_out(summary: JobSummary) -> str:
+    return f" {summary.left_out} more were left out, as the profile says." if summary.left_out else ""
 
 
 def _tasks(count: int) -> str:

@@ -31,7 +31,7 @@ EXAMPLE: dict[str, Any] = {
     "state": "InProgress",
     "message": "Tasks are being worked on.",
     "tasks": {"total": 2, "pending": 1, "active": 1, "succeeded": 0, "warned": 0, "failed": 0, "cancelled": 0},
-    "instances": {"expected": 200, "received": 120, "stored": 118, "verified": 0, "bytes": 61865984},
+    "instances": {"expected": 200, "received": 120, "stored": 118, "verified": 0, "leftOut": 0, "bytes": 61865984},
     "createdAt": "2026-11-24T10:00:00Z",
     "failures": [],
 }
@@ -142,6 +142,7 @@ def view_of(summary: JobSummary, steered: TransferJob | None = None) -> JobView:
             received=summary.received,
             stored=summary.stored,
             verified=summary.verified,
+            left_out=summary.left_out,
             bytes=summary.bytes_stored,
         ),
         created_at=record.created_at,

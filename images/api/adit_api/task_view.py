@@ -29,6 +29,7 @@ class TaskView(View):
     received: int
     stored: int
     verified: int
+    left_out: int = Field(description="The profile excludes their kind; not among the expected.")
     bytes_stored: int
     digest: str | None = Field(default=None, description="Over its instances; stays when their rows are dropped.")
     started_at: datetime | None = None

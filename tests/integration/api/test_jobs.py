@@ -9,6 +9,7 @@ import pytest
 
 from adit.ledger.ledger import Ledger
 from adit.model.deid_profile import DeidProfile
+from adit.model.instance import InstanceState
 from adit.model.outcome import Outcome
 from adit.model.transfer_job import ListReference, TransferJob
 from adit_api.services import utc_now
@@ -176,7 +177,8 @@ def test_where_nothing_failed_there_is_nothing_to_try_again(facade: Facade, admi
 
 def test_tasks_attempts_and_their_logs(facade: Facade, admin: str, scene: Scene) -> None:
     job = scene.apply(transfer_job(studies=[f"1.2.{n}" for n in range(3)]))
-    task = scene.run(job.id)
+    records = [row("1.2.1.1.1", size=10, sha256="ab"), row("1.2.1.1.2", InstanceState.LEFT_OUT)]
+    task = scene.run(job.id, records=records)
     tasks = f"{JOBS}/default/ct/tasks"
     first = facade.call("GET", tasks, admin, params={"limit": 2}).json()
     rest = facade.call("GET", tasks, admin, params={"limit": 2, "cursor": first["next"]}).json()
@@ -184,7 +186,9 @@ def test_tasks_attempts_and_their_logs(facade: Facade, admin: str, scene: Scene)
     assert "next" not in rest or rest["next"] is None
     done = facade.call("GET", tasks, admin, params={"state": "Success"}).json()["items"]
     assert [each["id"] for each in done] == [task]
-    assert facade.call("GET", f"{tasks}/{task}", admin).json()["verified"] == 1
+    shown = facade.call("GET", f"{tasks}/{task}", admin).json()
+    assert (shown["expected"], shown["verified"], shown["leftOut"]) == (1, 1, 1)
+    assert facade.call("GET", f"{JOBS}/default/ct", admin).json()["instances"]["leftOut"] == 1
     attempts = facade.call("GET", f"{tasks}/{task}/attempts", admin).json()["items"]
     assert [(each["number"], each["outcome"]) for each in attempts] == [(1, "Success")]
     assert attempts[0]["log"][0]["code"] == "Claimed"

@@ -11,9 +11,9 @@ from pydicom import dcmread
 from adit.ledger.ledger import Ledger
 from tests.integration.cli.command import Adit
 from tests.integration.cli.manifests import Hospital, document, documents, job
-from tests.integration.transfer.planted import KEY, is_clean, planted
+from tests.integration.transfer.planted import KEY, is_clean, planted, presentation_state
 from tests.peers.server_process import wait_until
-from tests.samples import ct_study
+from tests.samples import Study, ct_study
 
 SLOW = {"bytesPerSecond": 150_000}
 """One image of `big_study` a third of a second."""
@@ -223,7 +223,7 @@ def test_a_proof_that_cannot_be_written_is_no_refusal_and_not_green(adit: Adit, 
 def test_a_job_tells_what_was_done_to_its_instances(adit: Adit, ledger: Ledger) -> None:
     """From one folder into another, of which nothing that names anyone may come."""
     study = planted()
-    study.write(adit.folder / "hospital")
+    Study((*study.instances, presentation_state())).write(adit.folder / "hospital")
     (adit.folder / "research").mkdir()
     (adit.folder / "secrets" / "key").mkdir(parents=True)
     (adit.folder / "secrets" / "key" / "key").write_bytes(KEY)
@@ -238,15 +238,18 @@ def test_a_job_tells_what_was_done_to_its_instances(adit: Adit, ledger: Ledger) 
     text += job("copy", study, deidentification={"profile": "stroke"})
     ended = adit("run", adit.write("job.yaml", text), ADIT_SECRETS=str(adit.folder / "secrets"))
     assert ended.code == 0, ended.err
+    assert "3 of 3 instances verified, 1 left out by the profile" in ended.err
+    assert "3/3, 1 left out" in adit("status", "copy").out
+    shown = adit("status", "copy", "-o", "json").json
+    assert (shown["instances"]["leftOut"], shown["tasks"][0]["leftOut"]) == (1, 1)
     written = list((adit.folder / "research").rglob("*.dcm"))
     assert len(written) == 3
     assert all(is_clean(file.read_bytes(), study) and is_clean(str(file).encode(), study) for file in written)
     told = adit("deid", "report", "copy", "-o", "json").json
     [group] = told["profiles"]
-    assert (group["profile"], group["project"], group["treated"], group["leftOut"]) == ("stroke", "stroke", 3, 0)
+    assert (group["profile"], group["project"], group["treated"], group["leftOut"]) == ("stroke", "stroke", 3, 1)
     assert group["actions"]["pseudonym"] == 6
     assert is_clean(json.dumps(told).encode(), study)
     assert "pseudonym" in adit("deid", "report", "copy").out
-    assert {each["sentAs"] for each in adit("manifest", "copy").json["tasks"][0]["instances"]} == {
-        str(dcmread(file).SOPInstanceUID) for file in written
-    }
+    sent = {each["sentAs"] for each in adit("manifest", "copy").json["tasks"][0]["instances"]} - {None}
+    assert sent == {str(dcmread(file).SOPInstanceUID) for file in written}

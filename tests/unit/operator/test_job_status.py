@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -189,6 +190,14 @@ def test_counts_and_rates() -> None:
     ended = status_of(view(told, bytes_per_second=77))
     assert ended["bytesPerSecond"] == 10**7
     assert ended["completionTime"] == "2026-03-02T12:00:00Z"
+
+
+def test_what_a_profile_left_out_is_counted_by_itself() -> None:
+    told = replace(summary({TaskState.SUCCESS: 1}, ended=True, instances=(3, 3)), left_out=2)
+    status = status_of(view(told))
+    assert (status["instances"]["expected"], status["instances"]["leftOut"]) == (3, 2)
+    assert holds(status, ConditionType.COMPLETE)
+    assert condition(status, ConditionType.COMPLETE)["message"].endswith("2 more were left out, as the profile says.")
 
 
 def test_failures_are_told_in_our_words() -> None:
