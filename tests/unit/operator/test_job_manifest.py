@@ -179,6 +179,13 @@ def test_a_bucket_with_an_ambient_identity_needs_no_secret() -> None:
     assert "ADIT_SECRETS" not in environment_of(manifest(claim(destination=lake), SETTINGS, NOW))
 
 
+def test_what_a_killed_worker_left_on_its_disk_is_no_other_attempts_and_goes_with_the_pod() -> None:
+    job = manifest(claim(), SETTINGS, NOW)
+    assert (job["spec"]["backoffLimit"], pod_of(job)["restartPolicy"]) == (0, "Never")
+    assert all("emptyDir" in each or "projected" in each for each in pod_of(job)["volumes"])
+    assert job["spec"]["ttlSecondsAfterFinished"] == 86400
+
+
 def test_the_settings_labels_never_replace_ours() -> None:
     labels = manifest(claim(), SETTINGS, NOW)["spec"]["template"]["metadata"]["labels"]
     assert (labels["team"], labels["adit.dev/attempt"]) == ("imaging", "71")
