@@ -146,7 +146,8 @@ def explain(
 ) -> None:
     """Tell what would happen to each element of a file, and by which rule.
 
-    No value is shown, and nothing is written.
+    The last line is that of the pixels: kept, masked by a rule, or why the
+    file would be refused. No value is shown, and nothing is written.
 
     [bold]Example[/bold]
 
@@ -154,14 +155,15 @@ def explain(
     """
     from adit.cli.deid_explanation import explained
     from adit.deid.policy import Policy, ProfileError
+    from adit.deid.quarantine import Quarantine
     from adit.dicom.file_meta import NotDicomError
 
     try:
         policy = Policy(_profile(profile))
-        lines = explained(file, policy)
+        lines = list(explained(file, policy))
     except ProfileError as error:
         raise CommandError(f"{profile}: {error}", ExitCode.REFUSED) from None
-    except NotDicomError as error:
+    except (NotDicomError, Quarantine) as error:
         raise CommandError(f"{file}: {error}", ExitCode.REFUSED) from None
     for line in lines:
         out.print(line, markup=False)

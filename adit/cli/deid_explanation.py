@@ -4,38 +4,89 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Final
 
 from pydicom.datadict import dictionary_has_tag, dictionary_keyword
 
 from adit.deid.decision import Action
+from adit.deid.engine.deflation import inflated
+from adit.deid.engine.instance import DEFLATED, EXPLICIT_BE, IMPLICIT_LE
+from adit.deid.pixels.facts import FACT_TAGS, REGION_TAGS, SEQUENCE_OF_ULTRASOUND_REGIONS, PixelElement, facts_of
+from adit.deid.pixels.plan import Leave, Mask, Plan, Refuse, plan
+from adit.deid.pixels.quarantine import PixelQuarantine
 from adit.deid.policy import ClassPolicy, Policy
 from adit.deid.quarantine import place_of
 from adit.dicom.file_meta import read_file_meta
 from adit.dicom.tolerant_pydicom import Dataset
 
+_PIXELS: Final = frozenset(PixelElement)
+
 
 def explained(file: Path, policy: Policy) -> Iterator[str]:
-    """One line for each element, in order: path, action, rule, keyword. Raises NotDicomError, OSError."""
-    from pydicom.filereader import read_dataset
-
+    """One line for each element, in order: path, action, rule, keyword. Raises NotDicomError, Quarantine, OSError."""
     with file.open("rb") as reader:
         meta = read_file_meta(reader)
         reader.seek(meta.offset)
         syntax = meta.transfer_syntax_uid
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they may tell values
-            found = read_dataset(
-                reader,
-                syntax == "1.2.840.10008.1.2",
-                syntax != "1.2.840.10008.1.2.2",
-                stop_when=lambda tag, vr, length: tag >= 0x7FE00000,
-            )
-            sop_class = str(found.get("SOPClassUID", ""))
+            found, pixels = _read(reader if syntax != DEFLATED else BytesIO(inflated(reader.read())), syntax)
+            planned = _planned(found, syntax, pixels, policy)
+            sop_class, modality = (str(found.get(keyword, "")) for keyword in ("SOPClassUID", "Modality"))
             lines = list(_lines(found, (), policy.for_class(sop_class)))
+    spec = policy.profile.spec
     yield f"# profile {policy.profile.metadata.name}, PS3.15 {policy.standard.edition}, SOP class {sop_class}"
+    if sop_class in spec.excluded_sop_classes or modality in spec.excluded_modalities:
+        yield "# left out: the profile excludes its SOP class or modality"
     yield from lines
+    if pixels is not None or isinstance(planned, Refuse):
+        yield _line((pixels or 0x00080016,), *_told(planned))
+
+
+def _read(reader: BinaryIO, syntax: str) -> tuple[Dataset, int | None]:
+    """All before the pixels, and which element holds them."""
+    from pydicom.filereader import read_dataset
+
+    stopped: list[int] = []
+
+    def stop(tag: int, vr: str | None, length: int) -> bool:
+        if tag in _PIXELS:
+            stopped.append(int(tag))
+        return bool(stopped) or tag > max(_PIXELS)
+
+    found = read_dataset(reader, syntax == IMPLICIT_LE, syntax != EXPLICIT_BE, stop_when=stop)
+    return found, stopped[0] if stopped else None
+
+
+def _planned(found: Dataset, syntax: str, pixels: int | None, policy: Policy) -> Plan:
+    """As the engine decides; called before anything else has read a value, as pydicom then keeps no raw ones."""
+    regions = None
+    if SEQUENCE_OF_ULTRASOUND_REGIONS in found:
+        items = found[SEQUENCE_OF_ULTRASOUND_REGIONS].value
+        regions = [_raw(item, frozenset(REGION_TAGS)) for item in items]
+    try:
+        element = None if pixels is None else PixelElement(pixels)
+        facts = facts_of(syntax, _raw(found, FACT_TAGS), element=element, regions=regions)
+    except PixelQuarantine as refused:
+        return Refuse(refused.reason, refused.detail)
+    return plan(facts, policy.profile.spec.pixels)
+
+
+def _raw(found: Dataset, tags: frozenset[int]) -> dict[int, bytes]:
+    raw: dict[int, Any] = {tag: found.get_item(tag) for tag in tags if tag in found}
+    return {tag: each.value or b"" for tag, each in raw.items()}
+
+
+def _told(planned: Plan) -> tuple[str, str]:
+    match planned:
+        case Mask(rule):
+            return Action.REPLACE, f"pixels {rule}"
+        case Leave(rule):
+            return Action.KEEP, f"pixels {rule}" if rule else "pixels: nothing tells of text in them"
+        case Refuse(reason, detail):
+            return "refuse", f"{reason}: {detail}"
 
 
 def _lines(found: Dataset, path: tuple[int, ...], decisions: ClassPolicy) -> Iterator[str]:
