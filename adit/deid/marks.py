@@ -10,7 +10,7 @@ from typing import Final
 
 from adit.deid.engine.encoding import element, sequence
 from adit.deid.policy import Policy
-from adit.model.deid_profile import Option
+from adit.model.deid_profile import Option, OverrideAction
 
 IDENTITY_REMOVED: Final = 0x00120062
 METHOD: Final = 0x00120063
@@ -38,10 +38,11 @@ def method_codes(policy: Policy, *, pixels_cleaned: bool = False) -> list[tuple[
 
 
 def temporal(policy: Policy) -> str:
-    """The value of LongitudinalTemporalInformationModified."""
-    if Option.RETAIN_FULL_DATES in policy.options:
+    """The value of LongitudinalTemporalInformationModified: of what is true of some dates, what tells most of them."""
+    if Option.RETAIN_FULL_DATES in policy.options or policy.overrides_dates(OverrideAction.KEEP):
         return "UNMODIFIED"
-    return "MODIFIED" if Option.RETAIN_MODIFIED_DATES in policy.options else "REMOVED"
+    shifted = Option.RETAIN_MODIFIED_DATES in policy.options or policy.overrides_dates(OverrideAction.SHIFT)
+    return "MODIFIED" if shifted else "REMOVED"
 
 
 def encoded_marks(policy: Policy, *, implicit: bool, pixels_cleaned: bool = False) -> Sequence[tuple[int, bytes]]:

@@ -111,6 +111,13 @@ class Policy:
         """Whether an override keeps what the profile would not: then the standard's profile cannot be claimed."""
         return any(each.override.action is OverrideAction.KEEP for each in self._selected)
 
+    def overrides_dates(self, action: OverrideAction) -> bool:
+        """Whether an override does this to a date or time. (In private blocks none is kept as it is.)"""
+        return any(
+            each.override.action is action and each.path is not None and vr_of(each.path[-1]) in _TEMPORAL
+            for each in self._selected
+        )
+
 
 class ClassPolicy:
     def __init__(self, policy: Policy, sop_class_uid: str, selected: list[_Selected]) -> None:

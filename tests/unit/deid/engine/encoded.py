@@ -108,7 +108,11 @@ def treated(
     made = used.treat(encode(elements, implicit=implicit), syntax(implicit))
     data = b"".join(made.pieces())
     assert len(data) == made.size
-    return made, data, read_dataset(BytesIO(data), implicit, True)
+    return made, data, read(data, implicit=implicit)
+
+
+def read(data: bytes, *, implicit: bool = False) -> Dataset:
+    return read_dataset(BytesIO(data), implicit, True)
 
 
 def syntax(implicit: bool) -> str:
