@@ -183,7 +183,8 @@ def _parts(name: bytes, charset: bytes) -> Iterator[list[bytes]]:
 
 
 def _texts_of(name: bytes, charset: bytes) -> list[str]:
-    """What the bytes mean by pydicom, which knows code extensions; and by the first term alone."""
+    """What the bytes mean by pydicom, which knows code extensions; by the first term alone; and by themselves, as many
+    a sender writes UTF-8 or Latin-1 whatever it declares."""
     from pydicom.charset import convert_encodings, decode_bytes
 
     terms = [term.strip(b" \0").decode("ascii", errors="replace") for term in charset.split(b"\\")]
@@ -194,6 +195,10 @@ def _texts_of(name: bytes, charset: bytes) -> list[str]:
             texts.append(decode_bytes(name, convert_encodings(terms), {ord("^"), ord("=")}))
     with suppress(UnicodeError):
         texts.append(name.decode(_CODECS.get(terms[0].replace("ISO 2022 IR ", "ISO_IR "), "latin_1")))
+    try:
+        texts.append(name.decode("utf_8"))
+    except UnicodeError:
+        texts.append(name.decode("latin_1"))
     return texts
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.deid.engine.encoded import Element, Item, instance, treated
+from tests.unit.deid.engine.encoded import Element, Item, encode, engine, instance, syntax, treated
 
 CHARSET = 0x00080005
 FREE = 0x00180024  # SequenceName: a text that PS3.15 does not list, and so keeps
@@ -83,6 +83,23 @@ def test_a_name_in_another_writing(charset: bytes, name: str, elsewhere: bytes, 
     element = Element(FREE, "SH", text)
     where = inside(Element(CHARSET, "CS", elsewhere), element) if elsewhere else element
     assert not survives(text, Element(CHARSET, "CS", charset), where, name=encoded, implicit=implicit)
+
+
+@both
+@pytest.mark.parametrize("declared", [b"", b"ISO_IR 6", b"ISO_IR 100", b"ISO_IR 192", b"NO SUCH SET", b"\xff\xfe"])
+def test_a_name_in_another_character_set_than_is_declared(declared: bytes, implicit: bool) -> None:
+    for written in ("utf_8", "latin_1"):
+        for text in ("MÜLLER".encode(), "MÜLLER".encode("latin_1"), b"mueller"):
+            told = Element(CHARSET, "CS", declared), Element(FREE, "SH", text)
+            data = encode(instance(*told, name="Müller^Jörg".encode(written)), implicit=implicit)
+            assert text.lower() not in b"".join(engine().treat(data, syntax(implicit)).pieces()).lower()
+
+
+def test_a_name_in_the_declaration_itself() -> None:
+    for declared in (b"ZYXWVUT", b"ISO_IR 100\\QUORRA"):
+        _, data, _ = treated(instance(Element(CHARSET, "CS", declared)))
+        assert b"zyxwvut" not in data.lower()
+        assert b"quorra" not in data.lower()
 
 
 def _extended(name: str, charset: bytes) -> bytes:
