@@ -29,7 +29,8 @@ test-unit: $(READY) ## the tests that need no server (under one minute)
 	$(BIN)/pytest -q -n 2 tests/unit
 
 test-sweeps: $(READY) peers ## all cases of the tests of which `make test` runs a sample (about 2 minutes)
-	ADIT_SWEEPS=all $(BIN)/pytest -q -n $(JOBS) tests/integration/api/test_schema.py tests/faults/test_dispatcher_crash.py
+	ADIT_SWEEPS=all $(BIN)/pytest -q -n $(JOBS) tests/integration/api/test_schema.py tests/faults/test_dispatcher_crash.py \
+	  tests/unit/deid/engine/test_places.py
 
 test-cluster: $(READY) ## the tests that need a Kubernetes: make cluster's, or $$KUBECONFIG
 	@ADIT_CLUSTER_REQUIRED=1 tests/cluster/run

@@ -33,6 +33,9 @@ def originals(tmp_path: Path) -> Path:
         found = dcmread(FILES / name)
         found.PatientName, found.PatientID = "Zyxwvut^Quorra", "MRN-990017"
         found.ImageComments = "seen by Dr. Quorra"
+        found.file_meta.SourceApplicationEntityTitle = "QUORRA"
+        found.file_meta.PrivateInformationCreatorUID = UID("1.2.3.4")
+        found.file_meta.PrivateInformation = b"of Zyxwvut"
         found.SOPClassUID = found.file_meta.MediaStorageSOPClassUID = CTImageStorage  # one of them is a capture
         found.SOPInstanceUID = found.file_meta.MediaStorageSOPInstanceUID = UID(f"1.2.826.0.1.3680043.9.{number}")
         file = BytesIO()
@@ -68,7 +71,9 @@ def test_copies_name_nobody_and_open_elsewhere(adit: Adit, originals: Path, key:
     for path, data in files.items():
         if path.endswith(".dcm"):
             assert data[:128] == bytes(128)
-            subprocess.run(["dcmdump", str(adit.folder / "copies" / path)], check=True, capture_output=True)
+            copy = str(adit.folder / "copies" / path)
+            for command in (["dcmdump", copy], ["dcmconv", "+te", copy, str(adit.folder / "converted.dcm")]):
+                subprocess.run(command, check=True, capture_output=True)
         for name in NAMES:
             assert name.lower().encode() not in data.lower(), path
     # in another process, elsewhere: the same bytes

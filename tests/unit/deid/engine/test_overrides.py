@@ -1,0 +1,107 @@
+"""What a site's overrides make of an instance's bytes: each action, and only where it is meant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydicom import Dataset
+
+from adit.deid.engine.irregular import treat_irregular
+from adit.deid.identity import Identity
+from adit.deid.quarantine import LeftOut
+from tests.unit.deid.engine.encoded import CT, KEY, Element, Item, encode, engine, instance, read, syntax, treated
+
+IDENTITY = Identity(KEY, "research")
+MR = "1.2.840.10008.5.1.4.1.1.4"
+REQUESTED = "RequestAttributesSequence"
+ELEMENTS = (
+    Element(0x00080020, "DA", b"20240131"),
+    Element(0x00081030, "LO", b"Thorax"),
+    Element(0x00101030, "DS", b"71.5"),
+    Element(0x00200052, "UI", b"1.2.3.9"),
+    Element(0x00181030, "LO", b"Lung low dose"),
+    Element(0x00400275, "SQ", (Item((Element(0x0020000D, "UI", b"1.2.3.4.5"), Element(0x00401001, "SH", b"REQ-7"))),)),
+    Element(0x00401001, "SH", b"REQ-7"),
+    Element(0x00190010, "LO", b"ACME"),
+    Element(0x00191001, "LO", b"coil 3"),
+    Element(0x00191002, "LO", b"coil 4"),
+)
+
+
+def by_both(*overrides: dict[str, str]) -> Dataset:
+    """What the byte walk makes of it; pydicom's way must mean the same."""
+    _, data, found = treated(instance(*ELEMENTS), overrides=list(overrides))
+    made = engine(overrides=list(overrides))
+    other = treat_irregular(made, encode(instance(*ELEMENTS)), syntax(False), None, None)
+    assert read(b"".join(other.pieces())) == found == read(data)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("override", "keyword", "expected"),
+    [
+        ({"keyword": "ProtocolName", "action": "Remove"}, "ProtocolName", None),
+        ({"keyword": "ProtocolName", "action": "Empty"}, "ProtocolName", ""),
+        ({"tag": "00181030", "action": "Replace", "value": "P"}, "ProtocolName", "P"),
+        ({"keyword": "PatientWeight", "action": "Keep"}, "PatientWeight", 71.5),
+        ({"keyword": "ProtocolName", "action": "Hash"}, "ProtocolName", IDENTITY.number("Lung low dose")),
+        ({"keyword": "FrameOfReferenceUID", "action": "Map"}, "FrameOfReferenceUID", IDENTITY.uid("1.2.3.9")),
+        ({"keyword": "FrameOfReferenceUID", "action": "Keep"}, "FrameOfReferenceUID", "1.2.3.9"),
+        (
+            {"keyword": "StudyDescription", "action": "Template", "value": "{Modality} of {PatientID}"},
+            "StudyDescription",
+            f"CT of {IDENTITY.patient('MRN-990017')}",
+        ),
+    ],
+)
+def test_each_action(override: dict[str, str], keyword: str, expected: object) -> None:
+    assert by_both(override).get(keyword) == expected
+
+
+def test_a_shifted_date_is_that_of_the_patient_in_every_instance() -> None:
+    found = by_both({"keyword": "StudyDate", "action": "Shift"})
+    assert found.StudyDate not in ("", "20240131")
+    other = Element(0x00080022, "DA", b"20240131")
+    _, _, again = treated(instance(other), overrides=[{"keyword": "AcquisitionDate", "action": "Shift"}])
+    assert again.AcquisitionDate == found.StudyDate
+
+
+def test_a_path_is_one_place_and_a_keyword_all() -> None:
+    sequence = {"keyword": REQUESTED, "action": "Keep"}
+    found = by_both(sequence, {"path": f"{REQUESTED}.RequestedProcedureID", "action": "Keep"})
+    assert found.RequestAttributesSequence[0].RequestedProcedureID == "REQ-7"
+    assert found.RequestAttributesSequence[0].StudyInstanceUID == IDENTITY.uid("1.2.3.4.5")
+    assert "RequestedProcedureID" not in found
+    found = by_both(sequence, {"keyword": "RequestedProcedureID", "action": "Keep"})
+    assert found.RequestAttributesSequence[0].RequestedProcedureID == "REQ-7" == found.RequestedProcedureID
+
+
+def test_a_path_does_not_keep_the_sequences_that_it_goes_through() -> None:
+    assert REQUESTED not in by_both({"path": f"{REQUESTED}.RequestedProcedureID", "action": "Keep"})
+
+
+def test_a_sop_class_is_that_one_alone() -> None:
+    override = {"keyword": "PatientWeight", "action": "Keep"}
+    assert by_both({**override, "sopClass": CT}).get("PatientWeight") == 71.5
+    assert "PatientWeight" not in by_both({**override, "sopClass": MR})
+
+
+def test_a_creator_in_whatever_block() -> None:
+    assert by_both({"privateCreator": "ACME", "action": "Keep"}).private_block(0x19, "ACME")[0x02].value == "coil 4"
+    one = by_both({"privateCreator": "ACME", "element": "0019xx01", "action": "Keep"})
+    assert one.private_block(0x19, "ACME")[0x01].value == "coil 3"
+    assert 0x00191002 not in one
+    moved = [Element(each.tag + 0x1000, each.vr, each.value) for each in ELEMENTS if each.tag in (0x191001, 0x191002)]
+    override = {"privateCreator": "ACME", "element": "0019xx02", "action": "Keep"}
+    _, _, found = treated(instance(Element(0x00190020, "LO", b"ACME"), *moved), overrides=[override])
+    assert [each.value for each in found if each.tag.is_private] == ["ACME", "coil 4"]
+
+
+@pytest.mark.parametrize("excluded", [{"excludedModalities": ["CT"]}, {"excludedSOPClasses": [CT]}])
+def test_an_excluded_kind_is_left_out(excluded: dict[str, Any]) -> None:
+    made, data = engine(**excluded), encode(instance())
+    with pytest.raises(LeftOut):
+        made.treat(data, syntax(False))
+    with pytest.raises(LeftOut):
+        treat_irregular(made, data, syntax(False), None, None)
