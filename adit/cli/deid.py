@@ -244,7 +244,7 @@ class _Pairs:
         from adit.deid.mapping import Kind, Pair
 
         pairs = [Pair(Kind.PATIENT, made.subject.patient_id, made.subject.pseudonym)]
-        pairs += [Pair(Kind.UID, original, replacement) for original, replacement in made.uids.items()]
+        pairs += [Pair(kind, original, replacement) for (kind, original), replacement in made.pairs.items()]
         for pair in pairs:
             if pair not in self._seen:
                 self._seen.add(pair)

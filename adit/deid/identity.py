@@ -76,7 +76,7 @@ class Identity:
 
     def days(self, patient_id: str) -> int:
         """By how many days a patient's dates are shifted: 1 to 3,650 into the past."""
-        digest = hmac.digest(self._keys["offset"], patient_id.encode(), "sha256")
+        digest = hmac.digest(self._keys["offset"], _bytes_of(patient_id), "sha256")
         return -1 - int.from_bytes(digest[:8]) % _MOST_DAYS
 
     @property
@@ -85,8 +85,13 @@ class Identity:
         return self._keys["mapping"] + self._derived("mapping, second half")
 
     def _name(self, kind: str, value: str) -> str:
-        digest = hmac.digest(self._keys[kind], value.encode(), "sha256")
+        digest = hmac.digest(self._keys[kind], _bytes_of(value), "sha256")
         return b32encode(digest[:10]).decode("ascii")
 
     def _derived(self, purpose: str) -> bytes:
         return hmac.digest(self._key, b"\0".join((b"adit deid 1", self.project.encode(), purpose.encode())), "sha256")
+
+
+def _bytes_of(text: str) -> bytes:
+    """Of any text, also of a file's name that is no text."""
+    return text.encode("utf-8", "surrogateescape")

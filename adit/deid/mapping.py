@@ -21,7 +21,7 @@ class Kind(StrEnum):
     """What was replaced; UIDs and patients are never written into one file."""
 
     PATIENT = "patient"
-    NUMBER = "number"
+    NUMBER = "number"  # an accession number, a study's ID, and what an override hashes
     UID = "uid"
 
 

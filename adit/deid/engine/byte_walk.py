@@ -138,8 +138,8 @@ class ByteWalk:
         self.harvest += outcome.harvest
         if outcome.notes:
             self.notes.update(outcome.notes)
-        if outcome.uids:
-            self.values.uids.update(outcome.uids)
+        if outcome.pairs:
+            self.values.pairs.update(outcome.pairs)
         if outcome.creators:
             self._creators.update(outcome.creators)
 
@@ -443,7 +443,7 @@ class _Again:
 
     def outcome_of(self, start: int, end: int, creators: dict[int, str]) -> Outcome:
         data = self.walk.data
-        values = replace(self.walk.values, uids={})
+        values = replace(self.walk.values, pairs={})
         again = ByteWalk(data, self.walk.end, values, _creators=dict(creators))
         parts: list[Part] = []
         again._walk(self.level, start, end, parts, [])
@@ -452,6 +452,6 @@ class _Again:
             tuple(again.changes),
             again.notes,
             tuple(again.harvest),
-            values.uids,
+            values.pairs,
             {each: name for each, name in again._creators.items() if each not in creators},
         )

@@ -18,9 +18,10 @@ from adit.deid.engine.pixel_step import NewPixels, NoDecoder, PixelStep, ReadBlo
 from adit.deid.engine.plan import Change, Content, Level
 from adit.deid.engine.scan import Buffer, malformed, values_of
 from adit.deid.engine.trail import Trail
-from adit.deid.engine.values import Subject, Values
+from adit.deid.engine.values import Subject, Values, text_of
 from adit.deid.identifiers import IDENTIFYING, Identifiers, identifiers_of
 from adit.deid.identity import STANDARD_UIDS, Identity
+from adit.deid.mapping import Kind
 from adit.deid.marks import METHOD_CODES, encoded_marks
 from adit.deid.pixels.decoder import Decoder
 from adit.deid.pixels.facts import FACT_TAGS, REGION_TAGS, SEQUENCE_OF_ULTRASOUND_REGIONS
@@ -87,7 +88,7 @@ class Deidentified:
     series_instance_uid: str
     study_instance_uid: str
     changes: tuple[Change, ...]
-    uids: dict[str, str]  # original to replacement
+    pairs: dict[tuple[Kind, str], str]  # the replacement of each original
     subject: Subject
 
     def pieces(self) -> Iterator[bytes]:
@@ -229,7 +230,7 @@ class Engine:
         if new is not None or not verified:
             expected = self.expected(patient, replace(verification.identifiers, uids=uids))
             verify(header, expected, implicit=given.implicit)
-        return self.made(given.data, tuple(joined), syntax, patient, walk.changes, walk.values.uids)
+        return self.made(given.data, tuple(joined), syntax, patient, walk.changes, walk.values.pairs)
 
     def _verification(
         self, given: _Given, patient: Patient, known: Mapping[int, bytes], walk: ByteWalk
@@ -310,7 +311,7 @@ class Engine:
         if (modality := _text(known, _MODALITY)) in self._excluded_modalities:
             raise LeftOut(f"modality {modality}")
         study = _text(known, _STUDY)
-        own = known.get(_PATIENT_ID, b"").strip(b"\0 ").decode("utf-8", "surrogateescape")
+        own = text_of(known.get(_PATIENT_ID, b""))
         # nobody's studies are nobody's in common
         whose = own or patient_id or f"study {study}"
         if pseudonym is None:
@@ -339,7 +340,7 @@ class Engine:
         syntax: str,
         patient: Patient,
         changes: Sequence[Change],
-        uids: dict[str, str],
+        pairs: dict[tuple[Kind, str], str],
     ) -> Deidentified:
         return Deidentified(
             source=data,
@@ -351,7 +352,7 @@ class Engine:
             series_instance_uid=self._new_uid(patient.series_instance_uid),
             study_instance_uid=self._new_uid(patient.study_instance_uid),
             changes=tuple(changes),
-            uids=uids,
+            pairs=pairs,
             subject=patient.subject,
         )
 

@@ -97,7 +97,7 @@ def _treated(
         engine.expected(patient, identifiers),
         implicit=False,
     )
-    return engine.made(b"", (written,), syntax, patient, walk.changes, walk.values.uids)
+    return engine.made(b"", (written,), syntax, patient, walk.changes, walk.values.pairs)
 
 
 def _with_pixels(engine: Engine, original: Dataset, made: Dataset, walk: _DataSetWalk, syntax: str) -> str:

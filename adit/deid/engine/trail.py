@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 from adit.deid.engine.plan import Change
 from adit.deid.engine.scan import Buffer
+from adit.deid.mapping import Kind
 
 _FEWEST: Final = 3
 _MOST: Final = 96
@@ -32,7 +33,7 @@ class Outcome:
     changes: tuple[Change, ...]
     notes: dict[int, bytes]
     harvest: tuple[tuple[str, bytes], ...]
-    uids: dict[str, str]
+    pairs: dict[tuple[Kind, str], str]
     creators: dict[int, str]  # of private blocks that begin in it
 
 

@@ -12,6 +12,7 @@ from adit.deid.decision import Action, Decision
 from adit.deid.engine.descriptors import cleaned
 from adit.deid.engine.dummies import dummy
 from adit.deid.identity import Identity
+from adit.deid.mapping import Kind
 from adit.deid.policy import PATIENT_ID, PATIENT_NAME
 from adit.deid.quarantine import Quarantine, Reason
 
@@ -35,7 +36,7 @@ class Values:
     subject: Subject
     charset: tuple[str, ...] = ()
     templates: Callable[[str], str] | None = None
-    uids: dict[str, str] = field(default_factory=dict)  # which of them were mapped
+    pairs: dict[tuple[Kind, str], str] = field(default_factory=dict)  # which originals were replaced, and by what
 
     def replaced(self, decision: Decision, vr: str, value: bytes) -> bytes | None:
         """The new value, not padded; None when the element goes."""
@@ -72,7 +73,7 @@ class Values:
     def uid(self, original: str) -> str:
         made = self.identity.uid(original)
         if made != original:
-            self.uids[original] = made
+            self.pairs[Kind.UID, original] = made
         return made
 
     def _mapped(self, value: bytes) -> bytes:
@@ -82,8 +83,10 @@ class Values:
     def _hash(self, vr: str, value: bytes) -> bytes:
         if vr not in _TEXTS:
             return b""
-        text = _text_of(value)
+        text = value.strip(b"\0 ").decode("latin-1")  # the letters do not matter: the same bytes give the same one
         made = self.identity.number(text) if vr in ("SH", "LO", "AE", "CS") else self.identity.value(text)
+        if text:
+            self.pairs[Kind.NUMBER, text_of(value)] = made
         return made.encode("ascii")
 
     def _shifted(self, vr: str, value: bytes) -> bytes:
@@ -107,11 +110,10 @@ def _ascii(value: bytes) -> str:
     return value.decode("ascii", errors="replace").strip("\0 ")
 
 
-def _text_of(value: bytes) -> str:
-    """For a keyed pseudonym the letters do not matter, only that the same bytes give the same one."""
-    return (
-        value.decode("utf-8", errors="surrogateescape")
-        .strip("\0 ")
-        .encode("utf-8", "surrogateescape")
-        .decode("latin-1")
-    )
+def text_of(value: bytes) -> str:
+    """An identifier as people read it, whatever character set is declared; the same bytes are always the same text."""
+    plain = value.strip(b"\0 ")
+    try:
+        return plain.decode("utf-8")
+    except UnicodeDecodeError:
+        return plain.decode("latin-1")

@@ -32,7 +32,7 @@ def originals(tmp_path: Path) -> Path:
     for number, name in enumerate(("CT_small.dcm", "MR_small.dcm", "image_dfl.dcm", "MR_small_bigendian.dcm")):
         found = dcmread(FILES / name)
         found.PatientName, found.PatientID = "Zyxwvut^Quorra", "MRN-990017"
-        found.ImageComments = "seen by Dr. Quorra"
+        found.ImageComments, found.AccessionNumber = "seen by Dr. Quorra", "ACC-7"
         found.file_meta.SourceApplicationEntityTitle = "QUORRA"
         found.file_meta.PrivateInformationCreatorUID = UID("1.2.3.4")
         found.file_meta.PrivateInformation = b"of Zyxwvut"
@@ -132,6 +132,9 @@ def test_the_mapping_needs_the_key(adit: Adit, originals: Path, key: Path) -> No
     told = adit("deid", "mapping", "pairs", "--key-file", str(key))
     assert told.out.splitlines()[0] == "original,replacement"
     assert told.out.splitlines()[1].startswith("MRN-990017,")
+    accession = dcmread(next((adit.folder / "copies").rglob("*.dcm"))).AccessionNumber
+    numbers = adit("deid", "mapping", "pairs", "--key-file", str(key), "--kind", "number")
+    assert f"ACC-7,{accession}" in numbers.out.splitlines()
     other = adit.folder / "other.key"
     other.write_bytes(bytes(32))
     assert adit("deid", "mapping", "pairs", "--key-file", str(other)).code == 2

@@ -177,7 +177,7 @@ def compared(made: Engine, elements: list[Element], implicit: bool) -> Deidentif
     texts = [b"".join(each.pieces()) for each in (one, other)]
     assert meaning(texts[0], implicit) == meaning(texts[1], implicit)
     assert Counter(each.text for each in one.changes) == Counter(each.text for each in other.changes)
-    assert one.uids == other.uids
+    assert one.pairs == other.pairs
     return one
 
 
@@ -202,4 +202,4 @@ def test_what_came_before_changes_nothing(several: list[tuple[Element, ...]], ch
         again = used.treat(data, syntax(False))
         assert b"".join(again.pieces()) == b"".join(fresh.pieces())
         assert again.changes == fresh.changes
-        assert again.uids == fresh.uids
+        assert again.pairs == fresh.pairs

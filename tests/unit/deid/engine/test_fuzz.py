@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pydicom
@@ -11,6 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adit.deid.engine.instance import DEFLATED, EXPLICIT_LE
+from adit.deid.engine.irregular import treat_irregular
+from adit.deid.mapping import Kind, Pair, opened, sealed
 from adit.deid.quarantine import LeftOut, Quarantine, Reason
 from adit.dicom.file_meta import read_file_meta
 from tests.unit.deid.engine.encoded import Element, Item, encode, engine, instance, syntax
@@ -66,6 +70,47 @@ def test_damage_is_told_or_harmless(seed: int, blows: list[tuple[str, float, byt
     except (Quarantine, LeftOut):
         return
     assert sum(len(piece) for piece in made.pieces()) == made.size
+
+
+RICH = instance(
+    Element(0x00080005, "CS", b"ISO_IR 100"),
+    Element(0x00080020, "DA", b"20240101"),
+    Element(0x0008002A, "DT", b"20240101101010"),
+    Element(0x00080050, "SH", b"ACC"),
+    Element(0x00081030, "LO", b"Head"),
+    Element(0x00100030, "DA", b"19600101"),
+    Element(0x00101010, "AS", b"060Y"),
+    Element(0x00190010, "LO", b"SIEMENS MR HEADER"),
+    Element(0x0019100C, "IS", b"1"),
+    Element(0x00200052, "UI", b"1.2.3"),
+)
+VALUES = st.one_of(
+    st.binary(max_size=40),
+    st.text(max_size=12).map(lambda text: text.encode("utf-8", "replace")),
+    st.sampled_from([b"\\ISO 2022 IR 149", b"GBK", b"\x1b$B\0\0\x1b(B", b"====", b"9" * 70, b"20240230", b"+1400"]),
+)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(at=st.sampled_from(range(len(RICH))), value=VALUES, implicit=st.booleans())
+def test_any_value_of_any_element(at: int, value: bytes, implicit: bool) -> None:
+    elements = [replace(each, value=value) if index == at else each for index, each in enumerate(RICH)]
+    data = encode(elements, implicit=implicit)
+    for treat in (ENGINE.treat, lambda data, syntax: treat_irregular(ENGINE, data, syntax, None, None)):
+        with suppress(Quarantine, LeftOut):
+            made = treat(data, syntax(implicit))
+            assert sum(len(piece) for piece in made.pieces()) == made.size
+
+
+@pytest.mark.parametrize("written", ["Müller-1".encode(), "Müller-1".encode("latin_1"), b"\xff\xfe\x01"])
+def test_numbers_in_whatever_bytes_are_mapped(written: bytes) -> None:
+    made = engine().treat(encode(instance(Element(0x00080050, "SH", written), patient_id=written)), EXPLICIT_LE)
+    identity = engine().identity
+    pairs = [Pair(kind, original, made.pairs[kind, original]) for kind, original in made.pairs]
+    pairs.append(Pair(Kind.PATIENT, made.subject.patient_id, made.subject.pseudonym))
+    assert list(opened(sealed(pairs, identity), identity)) == pairs
+    number = next(pair for pair in pairs if pair.kind is Kind.NUMBER)
+    assert number.original == made.subject.patient_id  # the same text, read alike
 
 
 @pytest.mark.parametrize("implicit", [False, True], ids=["explicit", "implicit"])

@@ -47,7 +47,7 @@ def test_each_slice_is_treated_as_if_it_were_the_first(made: str, implicit: bool
             fresh = Engine(used.policy, used.identity).treat(data, syntax(implicit))
             again = used.treat(data, syntax(implicit))
             assert b"".join(again.pieces()) == b"".join(fresh.pieces())
-            assert (again.changes, again.uids) == (fresh.changes, fresh.uids)
+            assert (again.changes, again.pairs) == (fresh.changes, fresh.pairs)
 
 
 @both
