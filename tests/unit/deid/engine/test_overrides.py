@@ -67,6 +67,19 @@ def test_a_shifted_date_is_that_of_the_patient_in_every_instance() -> None:
     assert again.AcquisitionDate == found.StudyDate
 
 
+def test_an_age_over_89_is_kept_by_an_override_alone() -> None:
+    old = Element(0x00101010, "AS", b"101Y")
+    keeps = [{"keyword": "PatientAge", "action": "Keep"}]
+    for options, overrides, expected in (
+        ((), [], None),
+        (("RetainPatientCharacteristics",), [], "090Y"),
+        ((), keeps, "101Y"),
+    ):
+        _, data, found = treated(instance(old), *options, overrides=overrides)
+        assert found.get("PatientAge") == expected
+        assert (b"101Y" in data) is bool(overrides)
+
+
 def test_a_path_is_one_place_and_a_keyword_all() -> None:
     sequence = {"keyword": REQUESTED, "action": "Keep"}
     found = by_both(sequence, {"path": f"{REQUESTED}.RequestedProcedureID", "action": "Keep"})
