@@ -10,6 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 from starlette.types import ASGIApp
 
+from adit_api.answer_examples import with_examples
 from adit_api.bodies import BODIES
 from adit_api.envelope import Envelope
 from adit_api.problems import HANDLED, Problem, answer_unforeseen, handle
@@ -65,7 +66,7 @@ def _query_parameters(document: dict[str, Any]) -> dict[tuple[str, str], frozens
 
 
 def _document(app: FastAPI) -> dict[str, Any]:
-    """FastAPI's, and the bodies, which are not read by FastAPI."""
+    """FastAPI's, the bodies, which are not read by FastAPI, and an example of each answer."""
     document = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes, openapi_version="3.1.0"
     )
@@ -77,4 +78,4 @@ def _document(app: FastAPI) -> dict[str, Any]:
     schemas |= bodies["$defs"]
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    return document
+    return with_examples(document)

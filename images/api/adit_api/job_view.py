@@ -16,26 +16,6 @@ from adit.model.status import InstanceCounts, TaskCounts
 from adit.model.transfer_job import Cancel, Priority, ProfileReference, Selection, TransferJob, Trial
 from adit_api.registry import FoundJob
 
-EXAMPLE: dict[str, Any] = {
-    "namespace": "default",
-    "name": "stroke-ct",
-    "uid": "0d9f0b6e-3c1c-4f0e-9a57-2f0c5f4f7a11",
-    "owner": "default",
-    "source": "radiology-pacs",
-    "destination": "research",
-    "priority": "Normal",
-    "parallelism": 10,
-    "suspend": False,
-    "selection": {"kind": "list", "name": "stroke-2026"},
-    "deidentification": {"profile": "research"},
-    "state": "InProgress",
-    "message": "Tasks are being worked on.",
-    "tasks": {"total": 2, "pending": 1, "active": 1, "succeeded": 0, "warned": 0, "failed": 0, "cancelled": 0},
-    "instances": {"expected": 200, "received": 120, "stored": 118, "verified": 0, "leftOut": 0, "bytes": 61865984},
-    "createdAt": "2026-11-24T10:00:00Z",
-    "failures": [],
-}
-
 
 class View(BaseModel):
     """A part of an answer: camelCase outside."""
@@ -85,8 +65,6 @@ class FailureView(View):
 
 class JobView(View):
     """A TransferJob."""
-
-    model_config = ConfigDict(json_schema_extra={"example": EXAMPLE})
 
     namespace: str
     name: str

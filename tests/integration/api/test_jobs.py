@@ -11,7 +11,9 @@ from adit.ledger.ledger import Ledger
 from adit.model.deid_profile import DeidProfile
 from adit.model.instance import InstanceState
 from adit.model.outcome import Outcome
+from adit.model.state import TaskState
 from adit.model.transfer_job import ListReference, TransferJob
+from adit_api.app import application
 from adit_api.services import utc_now
 from tests.integration.api.running import Facade
 from tests.integration.ledger.scene import FAILURE, NOW, Scene, report, row, seeds, transfer_job
@@ -204,6 +206,8 @@ def test_the_manifest_is_streamed_as_json_and_csv(facade: Facade, admin: str, sc
     scene.run(job.id, records=[row("1.2.1.1.1", fault_message='=HYPERLINK("x"),', size=10, sha256="ab")])
     as_json = facade.call("GET", f"{JOBS}/default/ct/manifest", admin)
     assert as_json.json() == json.loads(json.dumps(scene.ledger.manifest(job.id)))
+    told = application().openapi()["paths"][f"{JOBS}/{{namespace}}/{{name}}/manifest"]["get"]["responses"]["200"]
+    assert _shape(as_json.json()) == _shape(told["content"]["application/json"]["example"])
     lines = facade.call("GET", f"{JOBS}/default/ct/manifest.csv", admin).text.splitlines()
     assert lines[0].startswith("studyInstanceUID,taskState,")
     assert len(lines) == 3
@@ -249,3 +253,12 @@ def test_what_is_in_git_is_changed_in_git(facade: Facade, admin: str, ledger: Le
     ledger.apply_job(TransferJob.model_validate(kept), utc_now())
     for steer in ("suspend", "resume", "suspend"):
         assert facade.call("POST", f"{JOBS}/default/free/{steer}", admin).status_code == 200
+
+
+def _shape(document: Any) -> Any:
+    """Its keys; of a list, the first one's. The states that tasks are counted by are values."""
+    if isinstance(document, list):
+        return [_shape(each) for each in document[:1]]
+    if isinstance(document, dict) and document.keys().isdisjoint(TaskState):
+        return {key: _shape(value) for key, value in document.items()}
+    return None

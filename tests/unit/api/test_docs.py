@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import jsonschema_rs
+
 from adit.ledger.api_tokens import Scope
 from adit_api.app import application
 from adit_api.problems import TITLES
@@ -40,3 +42,19 @@ def test_every_operation_names_its_scope_and_its_problems() -> None:
             if path.startswith("/v1/"):
                 assert operation["security"] == [{"token": []}]
                 assert {"401", "403", "429", "503"} <= problems
+
+
+def test_every_answer_has_an_example_that_its_schema_takes() -> None:
+    document = application().openapi()
+    shown = 0
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            for status, answer in operation["responses"].items():
+                for content in answer.get("content", {}).values() if status.startswith("2") else ():
+                    schema = {**content["schema"], "components": document["components"]}
+                    judge = jsonschema_rs.Draft202012Validator(schema, validate_formats=True)
+                    wrong = [each.message for each in judge.iter_errors(content["example"])]
+                    assert content["example"]
+                    assert wrong == [], f"{method} {path} {status}"
+                    shown += 1
+    assert shown > 25

@@ -68,7 +68,7 @@ def manifest(here: Here, record: Known) -> StreamingResponse:
     dependencies=[needs(Scope.READ)],
     responses={
         200: {
-            "content": {"text/csv": {"schema": {"type": "string"}, "example": ",".join(COLUMNS)}},
+            "content": {"text/csv": {"schema": {"type": "string"}}},
             "description": "A row an instance; a task without instances has a row of its own.",
         },
         **problems(404, 409),
