@@ -131,9 +131,8 @@ def test_the_pages_can_be_followed(kubernetes: Kubernetes, reader: ClusterReader
     install, operate = ROOT / "docs" / "kubernetes.md", ROOT / "docs" / "operations.md"
     [roles] = [block.text for block in blocks(install) if block.language == "sql"]
     image = "localhost/postgres:18" if kubernetes.registry == "localhost" else "docker.io/library/postgres:18"
-    a_postgres_that_is_there(
-        kubernetes, f"{reader.namespace}-db", image, roles.replace("PASSWORD '…'", "PASSWORD 'owner-secret'")
-    )
+    password = "ALTER ROLE adit PASSWORD 'owner-secret'"  # which psql asks the reader for
+    a_postgres_that_is_there(kubernetes, f"{reader.namespace}-db", image, f"{roles}; {password}")
     assert reader.follow(install) > 10
 
     before = reader.run(f"kubectl -n {reader.namespace} get transferjob first-studies -o yaml")
