@@ -40,6 +40,17 @@ def test_the_databases_secret_comes_first_its_rights_before_it(helm4: Helm) -> N
     }
 
 
+def test_a_hook_that_failed_does_not_outlive_the_release_for_long(helm4: Helm) -> None:
+    """Helm forgets hooks: an uninstall leaves the one that failed, which ends and goes by itself."""
+    for values in ({"sandbox": {"enabled": True}}, {"database": {"existingSecret": "mine"}}):
+        documents = helm4.render({**values, "tests": {"enabled": False}})
+        jobs = [each for each in documents if each["kind"] == "Job" and hooks([each])]
+        assert jobs
+        for job in jobs:
+            assert job["spec"]["activeDeadlineSeconds"] <= 86400, job["metadata"]["name"]
+            assert job["spec"]["ttlSecondsAfterFinished"] <= 86400, job["metadata"]["name"]
+
+
 def test_with_the_bundled_postgres_the_migration_is_no_hook(helm4: Helm) -> None:
     """A hook before it would wait for a Postgres that is not made yet, one after it for an operator that waits."""
     job = migration(helm4.render())
