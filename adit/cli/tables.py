@@ -61,16 +61,15 @@ def event_table(events: Iterable[EventRecord]) -> Table:
     for event in events:
         number = "" if event.attempt_number is None else str(event.attempt_number)
         style = {"warning": "yellow", "error": "red"}.get(event.level, "")
-        table.add_row(
-            _time(event.at), str(event.task_id), number, Text(event.level, style), event.code, Text(event.message)
-        )
+        message = _beside(event.code, event.message)
+        table.add_row(_time(event.at), str(event.task_id), number, Text(event.level, style), event.code, message)
     return table
 
 
 def fault_table(failures: Iterable[FaultCount]) -> Table:
     table = _table("FAULT", "TASKS", "MESSAGE")
     for each in failures:
-        table.add_row(each.code, str(each.count), Text(each.example))
+        table.add_row(each.code, str(each.count), _beside(each.code, each.example))
     return table
 
 
@@ -100,6 +99,11 @@ def _state(state: TaskState | JobState) -> Text:
 
 def _time(at: datetime) -> str:
     return at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _beside(code: str, message: str) -> Text:
+    """A fault's text begins with its code, which has a column of its own here."""
+    return Text(message.removeprefix(f"{code}: "))
 
 
 def _message(task: TaskRecord) -> str:

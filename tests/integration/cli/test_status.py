@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import psycopg
@@ -38,12 +39,14 @@ def test_all_jobs_as_a_table(adit: Adit) -> None:
     assert "Waiting: suspended." in next(line for line in lines if line.startswith("first"))
 
 
-def test_the_summary_of_faults_names_the_node(adit: Adit, ledger: Ledger, worker_url: str) -> None:
+def test_the_summary_of_faults_names_the_node_and_no_code_twice(adit: Adit, ledger: Ledger, worker_url: str) -> None:
     scene = Scene(ledger, worker_url)
-    scene.run(scene.apply(transfer_job("ct")).id, FAILURE)
+    told = replace(FAILURE, message=str(FAILURE.fault))  # as every settlement of a fault
+    scene.run(scene.apply(transfer_job("ct")).id, told)
     ended = adit("status", "ct")
-    table = ended.out.split("FAULT", 1)[1].splitlines()
-    assert table[1].split(maxsplit=2) == ["NodeUnreachable", "1", "NodeUnreachable: No connection [node pacs]."]
+    table = [line.strip() for line in ended.out.split("FAULT", 1)[1].splitlines()]
+    assert table[1].split(maxsplit=2) == ["NodeUnreachable", "1", "No connection [node pacs]."]
+    assert table[-1].split(maxsplit=5)[4:] == ["error", "NodeUnreachable  No connection [node pacs]."]
 
 
 def test_a_refused_statement_shows_no_patient(adit: Adit, ledger_url: str) -> None:
