@@ -275,7 +275,7 @@ def _nothing_to_retry(failed_job: JobSummary) -> Fault | None:
     name = failed_job.record.job.metadata.name
     return Fault(
         code=FaultCode.JOB_NOT_RETRIABLE,
-        message=f"spec.selection.failedOf.name: nothing failed in TransferJob {name}; canceled tasks: {cut_short}.",
+        message=f"spec.selection.failedOf.name: nothing failed in TransferJob {name}; cancelled tasks: {cut_short}.",
         cure="Apply that job's selection under a new name.",
     )
 
@@ -283,7 +283,7 @@ def _nothing_to_retry(failed_job: JobSummary) -> Fault | None:
 def _end_of_waiting(record: JobRecord, fault: Fault, now: datetime) -> Fault | None:
     """Why a job that waits for what it names must not wait any longer; None while it may."""
     if record.job.spec.cancel is not None:
-        return Fault(code=FaultCode.CANCELLED, message="The job was canceled before it had any tasks.")
+        return Fault(code=FaultCode.CANCELLED, message="The job was cancelled before it had any tasks.")
     if record.deadline is not None and record.deadline <= now:
         return Fault(
             code=FaultCode.DEADLINE_EXCEEDED,

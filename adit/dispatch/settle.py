@@ -127,10 +127,10 @@ def _given_up(ended: EndedAttempt, after: str) -> Settlement:
 
 
 def _of_cancelled_job(settlement: Settlement, ended: EndedAttempt) -> Settlement:
-    """What the attempt achieved still counts; what would be retried, or was cut short, is canceled."""
+    """What the attempt achieved still counts; what would be retried, or was cut short, is Canceled."""
     cut_short = ended.job.spec.cancel is Cancel.TERMINATE and ended.report.outcome in _PASSING
     if settlement.state is TaskState.PENDING or (cut_short and settlement.state is TaskState.FAILURE):
-        return Settlement(TaskState.CANCELED, message="Canceled with its job.")
+        return Settlement(TaskState.CANCELED, message="Cancelled with its job.")
     return settlement
 
 

@@ -64,7 +64,7 @@ def cancel_pending(connection: Connection, now: datetime) -> int:
         now,
         _END_CANCELLED,
         TaskState.CANCELED,
-        Fault(code=FaultCode.CANCELLED, message="The job was canceled before this task was done."),
+        Fault(code=FaultCode.CANCELLED, message="The job was cancelled before this task was done."),
         "warning",
     )
 

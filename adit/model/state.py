@@ -67,12 +67,12 @@ def job_verdict(counts: Mapping[TaskState, int], *, expanded: bool, canceling: b
     )
     if not expanded or pending or running:
         if canceling:
-            return JobVerdict(JobState.CANCELING, "The job is being canceled.")
+            return JobVerdict(JobState.CANCELING, "The job is being cancelled.")
         if running:
             return JobVerdict(JobState.IN_PROGRESS, "Tasks are being worked on.")
         return JobVerdict(JobState.PENDING, "Waiting to start.")
     if canceling and canceled:
-        return JobVerdict(JobState.CANCELED, "The job was canceled.")
+        return JobVerdict(JobState.CANCELED, "The job was cancelled.")
     if failure:
         mixed = success or warning or canceled
         return JobVerdict(JobState.FAILURE, "Some tasks failed." if mixed else "All tasks failed.")
@@ -80,8 +80,8 @@ def job_verdict(counts: Mapping[TaskState, int], *, expanded: bool, canceling: b
         mixed = success or canceled
         return JobVerdict(JobState.WARNING, "Some tasks have warnings." if mixed else "All tasks have warnings.")
     if success:
-        message = "Some tasks were canceled." if canceled else "All tasks succeeded."
+        message = "Some tasks were cancelled." if canceled else "All tasks succeeded."
         return JobVerdict(JobState.SUCCESS, message)
     if canceled:
-        return JobVerdict(JobState.CANCELED, "All tasks were canceled.")
+        return JobVerdict(JobState.CANCELED, "All tasks were cancelled.")
     return JobVerdict(JobState.SUCCESS, "There was nothing to transfer.")

@@ -233,7 +233,7 @@ _OF_OPERATIONS: Final[dict[str, Any]] = {
         _RUNNING, **_WAITING, name="stroke-ct-again", selection=SelectionSource(kind="failedOf", name="stroke-ct")
     ),
     "POST /v1/transferjobs/{namespace}/{name}/cancel": _told(
-        _RUNNING, cancel=Cancel.TERMINATE, state=JobState.CANCELING, message="The job is being canceled."
+        _RUNNING, cancel=Cancel.TERMINATE, state=JobState.CANCELING, message="The job is being cancelled."
     ),
     "POST /v1/transferjobs/{namespace}/{name}/suspend": _told(_RUNNING, suspend=True),
     "GET /v1/transferjobs/{namespace}/{name}/progress": (

@@ -12,13 +12,13 @@ S, W, F, C = TaskState.SUCCESS, TaskState.WARNING, TaskState.FAILURE, TaskState.
 @pytest.mark.parametrize(
     ("ended", "canceling", "state", "message"),
     [
-        ((S, C), True, JobState.CANCELED, "The job was canceled."),
-        ((F, C), True, JobState.CANCELED, "The job was canceled."),
+        ((S, C), True, JobState.CANCELED, "The job was cancelled."),
+        ((F, C), True, JobState.CANCELED, "The job was cancelled."),
         ((S, F), True, JobState.FAILURE, "Some tasks failed."),
         ((S,), True, JobState.SUCCESS, "All tasks succeeded."),
         ((S, W, F, C), False, JobState.FAILURE, "Some tasks failed."),
-        ((S, C), False, JobState.SUCCESS, "Some tasks were canceled."),
-        ((C,), False, JobState.CANCELED, "All tasks were canceled."),
+        ((S, C), False, JobState.SUCCESS, "Some tasks were cancelled."),
+        ((C,), False, JobState.CANCELED, "All tasks were cancelled."),
         ((), False, JobState.SUCCESS, "There was nothing to transfer."),
     ],
 )
