@@ -23,6 +23,7 @@ ONLY_IN_THE_RIG = {
     **dict.fromkeys(
         (
             "test_database_secret.py",
+            "test_examples.py",
             "test_kubernetes_api.py",
             "test_launcher.py",
             "test_leadership.py",
