@@ -27,6 +27,7 @@ ONLY_IN_THE_RIG = {
             "test_kubernetes_api.py",
             "test_launcher.py",
             "test_leadership.py",
+            "test_operator_process.py",
             "test_status.py",
         ),
         "starts API servers of its own from the programs that `make cluster` builds",
