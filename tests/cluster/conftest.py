@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -19,6 +21,8 @@ ONLY_IN_THE_RIG = {
     "test_chaos.py": "breaks the node and the control plane",
     "test_killed_worker.py": "kills a process of a pod from the node",
     "test_node_and_images.py": "breaks the node",
+    "test_receiver_from_outside.py": "makes a network beside the node's",
+    "test_matrix.py": "has servers beside the node's pods, which a cluster elsewhere may not reach",
     "test_rig.py": "is about `make cluster` itself",
     **dict.fromkeys(
         (
@@ -76,17 +80,26 @@ def namespace(kubernetes: Kubernetes) -> Iterator[str]:
     kubernetes.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
 
 
-@pytest.fixture(scope="session")
-def release(kubernetes: Kubernetes) -> Iterator[Installation]:
-    """ADIT with its sandbox, installed once for all tests of the system; nobody changes its values for good."""
+@contextmanager
+def installed(kubernetes: Kubernetes, *, pod_security: str = "restricted", **values: Any) -> Iterator[Installation]:
+    """ADIT with its sandbox, in a namespace of its own."""
     name = f"adit-{uuid4().hex[:8]}"
-    labels = {"pod-security.kubernetes.io/enforce": "restricted", "adit.dev/made-by": "tests"}
+    labels = {"pod-security.kubernetes.io/enforce": pod_security, "adit.dev/made-by": "tests"}
     kubernetes.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
     made = Installation(name)
-    made.install()
-    yield made
-    made.close()
-    kubernetes.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
+    try:
+        made.install(**values)
+        yield made
+    finally:
+        made.close()
+        kubernetes.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
+
+
+@pytest.fixture(scope="session")
+def release(kubernetes: Kubernetes) -> Iterator[Installation]:
+    """Installed once for all tests of the system; nobody changes its values for good."""
+    with installed(kubernetes) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

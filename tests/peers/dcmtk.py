@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,10 +14,12 @@ from tests.peers.server_process import ServerProcess, free_port, listens
 BIN = Path("/usr/bin")
 
 
-def scu(program: str, *arguments: str, seconds: float = 60.0) -> subprocess.CompletedProcess[str]:
-    """Runs echoscu, findscu, getscu, movescu or storescu and returns its code and output."""
+def scu(
+    program: str, *arguments: str, seconds: float = 60.0, within: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
+    """Runs echoscu, findscu, getscu, movescu or storescu, perhaps by the command `within`: its code and output."""
     return subprocess.run(
-        [str(BIN / program), *arguments], capture_output=True, text=True, timeout=seconds, check=False
+        [*within, str(BIN / program), *arguments], capture_output=True, text=True, timeout=seconds, check=False
     )
 
 
@@ -71,13 +73,22 @@ class Storescp:
 class Dcmqrscp:
     """A small archive with C-FIND and C-GET, whose answers at image level name no SOP classes."""
 
-    host = "127.0.0.1"
-
     def __init__(
-        self, tmp: Path, *, aet: str = "DCMQRSCP", destinations: Mapping[str, tuple[str, int]] | None = None
+        self,
+        tmp: Path,
+        *,
+        aet: str = "DCMQRSCP",
+        destinations: Mapping[str, tuple[str, int]] | None = None,
+        host: str = "127.0.0.1",
+        within: Sequence[str] = (),
     ) -> None:
-        """`destinations` are the AE titles that it can send to by C-MOVE."""
+        """`destinations` are the AE titles that it can send to by C-MOVE.
+
+        `within` is a command that runs it in another place, such as a network, where its address is `host`.
+        """
         self.aet = aet
+        self.host = host
+        self._within = within
         self._destinations = destinations or {}
         self.folder = Path(tempfile.mkdtemp(prefix="dcmqrscp-", dir=tmp))
         self.dicom_port = free_port()
@@ -93,8 +104,8 @@ class Dcmqrscp:
             f"AETable BEGIN\n{self.aet} {self.folder / 'held'} RW (200, 1024mb) ANY\nAETable END\n"
         )
         log = self.folder / "dcmqrscp.log"
-        self._process = ServerProcess([str(BIN / "dcmqrscp"), "-c", str(configuration)], log)
-        self._process.wait_until(lambda: listens(self.dicom_port))
+        self._process = ServerProcess([*self._within, str(BIN / "dcmqrscp"), "-c", str(configuration)], log)
+        self._process.wait_until(lambda: listens(self.dicom_port, self.host))
 
     def stop(self) -> None:
         if self._process is not None:

@@ -342,6 +342,21 @@ def test_where_nothing_says_how_much_is_to_come_silence_decides(
     assert (report.road, report.faults) == ("C-MOVE", ())
 
 
+def test_what_nobody_waited_for_can_be_taken_from_the_inbox(scene: Scene) -> None:
+    """It is a folder like any other: a job routes what came unasked."""
+    inbox, out = scene.tmp / "inbox", scene.tmp / "out"
+    out.mkdir()
+    with Receiver(scene.tmp, inbox=inbox, free_bytes=0) as receiver:
+        for each in STUDY.instances:
+            with Sender(receiver).associate() as sender:
+                sender.store(str(each.SOPInstanceUID), encoded(each))
+                assert sender.status() == 0
+        task = scene.task(folder("inbox", inbox), folder("out", out), STUDY.study_instance_uid)
+        report = task.run()
+    assert (report.outcome, report.progress.verified) == (Outcome.SUCCESS, 8)
+    assert {str(dcmread(path).SOPInstanceUID) for path in out.rglob("*.dcm")} == UIDS
+
+
 # Given up
 
 
