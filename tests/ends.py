@@ -16,24 +16,44 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
+from pydicom.uid import ImplicitVRLittleEndian, JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless
 
 from adit.model.dicom_node import DicomNode
+from tests import samples
 from tests.peers.orthanc import Orthanc
 from tests.peers.receiver import Receiver
 from tests.peers.seaweedfs import OWNER, Bucket, SeaweedFS
 from tests.peers.seven_zip import unpacked
+from tests.samples import PRIVATE_SOP_CLASS, Study
 
 SOURCES: Final = ("C-GET", "C-MOVE", "DICOMweb", "folder", "S3")
 DESTINATIONS: Final = ("DIMSE", "DICOMweb", "folder", "S3")
 ROADS: Final = {"C-GET": "C-GET", "C-MOVE": "C-MOVE", "DICOMweb": "WADO-RS", "folder": "Folder", "S3": "S3"}
 """What the ledger says of a fetch from each of the sources."""
 
+_SYNTAXES: Final = (ImplicitVRLittleEndian, JPEGLosslessSV1, JPEGLSLossless, JPEG2000Lossless)
 _PASSWORD: Final = "gestern-heute"
 _LIMITS: Final = {"tasks": 1, "associations": 4}
 
 Digests = dict[str, str]
 """Of each instance, by its SOP Instance UID, the SHA-256 of its encoded data set."""
+
+
+def study_of_every_kind(seed: str) -> Study:
+    """Several SOP classes, one of them nobody's, and transfer syntaxes, most of them compressed."""
+    private = samples.ct_study(2, seed=f"{seed}-private", study=seed, patient_id="1002", sop_class=PRIVATE_SOP_CLASS)
+    return Study((*samples.mixed_study(seed).instances, *private.instances, *_in_each_syntax(seed)))
+
+
+def _in_each_syntax(seed: str) -> Iterator[Dataset]:
+    for number, syntax in enumerate(_SYNTAXES, 1):
+        made = samples.instance(
+            f"{seed}-syntax", study=seed, patient_id="1002", series=9, number=number, transfer_syntax=syntax
+        )
+        if syntax.is_encapsulated:
+            made["PixelData"].VR = "OB"  # as it must be (PS3.5 A.4), and as Orthanc writes it
+        yield made
 
 
 @dataclass(frozen=True)
@@ -45,21 +65,29 @@ class Destination:
 
 
 class Ends:
-    """Two Orthancs with DICOMweb, a SeaweedFS and folders below `tmp`. Their credentials are in `secrets`."""
+    """Two Orthancs with DICOMweb, a SeaweedFS and folders below `tmp`. Their credentials are in `secrets`.
 
-    def __init__(self, tmp: Path) -> None:
+    They listen on `host`. Workers find `tmp` at its path, and may be another user than we are.
+    """
+
+    def __init__(self, tmp: Path, host: str = "127.0.0.1") -> None:
         self._tmp = tmp
         self._stack = ExitStack()
         self._number = count(1)
-        self._source = Orthanc(tmp, aet="SOURCE", dicomweb=True)
-        self._destination = Orthanc(tmp, aet="DESTINATION", dicomweb=True)
-        self._seaweedfs = SeaweedFS(tmp)
+        self._source = Orthanc(tmp, aet="SOURCE", dicomweb=True, host=host)
+        self._destination = Orthanc(tmp, aet="DESTINATION", dicomweb=True, host=host)
+        self._seaweedfs = SeaweedFS(tmp, host=host)
         self._files = tmp / "source"
 
     @property
     def pacs(self) -> Orthanc:
         """The source of C-GET, C-MOVE and DICOMweb."""
         return self._source
+
+    @property
+    def folder(self) -> Path:
+        """All that is not on a server."""
+        return self._tmp
 
     @property
     def secrets(self) -> Path:
@@ -116,16 +144,22 @@ class Ends:
             case "DICOMweb":
                 return self._orthanc(name, dicomWeb={"url": self._destination.dicomweb_url})
             case "folder":
-                (folder := self._tmp / name).mkdir()
+                folder = self._empty(name)
                 return Destination(_node(name, folder={"path": str(folder)}), partial(_in_folder, folder))
             case "Zip" | "SevenZip":
-                (folder := self._tmp / name).mkdir()
+                folder = self._empty(name)
                 place = {"path": str(folder), "archive": {"format": kind, "secretName": "archives"}}
                 return Destination(_node(name, folder=place), partial(_in_archives, folder))
             case _:
                 bucket = self._seaweedfs.bucket()
                 self._stack.callback(bucket.client.close)
                 return Destination(_node(name, s3=self._s3(bucket)), partial(_in_bucket, bucket))
+
+    def _empty(self, name: str) -> Path:
+        folder = self._tmp / name
+        folder.mkdir()
+        folder.chmod(0o777)
+        return folder
 
     def _orthanc(self, name: str, **spec: Any) -> Destination:
         self._destination.delete_all()

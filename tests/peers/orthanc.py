@@ -120,10 +120,8 @@ class Orthanc(OrthancRest):
 
     `settings` are Orthanc's own configuration keys and win over the defaults below. `tmp` is where
     the files and `orthanc.log` go, a fresh folder of it for each Orthanc. `dicomweb` loads its plugin;
-    `user` is who asks by REST, where the settings make it ask who it is.
+    `user` is who asks by REST, where the settings make it ask who it is; `host` is the address that it is asked at.
     """
-
-    host = "127.0.0.1"
 
     def __init__(
         self,
@@ -132,10 +130,12 @@ class Orthanc(OrthancRest):
         aet: str = "ORTHANC",
         dicomweb: bool = False,
         user: tuple[str, str] | None = None,
+        host: str = "127.0.0.1",
         **settings: Any,
     ) -> None:
         super().__init__("", user)  # its ports may change before it answers
         self.aet = aet
+        self.host = host
         self.folder = Path(tempfile.mkdtemp(prefix="orthanc-", dir=tmp))
         self.dicom_port = free_port()
         self.http_port = free_port()
@@ -200,7 +200,7 @@ class Orthanc(OrthancRest):
 
     def _answers(self) -> bool:
         try:
-            return listens(self.dicom_port) and self.get("/system") is not None
+            return listens(self.dicom_port, self.host) and self.get("/system") is not None
         except (OSError, urllib.error.URLError):
             return False
 
@@ -213,7 +213,7 @@ class Orthanc(OrthancRest):
             "DicomPort": self.dicom_port,
             "HttpPort": self.http_port,
             "AuthenticationEnabled": False,
-            "RemoteAccessAllowed": False,
+            "RemoteAccessAllowed": self.host != "127.0.0.1",
             "DicomAlwaysAllowEcho": True,
             "DicomAlwaysAllowStore": True,
             "DicomAlwaysAllowFind": True,

@@ -47,11 +47,10 @@ _SETTINGS: Final = {
 
 
 class SeaweedFS:
-    """Listens on the loopback; with `tls`, a folder with `tls.crt` and `tls.key`, by TLS."""
+    """Listens on the loopback, or another address; with `tls`, a folder with `tls.crt` and `tls.key`, by TLS."""
 
-    host = "127.0.0.1"
-
-    def __init__(self, tmp: Path, *, tls: Path | None = None) -> None:
+    def __init__(self, tmp: Path, *, tls: Path | None = None, host: str = "127.0.0.1") -> None:
+        self.host = host
         self.folder = Path(tempfile.mkdtemp(prefix="seaweedfs-", dir=tmp))
         self.port = free_port()
         self._tls = tls
@@ -75,7 +74,7 @@ class SeaweedFS:
         data.mkdir(exist_ok=True)
         log = self.folder / "seaweedfs.log"
         self._process = ServerProcess(self._command(users, data), log, {"TMPDIR": str(self.folder), **_SETTINGS})
-        self._process.wait_until(lambda: listens(self.port) and self._serves(), 60)
+        self._process.wait_until(lambda: listens(self.port, self.host) and self._serves(), 60)
 
     def stop(self) -> None:
         if self._process is not None:

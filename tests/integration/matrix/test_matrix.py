@@ -8,38 +8,15 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from pydicom import Dataset
-from pydicom.uid import ImplicitVRLittleEndian, JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless
 
 from adit.ledger.ledger import Ledger
 from adit.model.instance import InstanceState
 from adit.model.outcome import Outcome
 from tests import samples
-from tests.ends import DESTINATIONS, ROADS, SOURCES, Destination, Ends, digests_of
+from tests.ends import DESTINATIONS, ROADS, SOURCES, Destination, Ends, digests_of, study_of_every_kind
 from tests.integration.transfer.scene import Scene, scene_of
-from tests.samples import Study, instance
 
-SYNTAXES = (ImplicitVRLittleEndian, JPEGLosslessSV1, JPEGLSLossless, JPEG2000Lossless)
-
-
-def compressed() -> Iterator[Dataset]:
-    for number, syntax in enumerate(SYNTAXES, 1):
-        made = instance("syntax", study="matrix", patient_id="1002", series=9, number=number, transfer_syntax=syntax)
-        if syntax.is_encapsulated:
-            made["PixelData"].VR = "OB"  # as it must be (PS3.5 A.4), and as Orthanc writes it
-        yield made
-
-
-STUDY = Study(
-    (
-        *samples.mixed_study("matrix").instances,
-        *samples.ct_study(
-            2, seed="private", study="matrix", patient_id="1002", sop_class=samples.PRIVATE_SOP_CLASS
-        ).instances,
-        *compressed(),
-    )
-)
-"""Several SOP classes, one of them nobody's, and transfer syntaxes, most of them compressed."""
+STUDY = study_of_every_kind("matrix")
 
 
 @pytest.fixture(scope="module")
