@@ -141,9 +141,9 @@ def _element(group: int, number: int, vr: str, value: bytes) -> bytes:
 
 def _take_turns(source: Path, target: Path) -> None:
     """In a process of its own: prints what a `_Turns` holds."""
-    from adit.cli.deid_files import deidentify, files_in
+    from adit.cli.deid_files import deidentified, files_in
     from adit.deid.audit import Audit
-    from adit.deid.engine.instance import Engine
+    from adit.deid.engine.instance import Deidentified, Engine
     from adit.deid.identity import Identity
     from adit.deid.policy import Policy
     from adit.deid.profiles import ready
@@ -159,8 +159,9 @@ def _take_turns(source: Path, target: Path) -> None:
         engine = Engine(policy, Identity(bytes(range(32)), "benchmark"))
         with (target / "audit.jsonl").open("w", encoding="utf-8") as file:
             audit = Audit(file, engine)
-            for path in files_in(source):
-                audit.treated(deidentify(path, target, engine))
+            for _, made in deidentified(files_in(source), target, engine):
+                assert isinstance(made, Deidentified)
+                audit.treated(made)
 
     def seconds(work: Callable[[], None]) -> float:
         target.mkdir()

@@ -80,7 +80,7 @@ def folder(
       0  all DICOM files were written (or left out, as the profile says)
       1  some were refused
     """
-    from adit.cli.deid_files import SeveralPatientsError, deidentify, files_in
+    from adit.cli.deid_files import SeveralPatientsError, deidentified, files_in
     from adit.deid.audit import Audit
     from adit.deid.engine.instance import Engine
     from adit.deid.identity import WeakKeyError
@@ -102,35 +102,31 @@ def folder(
     target.mkdir(parents=True, exist_ok=True)
     told: Counter[str] = Counter()
     patients: set[str] = set()
-    taken: set[str] = set()
     with DecoderProcess() as decoder, (target / "audit.jsonl").open("w", encoding="utf-8") as file:
         engine = Engine(policy, identity, decoder)
         audit = Audit(file, engine)
         pairs = _Pairs()
-        for path in files_in(source):
+        for path, result in deidentified(files_in(source), target, engine, pseudonym=pseudonym):
             name = str(path.relative_to(source))
-            try:
-                whose = min(patients, default=None) if pseudonym is not None else None
-                made = deidentify(path, target, engine, pseudonym=pseudonym, patient_id=whose, taken=taken)
-            except SeveralPatientsError:
-                fail(f"{name} is of another patient than those before: one pseudonym cannot stand for both.")
-            except NotDicomError:
-                told["not DICOM"] += 1
-                continue
-            except LeftOut as why:
-                told["left out"] += 1
-                audit.refused(name, why)
-                continue
-            except Quarantine as why:
-                told["refused"] += 1
-                audit.refused(name, why)
-                say.print(f"{name}: {why}", markup=False, style="red")
-                continue
-            told["written"] += 1
-            taken.add(made.sop_instance_uid)
-            audit.treated(made)
-            patients.add(made.subject.patient_id)
-            pairs.add(made)
+            match result:
+                case SeveralPatientsError():
+                    fail(f"{name} is of another patient than those before: one pseudonym cannot stand for both.")
+                case NotDicomError():
+                    told["not DICOM"] += 1
+                case LeftOut():
+                    told["left out"] += 1
+                    audit.refused(name, result)
+                case Quarantine():
+                    told["refused"] += 1
+                    audit.refused(name, result)
+                    say.print(f"{name}: {result}", markup=False, style="red")
+                case OSError():
+                    raise result
+                case made:
+                    told["written"] += 1
+                    audit.treated(made)
+                    patients.add(made.subject.patient_id)
+                    pairs.add(made)
         if mapping is not None:
             with mapping.open("a", encoding="utf-8") as lines:
                 lines.writelines(f"{line}\n" for line in sealed(pairs.all, identity))

@@ -8,9 +8,18 @@ from pathlib import Path
 import pytest
 
 from adit.cli import deid_files
-from adit.cli.deid_files import deidentify
-from adit.dicom.file_meta import encoded_file_meta
+from adit.cli.deid_files import SeveralPatientsError, deidentified
+from adit.deid.engine.instance import Deidentified
+from adit.deid.quarantine import Quarantine
+from adit.dicom.file_meta import NotDicomError, encoded_file_meta
 from tests.unit.deid.engine.encoded import CT, Element, encode, engine, instance, syntax
+
+
+def one(source: Path, target: Path) -> Deidentified:
+    [(_, result)] = deidentified([source], target, engine())
+    if isinstance(result, Deidentified):
+        return result
+    raise result
 
 
 def written(tmp_path: Path, elements: list[Element], meta: bytes = b"") -> None:
@@ -18,7 +27,7 @@ def written(tmp_path: Path, elements: list[Element], meta: bytes = b"") -> None:
     data = encode(elements)
     source, target = tmp_path / "original", tmp_path / "new"
     source.write_bytes(encoded_file_meta(CT, "1.2.3", syntax(False)) + meta + data)
-    made = deidentify(source, target, engine())
+    made = one(source, target)
     expected = engine().treat(data, syntax(False))
     [file] = [each for each in target.rglob("*") if each.is_file()]
     assert file.name == f"{made.sop_instance_uid}.dcm"
@@ -50,7 +59,7 @@ def test_more_pieces_than_one_call_takes(tmp_path: Path) -> None:
     with (tmp_path / "file").open("wb") as file:
         made = engine().treat(encode(instance()), syntax(False))
         object.__setattr__(made, "parts", tuple(pieces))
-        deid_files._write_parts(made, file.fileno(), -1)
+        deid_files._write_parts(made, file.fileno(), -1, memoryview(b""))
     assert (tmp_path / "file").read_bytes().endswith(b"".join(pieces))
 
 
@@ -68,5 +77,54 @@ def test_an_original_that_shrinks_meanwhile_leaves_nothing(tmp_path: Path, monke
 
     monkeypatch.setattr(deid_files, "_write", shrunk)
     with pytest.raises(OSError, match="shorter"):
-        deidentify(source, tmp_path / "new", engine())
+        one(source, tmp_path / "new")
     assert [each for each in (tmp_path / "new").rglob("*") if each.is_file()] == []
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def file(folder: Path, number: int, patient_id: bytes = b"MRN-990017", *more: Element) -> Path:
+    uid = Element(0x00080018, "UI", b"1.2.3.4.%d" % number)
+    path = folder / f"{number:03}"
+    path.write_bytes(
+        encoded_file_meta(CT, "1.2.3", syntax(False)) + encode(instance(uid, *more, patient_id=patient_id))
+    )
+    return path
+
+
+def test_each_of_many_is_told_in_its_turn(tmp_path: Path) -> None:
+    """More than are treated together, of which one is no DICOM, one is damaged, one is there twice, one is big."""
+    paths = [file(tmp_path, number) for number in range(40)]
+    paths[3].write_text("no DICOM")
+    paths[17].write_bytes(paths[17].read_bytes()[:-4])
+    paths[20].write_bytes(paths[19].read_bytes())
+    paths[21] = tmp_path / "nowhere"
+    big = Element(0x00282000, "OB", os.urandom(5 * 2**20))
+    file(tmp_path, 30, b"MRN-990017", big)
+    results = dict(deidentified(paths, tmp_path / "new", engine()))
+    assert list(results) == paths
+    failed = {path: type(each) for path, each in results.items() if not isinstance(each, Deidentified)}
+    kinds = [NotDicomError, Quarantine, Quarantine, FileNotFoundError]
+    assert list(failed.items()) == list(zip([paths[3], paths[17], paths[20], paths[21]], kinds, strict=True))
+    for path in set(paths) - set(failed):
+        one(path, tmp_path / "alone")
+    assert files(tmp_path / "new") == files(tmp_path / "alone")
+
+
+def test_of_a_second_patient_nothing_is_written(tmp_path: Path) -> None:
+    paths = [file(tmp_path, number, b"FIRST" if number < 5 else b"SECOND") for number in range(10)]
+    results = [each for _, each in deidentified(paths, tmp_path / "new", engine(), pseudonym="P-1")]
+    assert [isinstance(each, SeveralPatientsError) for each in results] == [False] * 5 + [True] * 5
+    assert len(list((tmp_path / "new").rglob("*.dcm"))) == 5
+
+
+def test_who_stops_in_between_leaves_no_file_open(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    paths = [file(tmp_path, number) for number in range(10)]
+    results = deidentified(paths, tmp_path / "new", engine())
+    next(results)
+    results.close()  # type: ignore[attr-defined]
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+    assert len(list((tmp_path / "new").rglob("*.dcm"))) == 1
