@@ -14,7 +14,6 @@ from typing import Final
 _HEADER: Final = Struct("<HH2sH")
 LONG_VRS: Final = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
 _SHORT_VRS: Final = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
-_UNDEFINED: Final = 0xFFFFFFFF
 _DELIMITERS: Final = 0xFFFE
 
 
@@ -28,25 +27,23 @@ def elements(encoded: bytes, *, implicit: bool, only: Container[int] | None = No
     Raises NotPlain at the first that is cut short, out of order, of undefined length or of an unknown VR.
     """
     position, end, last, header_of = 0, len(encoded), -1, _HEADER.unpack_from
-    while position < end:
+    while position < end:  # hundreds of times for each instance that is received
         if end - position < 8:
             raise NotPlain
         group, number, vr, length = header_of(encoded, position)
-        tag = group << 16 | number
         if implicit:
             if not position and vr.isalpha() and vr.isupper():
                 raise NotPlain  # written with VRs, against its transfer syntax
-            length, vr, header = int.from_bytes(encoded[position + 4 : position + 8], "little"), b"", 8
+            length, vr, value = int.from_bytes(encoded[position + 4 : position + 8], "little"), b"", position + 8
         elif vr in _SHORT_VRS:
-            header = 8
+            value = position + 8
         elif vr in LONG_VRS and end - position >= 12:
-            length, header = int.from_bytes(encoded[position + 8 : position + 12], "little"), 12
+            length, value = int.from_bytes(encoded[position + 8 : position + 12], "little"), position + 12
         else:
             raise NotPlain
-        if tag <= last or group == _DELIMITERS or length == _UNDEFINED or length > end - position - header:
+        tag, position = group << 16 | number, value + length
+        if tag <= last or position > end or group == _DELIMITERS:  # an undefined length is longer than everything
             raise NotPlain
-        position += header
         if only is None or tag in only:
-            yield tag, vr.decode("ascii"), encoded[position : position + length]
-        position += length
+            yield tag, vr.decode("ascii"), encoded[value:position]
         last = tag

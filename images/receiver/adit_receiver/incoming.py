@@ -47,8 +47,11 @@ class Incoming:
         try:
             if self._size > self._longest:
                 raise Refused(Fate.TOO_BIG, OUT_OF_RESOURCES)
-            if self._outlet is not None:
-                self._outlet.write(piece)
+            outlet = self._outlet
+            if outlet is None and not self._head and len(piece) >= self._next_look:
+                outlet = self._opened(piece[: self._next_look])  # at once, as nearly always
+            if outlet is not None:
+                outlet.write(piece)
                 return
             self._head += piece
             if len(self._head) >= self._next_look:
@@ -90,11 +93,18 @@ class Incoming:
             self._outlet.abandon()
 
     def _look(self, *, last: bool) -> None:
-        """Opens the way out if the head shows whose it is. Raises Refused, when it is the last look at the latest."""
-        found = self._identity(last=last or len(self._head) >= _LAST_LOOK)
+        outlet = self._opened(self._head, last=last)
+        if outlet is not None:
+            head, self._head = self._head, bytearray()
+            with memoryview(head) as view:
+                outlet.write(view)
+
+    def _opened(self, head: bytearray | memoryview, *, last: bool = False) -> Outlet | None:
+        """The way out, if the head shows whose it is. Raises Refused, when it is the last look at the latest."""
+        found = self._identity(head, last=last or len(head) >= _LAST_LOOK)
         if found is None:
-            self._next_look = min(4 * len(self._head), _LAST_LOOK)
-            return
+            self._next_look = min(4 * len(head), _LAST_LOOK)
+            return None
         if found.sop_instance_uid != self._command.sop_instance_uid:
             raise Refused(Fate.UNREADABLE, DATA_SET_MISMATCH)
         uids = (found.study_instance_uid, found.series_instance_uid, found.sop_instance_uid, self._sop_class_uid)
@@ -110,18 +120,16 @@ class Incoming:
                 self._command.move_originator_message_id or None,  # 0 is no message id: some send it for none
             )
         )
-        head, self._head = self._head, bytearray()
-        with memoryview(head) as view:
-            self._outlet.write(view)
+        return self._outlet
 
-    def _identity(self, *, last: bool) -> Identity | None:
+    def _identity(self, head: bytearray | memoryview, *, last: bool) -> Identity | None:
         """None while more must come first."""
         try:
-            found = identity(io.BytesIO(self._head), self._transfer_syntax_uid)
+            found = identity(io.BytesIO(head), self._transfer_syntax_uid)
         except UnreadableError:
             if last:
                 raise Refused(Fate.UNREADABLE, CANNOT_UNDERSTAND) from None
             return None
-        if not last and self._head.endswith(found.series_instance_uid.encode("ascii", "replace")):
+        if not last and bytes(head[-64:]).endswith(found.series_instance_uid.encode("ascii", "replace")):
             return None  # perhaps cut off in the middle
         return found
