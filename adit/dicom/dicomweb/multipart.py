@@ -68,10 +68,9 @@ class MultipartReader:
                 pass
 
     def _to_delimiter(self) -> Iterator[memoryview]:
-        overlap = len(self._delimiter) - 1
         while True:
             found = self._buffer.find(self._delimiter, self._at)
-            end = found if found >= 0 else len(self._buffer) - overlap
+            end = found if found >= 0 else self._undecided()
             if end > self._at:
                 yield memoryview(self._buffer)[self._at : end]
                 self._at = end
@@ -79,6 +78,11 @@ class MultipartReader:
                 self._at = found + len(self._delimiter)
                 return
             self._more()
+
+    def _undecided(self) -> int:
+        """Where a delimiter may begin that is not all there yet; mostly nowhere, and then nothing is copied for it."""
+        begins = self._buffer.find(b"\r", max(self._at, len(self._buffer) - len(self._delimiter) + 1))
+        return begins if begins >= 0 else len(self._buffer)
 
     def _is_last(self) -> bool:
         while len(self._buffer) - self._at < 2:
@@ -110,5 +114,5 @@ class MultipartReader:
         piece = next(self._pieces, None)
         if piece is None:
             raise CutShortError("it ends before its closing delimiter")
-        self._buffer = self._buffer[self._at :] + piece
+        self._buffer = self._buffer[self._at :] + piece if self._at < len(self._buffer) else piece
         self._at = 0

@@ -6,11 +6,10 @@ Called by `fetch` for each part of an answer. The data set's bytes are kept as t
 from __future__ import annotations
 
 from collections.abc import Iterable
-from io import BytesIO
 from typing import Final
 
 from adit.dicom.dimse.header import identity
-from adit.dicom.file_meta import FileMeta, NotDicomError, read_file_meta
+from adit.dicom.file_meta import FileMeta, NotDicomError, file_meta_of
 from adit.dicom.payload import PayloadWriter, ReceivedInstance, Spool
 
 _PREFIX_AT: Final = 128
@@ -46,10 +45,10 @@ def receive(pieces: Iterable[memoryview], announced: int | None, spool: Spool | 
                 except NotDicomError as error:
                     unusable = str(error) if len(head) >= _LOOK_UP_TO or not _may_be_dicom(head) else ""
                 else:
-                    writer.write(bytes(head[meta.offset :]))
+                    writer.write(memoryview(head)[meta.offset :])
         if meta is None and not unusable:
             meta = _meta_of(head)
-            writer.write(bytes(head[meta.offset :]))
+            writer.write(memoryview(head)[meta.offset :])
         if meta is None:
             raise NotDicomError(unusable)
         if announced is not None and announced != size:
@@ -92,7 +91,10 @@ def _meta_of(head: bytearray) -> FileMeta:
     """Raises NotDicomError. A transfer syntax must be written: a guess could never tell what is compressed."""
     if not _may_be_dicom(head):
         raise NotDicomError("it is no DICOM file")
-    meta = read_file_meta(BytesIO(head))
+    try:
+        meta = file_meta_of(bytes(head[:_LOOK_FROM]))
+    except NotDicomError:
+        meta = file_meta_of(bytes(head))
     if head.find(_TRANSFER_SYNTAX, 0, meta.offset) < 0 or not meta.transfer_syntax_uid:
         raise NotDicomError("its file meta information names no transfer syntax")
     return meta
