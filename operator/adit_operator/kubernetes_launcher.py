@@ -1,12 +1,12 @@
 """Attempts as Kubernetes Jobs: the launcher that the operator gives to the dispatcher.
 
-Called by the dispatcher's thread, but for `job_changed` and `job_deleted`, which the watch calls, and `trouble`,
-which the status writer asks. Nothing that is remembered here matters: a new operator sees it anew.
+Called by the dispatcher's thread, but for `job_changed`, `job_deleted` and `pod_failed`, which the watch calls, and
+`trouble`, which the status writer asks. Nothing that is remembered here matters: a new operator sees it anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Final
@@ -18,6 +18,7 @@ from adit.dispatch.launcher import LaunchFailed, StillEnding
 from adit.ledger.records import Claim, EndedAttempt, RunningAttempt
 from adit.model.outcome import Fault, FaultCode
 from adit_operator import post_mortem
+from adit_operator.disruptions import Disruptions
 from adit_operator.job_manifest import ATTEMPT_LABEL, SELECTOR, attempt_token, job_name, manifest
 from adit_operator.job_picture import JobPicture, Sight, attempt_of, job_of
 from adit_operator.kubernetes_api import JOBS, PODS, ApiRefused, KubernetesApi, Object, Refusal
@@ -42,6 +43,8 @@ _SILENCE_SECONDS: Final = 5.0
 """How long the API server is left alone after it gave no answer, so that one step never waits for many time-outs."""
 _ENDING_SECONDS: Final = 90.0
 """How long an interrupted attempt's pod is waited for, which says why: more than its grace."""
+_NEWS_SECONDS: Final = 3.0
+"""How long the watch is waited for, which says why a pod had to go, where its Job says only that it had to."""
 _REFUSAL_SECONDS: Final = 900.0
 """How long a refusal is told after nothing more was tried: longer than the pauses between tries."""
 _REMEMBERED: Final = 1000
@@ -76,6 +79,7 @@ class KubernetesLauncher:
         self._gate = LaunchGate(monotonic)
         self._missing: dict[int, float] = {}  # attempt id: since when its Job is missing (monotonic)
         self._epitaphs: dict[int, Fault] = {}
+        self._disruptions = Disruptions()
         self._ending: dict[int, float] = {}  # attempt id: since when it is known to have been interrupted (monotonic)
         self._given_back: dict[int, Fault] = {}  # attempts whose Jobs were deleted because they did not start
         self._troubles: dict[UUID, Fault] = {}  # by job: why its pods do not start
@@ -121,17 +125,18 @@ class KubernetesLauncher:
         sight = self._picture.of(attempt.attempt_id)
         if sight is not None:
             self._missing.pop(attempt.attempt_id, None)
-            return True if sight.finished_at is None else self._bury(attempt, sight.job)
+            return True if sight.finished_at is None else self._bury(attempt, sight)
         return self._alive_without_job(attempt)
 
     def epitaph(self, attempt: RunningAttempt) -> Fault | None:
         return self._epitaphs.get(attempt.attempt_id)
 
     def interruption(self, ended: EndedAttempt) -> Fault | None:
-        """Asked at once, as whoever preempts deletes the pod: it is there for a second or two.
-
-        Of an eviction the pod says why only when it has ended, after its worker's report.
-        """
+        """Of an eviction the pod says why only when it has ended, after its worker's report."""
+        known = self._disruptions.of(ended.attempt_id)
+        if known is not None:
+            self._ending.pop(ended.attempt_id, None)
+            return known
         now = self._monotonic()
         since = self._ending.setdefault(ended.attempt_id, now)
         if now - since >= _ENDING_SECONDS:
@@ -144,7 +149,8 @@ class KubernetesLauncher:
             has_ended = sight is None or sight.finished_at is not None
             pods = self._pods_of(ended.job.metadata.namespace, ended.attempt_id)
             fault = post_mortem.why_interrupted(pods, None if sight is None else sight.job)
-            if fault is not None or has_ended:
+            news_may_come = fault is not None and not pods and now - since < _NEWS_SECONDS
+            if (fault is not None or has_ended) and not news_may_come:
                 del self._ending[ended.attempt_id]
                 return fault
         raise StillEnding
@@ -201,6 +207,12 @@ class KubernetesLauncher:
             self._picture.forget(attempt_id)
             if attempt_id in self._running:
                 self._on_change()
+
+    def pod_failed(self, pod: Object) -> None:
+        """From the watch: a worker's pod has failed. One that had to go is gone a moment later."""
+        attempt_id, fault = attempt_of(pod), post_mortem.why_interrupted([pod])
+        if attempt_id is not None and fault is not None:
+            self._disruptions.note(attempt_id, fault)
 
     def trouble(self, job_id: UUID) -> Fault | None:
         """Why nothing of the job runs: workers are refused, or do not start. For people; nothing is decided by it."""
@@ -273,7 +285,7 @@ class KubernetesLauncher:
             return self._bury(attempt, None)
         return None
 
-    def _bury(self, attempt: RunningAttempt, job: Mapping[str, object] | None) -> bool | None:
+    def _bury(self, attempt: RunningAttempt, sight: Sight | None) -> bool | None:
         """False, with an epitaph, unless a pod of the attempt may still act or nobody can tell."""
         if self._is_silent():
             return None
@@ -281,13 +293,22 @@ class KubernetesLauncher:
             pods = self._pods_of(attempt.namespace, attempt.attempt_id)
             if any(post_mortem.runs(pod) for pod in pods):
                 return None  # it is just being ended; on a lost machine the lease decides
-            overdue = attempt.deadline is not None and self._clock() >= attempt.deadline
             fault = None if attempt.begun_at is not None else self._given_back.get(attempt.attempt_id)
+            fault = fault or self._disruptions.of(attempt.attempt_id)
+            if fault is None and not pods and self._is_news(sight):
+                return None
+            overdue = attempt.deadline is not None and self._clock() >= attempt.deadline
             self._epitaphs[attempt.attempt_id] = fault or post_mortem.why_ended(
-                job, pods, begun=attempt.begun_at is not None, overdue=overdue
+                None if sight is None else sight.job, pods, begun=attempt.begun_at is not None, overdue=overdue
             )
             return False
         return None
+
+    def _is_news(self, sight: Sight | None) -> bool:
+        """Whether a pod had to go so lately that the watch may yet say why."""
+        if sight is None or sight.finished_at is None or not post_mortem.was_disrupted(sight.job):
+            return False
+        return self._monotonic() - sight.finished_at < _NEWS_SECONDS
 
     def _pods_of(self, namespace: str, attempt_id: int) -> list[Object]:
         return list(self._api.list(PODS, namespace, labels=f"{ATTEMPT_LABEL}={attempt_id}"))

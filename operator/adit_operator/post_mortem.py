@@ -97,6 +97,11 @@ def has_failed(job: Object) -> bool:
     return _is_true(job, "Failed")
 
 
+def was_disrupted(job: Object | None) -> bool:
+    """By the only rule of our Jobs' podFailurePolicy: the pod had the condition DisruptionTarget."""
+    return job is not None and _reason(job, "Failed") == "PodFailurePolicy"
+
+
 def runs(pod: Object) -> bool:
     """Whether a container of the pod may still act. A pod on a lost machine may."""
     return (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
@@ -121,7 +126,7 @@ def why_ended(job: Object | None, pods: Sequence[Object], *, begun: bool, overdu
             return fault
     if job is not None and _reason(job, "Failed") == "DeadlineExceeded":
         return _overran(overdue)
-    if not pods and _was_disrupted(job):
+    if not pods and was_disrupted(job):
         return fault_of(FaultCode.EVICTED)
     if not pods and (begun or job is not None):
         return fault_of(FaultCode.WORKER_DELETED)
@@ -139,7 +144,7 @@ def why_interrupted(pods: Sequence[Object], job: Object | None = None) -> Fault 
         fault = _of_pod(pod)
         if fault is not None and fault.code in _INTERRUPTIONS:
             return fault
-    return fault_of(FaultCode.EVICTED) if not pods and _was_disrupted(job) else None
+    return fault_of(FaultCode.EVICTED) if not pods and was_disrupted(job) else None
 
 
 def why_waiting(pod: Object) -> Fault | None:
@@ -220,11 +225,6 @@ def _last_word(message: str) -> Fault | None:
     met = f" It had met {', '.join(codes)}." if codes else ""
     why = "could not be written" if ended == "report-not-written" else "was refused by the database"
     return _lost(f"The worker's report {why}.{met}")
-
-
-def _was_disrupted(job: Object | None) -> bool:
-    """By the only rule of our Jobs' podFailurePolicy: the pod had the condition DisruptionTarget."""
-    return job is not None and _reason(job, "Failed") == "PodFailurePolicy"
 
 
 def _overran(overdue: bool) -> Fault:

@@ -1,4 +1,4 @@
-"""kopf, and all that is known of it: watches our resources and our Jobs, and passes each event on.
+"""kopf, and all that is known of it: watches our resources, our Jobs and pods that fail, and passes each event on.
 
 Run by `main` while this operator leads. Events are hints: they are handed to the intake and the launcher, which
 look at the object as it is. No change handlers, no index, no timers, so that kopf never writes to an object.
@@ -24,6 +24,7 @@ _log = structlog.get_logger(__name__)
 
 _THREADS: Final = 4
 _JOBS: Final = ("batch", "v1", "jobs")
+_PODS: Final = ("", "v1", "pods")
 
 
 def settings() -> kopf.OperatorSettings:
@@ -37,6 +38,8 @@ def settings() -> kopf.OperatorSettings:
     chosen.watching.client_timeout = 660
     chosen.watching.connect_timeout = 10
     chosen.watching.label_selectors[_JOBS] = SELECTOR  # written "batch/jobs", the key matches nothing, silently
+    chosen.watching.label_selectors[_PODS] = SELECTOR
+    chosen.watching.field_selectors[_PODS] = "status.phase=Failed"  # one event of a pod, and none of a good one
     chosen.networking.request_timeout = 30
     chosen.networking.connect_timeout = 10
     chosen.queueing.idle_timeout = 0.5  # so long each object's body is held: 5 s take three times the memory
@@ -73,6 +76,11 @@ def registry(intake: Intake, launcher: KubernetesLauncher, threads: ThreadPoolEx
             strangers.ring()
             return
         (launcher.job_deleted if type == "DELETED" else launcher.job_changed)(dict(body))
+
+    @kopf.on.event(*_PODS, registry=chosen)
+    async def pod(body: kopf.Body, **_: Any) -> None:
+        if is_selected(body):
+            launcher.pod_failed(dict(body))  # also as it goes: where both come at once kopf tells the last only
 
     return chosen
 

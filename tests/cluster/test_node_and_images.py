@@ -138,8 +138,7 @@ def ended_by(job: Job, code: FaultCode) -> None:
         return attempts[0].report if len(attempts) > 1 else None
 
     ended = eventually(f"a worker of {job.name} had to go", first, 90)
-    # Whoever deletes the pod leaves a second or two to ask it. After that its Job tells that it had to go, no more.
-    assert ended.faults[0].code in (code, FaultCode.EVICTED)
+    assert ended.faults[0].code == code
 
 
 @contextmanager

@@ -1,4 +1,5 @@
-"""The operator's own process on a real API server and a real ledger: what a SIGTERM leaves, and who goes on there."""
+"""The operator's own process on a real API server and a real ledger: what a SIGTERM leaves and who goes on there, and
+what it makes of workers that had to go. The test is kubelet and worker."""
 
 from __future__ import annotations
 
@@ -17,8 +18,9 @@ import pytest
 
 from adit.ledger.attempt_ledger import AttemptLedger
 from adit.ledger.ledger import Ledger
-from adit.model.assignment import Progress
-from adit_operator.job_manifest import ATTEMPT_LABEL, attempt_token
+from adit.model.assignment import Progress, Report
+from adit.model.outcome import Fault, FaultCode, Outcome
+from adit_operator.job_manifest import ATTEMPT_LABEL, TASK_LABEL, attempt_token
 from tests.integration.ledger.scene import report, row
 from tests.peers.control_plane import ControlPlane
 from tests.peers.server_process import ServerProcess, free_port, wait_until
@@ -35,8 +37,9 @@ def plane(tmp_path: Path) -> Iterator[ControlPlane]:
         started.kubectl("create", "-f", str(CRDS))
         started.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         started.kubectl("create", "namespace", NAMESPACE)
+        started.kubectl("create", "serviceaccount", "adit-worker", "-n", NAMESPACE)
         for name in ("pacs", "research"):
-            started.apply(named(resource("DicomNode", NODE), name))
+            started.apply(named(resource("DicomNode", {**NODE, "limits": {"tasks": 8}}), name))
         yield started
 
 
@@ -111,13 +114,77 @@ def test_a_stopped_operator_hands_over_its_lease_and_leaves_the_workers_alone(
     assert [each for each in jobs(plane) if each in at_work] == at_work
     for worker in workers:
         worker.finish()
+        worker.ledger.close()
     wait_until(lambda: is_complete(plane, "ct"), "the second has told of their ends")
     job = ledger.job((NAMESPACE, "ct"))
     assert job is not None
     assert [task.attempts for task in ledger.tasks(job.id)] == [1, 1]
 
 
+HAD_TO_GO = {
+    "1.2.1": ("PreemptionByScheduler", FaultCode.PREEMPTED),
+    "1.2.2": ("DeletionByTaintManager", FaultCode.MACHINE_LOST),
+    "1.2.3": ("DeletionByPodGC", FaultCode.MACHINE_LOST),
+    "1.2.4": ("EvictionByEvictionAPI", FaultCode.EVICTED),
+    "1.2.5": ("TerminationByKubelet", FaultCode.EVICTED),
+}
+
+
+@pytest.mark.parametrize("can_report", [True, False], ids=["stopped", "killed"])
+def test_a_worker_that_had_to_go_is_told_as_what_it_was_though_its_pod_is_gone(
+    plane: ControlPlane, ledger: Ledger, worker_url: str, start: Callable[[str], OperatorProcess], can_report: bool
+) -> None:
+    """Who preempts a pod deletes it, and its Job says only that it had to go: whoever asks late finds no pod."""
+    start("operator")
+    apply_job(plane, "ct", *HAD_TO_GO)
+    wait_until(lambda: len(jobs(plane)) == len(HAD_TO_GO), "each task has its Job")
+    record = ledger.job((NAMESPACE, "ct"))
+    assert record is not None
+    tasks = {task.id: task for task in ledger.tasks(record.id)}
+    for job in jobs(plane):
+        worker = Worker.of(job, worker_url)
+        reason, _ = HAD_TO_GO[tasks[int(job["metadata"]["labels"][TASK_LABEL])].study_instance_uid]
+        dispose_of_pod(plane, job, reason)
+        if can_report:
+            worker.finish(Report(outcome=Outcome.CANCELLED, faults=(INTERRUPTED,)))
+        worker.ledger.close()
+
+    def told() -> dict[str, FaultCode]:
+        ended = {task.study_instance_uid: ledger.attempts(task.id)[0].report for task in tasks.values()}
+        return {study: report.faults[0].code for study, report in ended.items() if report is not None}
+
+    expected = {study: code for study, (_, code) in HAD_TO_GO.items()}
+    wait_until(lambda: FaultCode.INTERRUPTED not in told().values() and len(told()) == len(expected), "all are told")
+    assert told() == expected
+
+
 # --- means ---
+
+INTERRUPTED = Fault(code=FaultCode.INTERRUPTED, message="The worker was told to stop.")
+
+
+def dispose_of_pod(plane: ControlPlane, job: Any, reason: str) -> None:
+    """The pod of the Job runs, is disrupted and ends, and is gone; then the Job has failed."""
+    name = job["metadata"]["name"]
+    template = job["spec"]["template"]
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {**template["metadata"], "name": name},
+        "spec": template["spec"],
+    }
+    plane.kubectl("create", "-n", NAMESPACE, "-f", "-", document=pod)
+    disrupted = {"type": "DisruptionTarget", "status": "True", "reason": reason}
+    patch_status(plane, "pod", name, {"phase": "Failed", "conditions": [disrupted]})
+    plane.kubectl("delete", "pod", name, "-n", NAMESPACE, "--force", "--grace-period=0")
+    failed = {"status": "True", "reason": "PodFailurePolicy"}
+    conditions = [{"type": kind, **failed} for kind in ("FailureTarget", "Failed")]
+    patch_status(plane, "job", name, {"startTime": job["metadata"]["creationTimestamp"], "conditions": conditions})
+
+
+def patch_status(plane: ControlPlane, kind: str, name: str, status: Any) -> None:
+    patch = json.dumps({"status": status})
+    plane.kubectl("patch", kind, name, "-n", NAMESPACE, "--subresource=status", "--type=merge", "-p", patch)
 
 
 def named(document: dict[str, Any], name: str) -> dict[str, Any]:
@@ -168,12 +235,11 @@ class Worker:
         worker.ledger.begin(job["metadata"]["name"], now())
         return worker
 
-    def finish(self) -> None:
-        """Nobody has told it to stop; all that was expected has arrived."""
+    def finish(self, told: Report | None = None) -> None:
+        """Nobody has told it to stop. Without a report all has arrived that was expected."""
         arrived = row(self.instance, size=10, sha256="ab", transfer_syntax_uid="1.2.840.10008.1.2.1")
         assert self.ledger.write([arrived], Progress(), [], now()).stop is False
-        self.ledger.finish(report(), now())
-        self.ledger.close()
+        self.ledger.finish(told or report(), now())
 
 
 def now() -> datetime:

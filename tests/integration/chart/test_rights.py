@@ -27,7 +27,7 @@ OPERATOR = (
     rights("adit.dev", KINDS, ["get", "list", "watch"])
     | rights("adit.dev", [f"{kind}/status" for kind in KINDS], ["patch"])
     | rights("batch", ["jobs"], ["get", "list", "watch", "create", "delete"])
-    | rights("", ["pods"], ["list"])
+    | rights("", ["pods"], ["list", "watch"])
     | rights("events.k8s.io", ["events"], ["create"])
 )
 LEADER = rights("coordination.k8s.io", ["leases"], ["create"]) | rights(

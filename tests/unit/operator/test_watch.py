@@ -35,9 +35,15 @@ class Taken:
     all_there: threading.Event = field(default_factory=threading.Event)
 
     def take(self, kind: Kind, body: Object) -> None:
-        self.job_changed(body)
+        self._add(body)
 
     def job_changed(self, body: Object) -> None:
+        self._add(body)
+
+    def pod_failed(self, body: Object) -> None:
+        self._add(body)
+
+    def _add(self, body: Object) -> None:
         self.names.append(body["metadata"]["name"])
         if len(self.names) >= self.expected:
             self.all_there.set()
@@ -58,14 +64,23 @@ def strangers() -> list[Object]:
     ]
 
 
+def pod(name: str, phase: str, labels: dict[str, str]) -> Object:
+    metadata = {"name": name, "namespace": "research", "uid": name, "resourceVersion": "1", "labels": labels}
+    return {"metadata": metadata, "status": {"phase": phase}}
+
+
 def served(*, filters: bool) -> ApiServer:
-    """One of each of our kinds, one Job of ours, and others' Jobs; all as if kopf had found them at its start."""
+    """One of each of our kinds, one Job of ours with its failed pod, and others'; all as if found at kopf's start."""
     server = ApiServer(filters=filters)
     for kind in OURS:
         server.objects[kind.plural].append(
             {"metadata": {"name": kind.name, "namespace": "research", "uid": str(UUID(int=1)), "resourceVersion": "1"}}
         )
     server.objects["jobs"] = [*strangers(), job("ours")]
+    own = server.objects["jobs"][-1]["metadata"]["labels"]
+    server.objects["pods"] = [
+        pod("failed", "Failed", own), pod("at-work", "Running", own), pod("somebodys", "Failed", {"app": "mine"})
+    ]  # fmt: skip
     return server
 
 
@@ -85,7 +100,7 @@ def run(server: ApiServer, taken: Taken, folder: Path, monkeypatch: pytest.Monke
         watching = asyncio.create_task(
             watch(cast(Intake, taken), cast(KubernetesLauncher, taken), None, identity="operator-0", stop=stop)
         )
-        while not (taken.all_there.is_set() and len(watches(server)) == len(OURS) + 1):
+        while not (taken.all_there.is_set() and len(watches(server)) == len(OURS) + 2):
             await asyncio.sleep(0.02)
         stop.set()
         await watching
@@ -102,35 +117,37 @@ def lists(server: ApiServer) -> list[Asked]:
 
 
 def test_it_passes_on_what_is_ours_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    taken = Taken(len(OURS) + 1)
+    taken = Taken(len(OURS) + 2)
     with served(filters=True) as server, structlog.testing.capture_logs() as logs:
         run(server, taken, tmp_path, monkeypatch)
-    assert sorted(taken.names) == sorted([*(kind.name for kind in OURS), "ours"])
+    assert sorted(taken.names) == sorted([*(kind.name for kind in OURS), "ours", "failed"])
     assert {each.method for each in server.asked} == {"GET"}  # no finalizer, annotation, status, Event or peer
-    kinds = sorted(kind.plural for kind in (*OURS, JOBS))
+    kinds = sorted(kind.plural for kind in (*OURS, JOBS, PODS))
     assert sorted(each.plural for each in lists(server)) == kinds
-    assert sorted(each.plural for each in watches(server)) == kinds  # no pods, CRDs or namespaces
+    assert sorted(each.plural for each in watches(server)) == kinds  # no CRDs or namespaces
     assert {each.query["limit"] for each in lists(server)} == {"500"}
     assert {each.query["timeoutSeconds"] for each in watches(server)} == {"600"}
     for each in (*lists(server), *watches(server)):
-        assert each.query.get("labelSelector") == (SELECTOR if each.plural == "jobs" else None)
+        assert each.query.get("labelSelector") == (SELECTOR if each.plural in ("jobs", "pods") else None)
+        assert each.query.get("fieldSelector") == ("status.phase=Failed" if each.plural == "pods" else None)
     assert logs == []
 
 
 def test_jobs_of_others_that_come_all_the_same_are_left_alone_and_told_of_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    taken = Taken(len(OURS) + 1)
+    taken = Taken(len(OURS) + 2)
     with served(filters=False) as server, structlog.testing.capture_logs() as logs:
         run(server, taken, tmp_path, monkeypatch)
-    assert sorted(taken.names) == sorted([*(kind.name for kind in OURS), "ours"])
+    assert sorted(taken.names) == sorted([*(kind.name for kind in OURS), "ours", "failed"])
     assert [(each["log_level"], each["selector"]) for each in logs] == [("error", SELECTOR)]
 
 
-def test_the_selector_is_for_jobs_only_and_selects_ours() -> None:
+def test_the_selector_is_for_jobs_and_pods_only_and_selects_ours() -> None:
     selectors = settings().watching.label_selectors
-    assert selectors.collect(_resource(JOBS)) == [SELECTOR]
-    for other in (*OURS, PODS, Kind("batch", "v1", "cronjobs", "CronJob"), Kind("jobs.example", "v1", "jobs", "Job")):
+    for kind in (JOBS, PODS):
+        assert selectors.collect(_resource(kind)) == [SELECTOR]
+    for other in (*OURS, Kind("batch", "v1", "cronjobs", "CronJob"), Kind("jobs.example", "v1", "jobs", "Job")):
         assert selectors.collect(_resource(other)) == [], other
     ours = manifest(claim(), SETTINGS, NOW)
     wanted = dict(each.split("=") for each in SELECTOR.split(","))

@@ -4,7 +4,7 @@
 - {apiGroups: [adit.dev], resources: [transferjobs, dicomnodes, deidprofiles], verbs: [get, list, watch]}
 - {apiGroups: [adit.dev], resources: [transferjobs/status, dicomnodes/status, deidprofiles/status], verbs: [patch]}
 - {apiGroups: [batch], resources: [jobs], verbs: [get, list, watch, create, delete]}
-- {apiGroups: [""], resources: [pods], verbs: [list]}
+- {apiGroups: [""], resources: [pods], verbs: [list, watch]}
 - {apiGroups: [events.k8s.io], resources: [events], verbs: [create]}
 {{- end -}}
 
