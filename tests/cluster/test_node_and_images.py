@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ import pytest
 from adit.ledger.connection import LedgerUnavailable
 from adit.model.assignment import Report
 from adit.model.outcome import FaultCode
+from tests.cluster.chaos.attempts import attempts_of
+from tests.cluster.chaos.witness import Witness
 from tests.cluster.installation import Installation, Job
 from tests.cluster.kubernetes import eventually, rig
 from tests.samples import Study
@@ -48,17 +51,45 @@ def test_a_cordoned_node_delays_and_is_told(installation: Installation, many_stu
 
 
 def test_an_upgrade_of_the_operator_in_the_middle_of_a_job(
-    installation: Installation, many_studies: list[Study]
+    installation: Installation, many_studies: list[Study], long_study: Study
 ) -> None:
+    """One worker outlives the change, others begin after it; each task needs one attempt, each instance one store."""
     rig("ctr", "images", "tag", "--force", "localhost/adit-operator:dev", "localhost/adit-operator:next")
-    studies = [study.study_instance_uid for study in many_studies[:30]]
-    job = installation.job(*studies)
-    job.wait_pod("Running")
-    with installation.changed(operator={"image": {"tag": "next"}}):
-        (pod,) = installation.pods("operator")
-        assert pod["spec"]["containers"][0]["image"] == "localhost/adit-operator:next"
-        job.wait("Complete")
-        job.is_proven(*studies)
+    paced = installation.node("paced-pacs", limits={"tasks": 4, "associations": 4, "bytesPerSecond": "320k"})
+    studies = [long_study, *many_studies[:36]]
+    uids = [study.study_instance_uid for study in studies]
+    job = installation.job(*uids, source={"node": paced}, parallelism=2)
+    with Witness(job, studies) as witness:
+        eventually("some are done, two at work", lambda: done(job) >= 3 and len(at_work(job)) == 2, 60)
+        before = at_work(job)
+        with installation.changed(operator={"image": {"tag": "next"}}):
+            (pod,) = installation.running("operator")
+            assert pod["spec"]["containers"][0]["image"] == "localhost/adit-operator:next"
+            eventually("it leads", lambda: installation.leader() == pod["metadata"]["name"], 60)
+            led_since = datetime.fromisoformat(installation.get("lease", "adit-operator")["spec"]["acquireTime"])
+            eventually("some are at work that it began", lambda: began_since(job, led_since), 30)
+            assert done(job) < len(studies)
+            job.wait("Complete", 180)
+    attempts = attempts_of(job)
+    outlived = [each for each in attempts if each.begun_at < led_since < each.ended_at]
+    assert {each.id for each in outlived} & before
+    assert sorted(each.study_instance_uid for each in attempts) == sorted(uids)  # one each, and none of them lost
+    assert {each.report["outcome"] for each in attempts} == {"Success"}
+    job.is_proven(*uids)
+    assert (witness.error, witness.wrongs) == (None, [])
+    assert witness.stored == {uid: 1 for study in studies for uid in study.sop_instance_uids}
+
+
+def done(job: Job) -> int:
+    return sum(each.ended_at is not None for each in attempts_of(job))
+
+
+def at_work(job: Job) -> set[int]:
+    return {each.id for each in attempts_of(job) if each.begun_at is not None and each.ended_at is None}
+
+
+def began_since(job: Job, moment: datetime) -> bool:
+    return any(each.claimed_at > moment for each in attempts_of(job) if each.id in at_work(job))
 
 
 # --- workers that have to go, each with a study that takes a while ---
@@ -73,7 +104,7 @@ def modest(release: Installation) -> Iterator[None]:
 
 
 @contextmanager
-def at_work(installation: Installation, study: Study) -> Iterator[Job]:
+def half_way(installation: Installation, study: Study) -> Iterator[Job]:
     """A job of which something is stored already; in the end it is proven, whatever happened to its worker."""
     slow = installation.node("slowest-pacs", limits={"tasks": 1, "associations": 1, "bytesPerSecond": "120k"})
     job = installation.job(study.study_instance_uid, source={"node": slow})
@@ -86,7 +117,7 @@ def at_work(installation: Installation, study: Study) -> Iterator[Job]:
 
 @pytest.mark.usefixtures("modest")
 def test_a_worker_evicted_for_the_nodes_memory_is_replaced(installation: Installation, long_study: Study) -> None:
-    with at_work(installation, long_study) as job:
+    with half_way(installation, long_study) as job:
         rig("pressure", "memory")
         try:  # it takes the next pod ten seconds later
             eventually("a worker is evicted", lambda: any(_is_evicted(pod) for pod in job.pods()), 60)
@@ -98,7 +129,7 @@ def test_a_worker_evicted_for_the_nodes_memory_is_replaced(installation: Install
 
 @pytest.mark.usefixtures("modest")
 def test_a_preempted_worker_is_replaced(installation: Installation, long_study: Study) -> None:
-    with at_work(installation, long_study) as job, preempting(installation):
+    with half_way(installation, long_study) as job, preempting(installation):
         ended_by(job, FaultCode.PREEMPTED)
 
 
@@ -106,7 +137,7 @@ def test_a_preempted_worker_is_replaced(installation: Installation, long_study: 
 def test_a_worker_whose_node_went_away_is_replaced(installation: Installation, long_study: Study) -> None:
     """As the control plane sees it: a node that is not reachable any more gets such a taint."""
     node = installation.get("nodes")[0]["metadata"]["name"]
-    with at_work(installation, long_study) as job:
+    with half_way(installation, long_study) as job:
         installation.kubectl("taint", "nodes", node, "adit.dev/test=gone:NoExecute")
         try:
             ended_by(job, FaultCode.MACHINE_LOST)
