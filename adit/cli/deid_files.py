@@ -181,7 +181,7 @@ def _write(made: Deidentified, target: Path, source: int, buffer: memoryview, ta
             _write_parts(made, file, source, buffer)
         finally:
             os.close(file)
-        Path(part).replace(f"{path}.dcm")
+        os.replace(part, f"{path}.dcm")  # noqa: PTH105 - a Path costs as much as the renaming
     except BaseException:
         Path(part).unlink(missing_ok=True)
         raise
