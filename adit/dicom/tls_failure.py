@@ -1,6 +1,6 @@
 """Why TLS with a peer failed and what mends it: judged by OpenSSL's codes, never by its words.
 
-Called by the DIMSE and the DICOMweb nodes, which tell it in their node's name.
+Called by the nodes of peers and buckets, which tell it in their node's name.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class TLSFailure:
     cure: str
 
 
-def tls_failure(error: ssl.SSLError, name: str) -> TLSFailure:
-    """`name` is what the peer's certificate should bear."""
+def tls_failure(error: ssl.SSLError, name: str, field: str = "tls.serverName") -> TLSFailure:
+    """`name` is what the peer's certificate should bear, and `field` of the node gives it another."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return _of_its_certificate(error, name)
+        return _of_its_certificate(error, name, field)
     reason = error.reason or ""
     if reason in _NO_TLS:
         return TLSFailure("does not speak TLS at this port", "Name the port where it does, or leave out `tls`.")
@@ -73,7 +73,7 @@ def tls_failure(error: ssl.SSLError, name: str) -> TLSFailure:
     )
 
 
-def _of_its_certificate(error: ssl.SSLCertVerificationError, name: str) -> TLSFailure:
+def _of_its_certificate(error: ssl.SSLCertVerificationError, name: str, field: str) -> TLSFailure:
     code = error.verify_code
     if code == _EXPIRED:
         return TLSFailure("shows a certificate that has expired", "Have the peer's certificate renewed.")
@@ -86,7 +86,7 @@ def _of_its_certificate(error: ssl.SSLCertVerificationError, name: str) -> TLSFa
     if code in _OTHER_NAME:
         return TLSFailure(
             f"shows a certificate that does not bear the name {name}",
-            "Give a name that it bears as `tls.serverName`, or have it issued for this one.",
+            f"Give a name that it bears as `{field}`, or have it issued for this one.",
         )
     if code in _UNKNOWN_AUTHORITY:
         return TLSFailure(

@@ -10,10 +10,12 @@ import re
 import ssl
 from collections.abc import Mapping
 from typing import Final
+from urllib.parse import urlsplit
 
 from botocore import exceptions as boto
 
 from adit.dicom.folder.faults import Doubt
+from adit.dicom.tls_failure import tls_failure
 from adit.model.outcome import Fault, FaultCode, TransferFault
 from adit.model.s3 import S3
 
@@ -141,13 +143,19 @@ class S3Faults:
 
     def _of_tls(self, error: Exception, what: str) -> TransferFault:
         """A connection that only broke may be tried again; a handshake that failed fails again."""
-        if any(isinstance(each, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError)) for each in _chain(error)):
+        chain = _chain(error)
+        if any(isinstance(each, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError)) for each in chain):
             return self.fault(FaultCode.ASSOCIATION_ABORTED, f"{what}: the connection broke.", _AGAIN)
-        return self.fault(
-            FaultCode.TLS_FAILED,
-            f"{what}: the TLS handshake failed.",
-            "Check the endpoint's name and certificate; an authority of your own belongs into s3.tls.",
-        )
+        cause = next((each for each in chain if isinstance(each, ssl.SSLError)), None)
+        if cause is None:
+            return self.fault(
+                FaultCode.TLS_FAILED,
+                f"{what}: the TLS handshake failed.",
+                "Check the endpoint's name and certificate; an authority of your own belongs into s3.tls.",
+            )
+        name = urlsplit(self._s3.endpoint or "").hostname or "that it is called by"
+        failure = tls_failure(cause, name, field="s3.endpoint")
+        return self.fault(FaultCode.TLS_FAILED, f"{what}: the server {failure.what}.", failure.cure)
 
     def missing(self) -> TransferFault:
         cure = "Correct s3.bucket, or create it: a node's own bucket is never created by ADIT."

@@ -261,6 +261,15 @@ def test_an_unknown_authority_is_not_trusted(served: Path, trusting: Path, tmp_p
     assert web.asked == []
 
 
+def test_a_server_whose_certificate_has_expired_is_not_trusted(certificates: Certificates, trusting: Path) -> None:
+    with ScriptedWeb(lambda asked: listing([]), tls=certificates.issue("old-server", days=-1)) as web:
+        with pytest.raises(TransferFault) as raised:
+            ask(web.url, trusting, **TLS)
+        assert raised.value.fault.code is FaultCode.TLS_FAILED
+        assert "expired" in raised.value.fault.message
+    assert web.asked == []
+
+
 def test_a_server_that_asks_for_a_certificate_and_gets_none(
     certificates: Certificates, served: Path, tmp_path: Path
 ) -> None:

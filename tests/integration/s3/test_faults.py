@@ -22,6 +22,7 @@ from tests.integration.s3.test_destination import big, store
 from tests.integration.s3.test_source import fetch, fill, whole
 from tests.peers.bucket_proxy import SLOW_DOWN, BucketProxy, Reaction
 from tests.peers.certificates import Certificates
+from tests.peers.scripted_web import Reply, ScriptedWeb
 from tests.peers.seaweedfs import OWNER, Bucket, SeaweedFS
 from tests.peers.server_process import free_port, wait_until
 
@@ -346,6 +347,18 @@ def test_tls_with_an_authority_of_ones_own(authority: Certificates, tmp_path: Pa
         }.items():
             assert fault_of(lambda secret=secret: storing(node(secret))).fault.code is code, secret  # type: ignore[misc]
         bucket.client.close()
+
+
+def test_a_server_whose_certificate_has_expired_is_not_trusted(
+    authority: Certificates, secrets: Path, open_node: OpenNode
+) -> None:
+    (secrets / "trusted").mkdir()
+    (secrets / "trusted" / "ca.crt").write_bytes(authority.ca.read_bytes())
+    with ScriptedWeb(lambda asked: Reply(), tls=authority.issue("old", days=-1)) as web:
+        fault = fault_of(lambda: storing(open_node(endpoint=web.url, tls={"secretName": "trusted"}))).fault
+    assert fault.code is FaultCode.TLS_FAILED
+    assert "expired" in fault.message
+    assert web.asked == []
 
 
 def test_tls_towards_a_server_that_has_none(seaweedfs: SeaweedFS, open_node: OpenNode) -> None:
