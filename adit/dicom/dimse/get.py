@@ -84,6 +84,7 @@ class Fetch:
     check: Callable[[], None]
     delivered: int = 0
     stop: TransferFault | None = None  # what `deliver` wants no more for
+    owes_answer: bool = False  # of an instance: the source says nothing before it has one
     refused: list[Fault] = field(default_factory=list)
 
     def run(self, wanted: Wanted, model: str) -> FetchReport:
@@ -115,7 +116,7 @@ class Fetch:
         try:
             return self._take_all()
         except TransferFault as stopped:
-            if stopped.fault.code not in _NOBODY_LISTENS:
+            if stopped.fault.code not in _NOBODY_LISTENS and not self.owes_answer:
                 call_off(self.association, context, message_id)
             raise
 
@@ -140,6 +141,7 @@ class Fetch:
 
     def _take(self, context: Context, command: Command) -> None:
         """Receives one instance, hands it over, and answers the source."""
+        self.owes_answer = True
         status = self._receive(context, command)
         self.association.send(
             context,
@@ -151,6 +153,7 @@ class Fetch:
                 sop_instance_uid=command.sop_instance_uid,
             ),
         )
+        self.owes_answer = False
         if self.stop is not None:
             raise self.stop
 

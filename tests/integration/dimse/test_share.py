@@ -7,6 +7,8 @@ from contextlib import closing
 
 import pytest
 
+from adit.dicom.dimse import connection
+from adit.dicom.dimse.command import Command, CommandField
 from adit.dicom.dimse.node import DimseNode
 from adit.dicom.node import Level, Query, Wanted
 from adit.model.assignment import Share
@@ -125,6 +127,36 @@ def test_an_interruption_ends_a_call_that_waits(call: Callable[[DimseNode], None
         ours.interrupt()
         thread.join(10)  # a fetch first asks its peer to stop
         assert [each.fault.code for each in faults] == [FaultCode.INTERRUPTED]
+
+
+def test_an_interruption_amid_an_instance_is_waited_out_for_a_while_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fetch is spared to call itself off between two instances; of a peer that falls silent in one nothing comes."""
+    monkeypatch.setattr(connection, "_LEAVE", 0.5)
+    waiting = threading.Event()
+
+    def fall_silent(talk: Conversation) -> None:
+        talk.accept()
+        talk.read_message()
+        talk.send(Command(field=CommandField.C_STORE_RQ, has_data_set=True, message_id=1, sop_instance_uid="1.2.3"))
+        waiting.set()
+        peer.wait()
+
+    with RawPeer(fall_silent) as peer:
+        ours = node(peer, timeouts=PATIENT)
+        faults: list[FaultCode] = []
+
+        def run() -> None:
+            try:
+                fetch(ours)
+            except TransferFault as fault:
+                faults.append(fault.fault.code)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        assert waiting.wait(10)
+        ours.interrupt()
+        thread.join(10)
+        assert faults == [FaultCode.INTERRUPTED]
 
 
 def test_an_interruption_ends_a_wait_for_the_rate_and_forbids_what_comes_after() -> None:
