@@ -144,8 +144,8 @@ class AttemptLedger:
         """Register where this attempt waits for a C-MOVE's objects; the message id to send the C-MOVE with.
 
         None, and nothing registered, while another attempt's mailbox would get the same objects, or ten minutes after
-        another source's C-MOVE of the study broke off. Earlier mailboxes of this attempt are closed. Raises Fenced
-        also for a study that is not this attempt's.
+        another source's C-MOVE of the study broke off, or sent something since. Earlier mailboxes of this attempt are
+        closed. Raises Fenced also for a study that is not this attempt's.
         """
         values = {
             "mailbox": mailbox.id,

@@ -166,6 +166,33 @@ def test_what_a_source_still_sends_is_not_taken_for_anothers(
         worker.close()
 
 
+def test_a_source_that_sends_on_holds_others_up_until_it_is_silent(
+    scene: Scene, sources: list[Assignment], receiver_url: str
+) -> None:
+    first, other, _ = (scene.worker(each) for each in sources)
+    moment = NOW
+    directory = MailboxDirectory(receiver_url, lambda: moment)
+
+    def opens(minutes: int) -> bool:
+        ours = mailbox()
+        opened = other.open_mailbox(ours, STUDY, None, NOW + timedelta(minutes=minutes)) is not None
+        other.close_mailbox(ours.id, NOW)
+        return opened
+
+    assert first.open_mailbox(mailbox(), STUDY, None, NOW)
+    scene.ledger.declare_lost(sources[0].attempt_id, seen_heartbeat=None, fault=LOST, now=NOW)
+    for minutes in (0, 8, 16, 3):  # the clocks of receivers differ
+        moment = NOW + timedelta(minutes=minutes)
+        assert directory.find(STUDY, SERIES, None) is None
+    assert [opens(minutes) for minutes in (11, 25, 27)] == [False, False, True]
+    moment = NOW + timedelta(minutes=60)  # of whatever source: that one was silent for long
+    assert directory.find(STUDY, SERIES, None) is None
+    assert opens(61)
+    directory.close()
+    for worker in (first, other):
+        worker.close()
+
+
 def test_a_c_move_that_ended_well_holds_nobody_up(scene: Scene, sources: list[Assignment]) -> None:
     first, other, _ = (scene.worker(each) for each in sources)
     ended = mailbox()
