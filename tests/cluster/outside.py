@@ -36,6 +36,7 @@ def outside() -> Iterator[Outside]:
         theirs, ours = (Path(f"/proc/{pid}/ns/net") for pid in (holder.pid, "self"))
         eventually("the network is there", lambda: theirs.readlink() != ours.readlink())
         machine = Outside(_ADDRESS, ("nsenter", f"--net={theirs}", "--"))
+        subprocess.run(["ip", "link", "delete", _CABLE[0]], capture_output=True, check=False)  # of a killed run
         _ip("link", "add", _CABLE[0], "type", "veth", "peer", "name", _CABLE[1], "netns", str(holder.pid))
         _ip("link", "set", _CABLE[0], "master", "node0", "up")
         _ip("address", "add", f"{_ADDRESS}/24", "dev", _CABLE[1], within=machine.within)
