@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from adit.deid.decision import Action
+from adit.deid.engine import scan
 from adit.deid.engine.content import concept_of
 from adit.deid.engine.dummies import dummy_sequence
 from adit.deid.engine.encoding import UNDEFINED, element, header, item_header
@@ -74,6 +75,7 @@ class ByteWalk:
     harvest: list[tuple[str, bytes]] = field(default_factory=list)
     pixels: tuple[Entry, Range, Range] | None = None  # the pixel element, its whole range and its value's
     _creators: dict[int, str] = field(default_factory=dict)  # of the top level's private blocks
+    _items: int = 0
 
     def top(self, level: Level, start: int, insertions: list[Insertion], trail: Trail | None = None) -> list[Part]:
         """The data set's new parts. Raises Quarantine, IrregularError, or WholeNeededError."""
@@ -169,7 +171,7 @@ class ByteWalk:
             key, length = head(data, pos)
             found = table.get(key)
             if found is None:
-                if insertions is not None and not data[pos:end].strip(b"\0"):
+                if insertions is not None and not key.strip(b"\0") and not data[pos:end].strip(b"\0"):
                     changes.append(Change((_TRAILING,), Action.REMOVE, "trailing data"))
                     if run < pos:
                         parts.append((run, pos))
@@ -220,6 +222,8 @@ class ByteWalk:
                 run = pos = stop
                 changes.append(entry.change)
                 changed = True
+                if len(changes) > MOST_CHANGES:
+                    raise Quarantine(Reason.TOO_MANY_CHANGES, place_of(level.path), f"more than {MOST_CHANGES}")
                 continue
             instead = self._special(level, step, entry, (pos, start, stop), length == UNDEFINED, creators)
             if instead is not None:
@@ -361,6 +365,9 @@ class ByteWalk:
         inner = level.implicit or entry.encoded == b"UN"  # PS3.5 6.2.2
         path = (*level.path, entry.tag)
         items = items_of(self.data, start, stop, path, implicit=inner, undefined=undefined)
+        self._items += len(items)
+        if self._items > scan.MOST_ITEMS:
+            raise Quarantine(Reason.TOO_LARGE, place_of(path), f"there are more than {scan.MOST_ITEMS} items")
         if not level.path and entry.tag in _NOTED_SEQUENCES:
             self.noted_items[entry.tag] = items
         parts: list[Part] = []

@@ -41,6 +41,10 @@ if TYPE_CHECKING:
 LARGEST: Final = 2**30
 """Bytes; it is all in memory, more than once."""
 
+MOST_ITEMS: Final = 100_000
+"""And as many elements at the top level: pydicom makes objects of some kilobytes of them."""
+
+_ITEM: Final = b"\xfe\xff\x00\xe0"  # the tag in front of it
 _BIG_ENDIAN: Final = "1.2.840.10008.1.2.2"
 _IMPLICIT: Final = "1.2.840.10008.1.2"
 _PIXELS: Final = (0x7FE00008, 0x7FE00009, 0x7FE00010)
@@ -304,13 +308,18 @@ def _implicit(item: Dataset) -> bool:
 
 
 def _read(data: bytes, implicit: bool, little: bool) -> Dataset:
-    """Raises Quarantine for an element that stands there twice: pydicom would forget the first."""
-    found = read_dataset(BytesIO(data), implicit, little)
-    tags = list(_tags(data, implicit, little))
-    if len(tags) != len(set(tags)):
-        twice = next(tag for index, tag in enumerate(tags) if tag in tags[:index])
-        raise Quarantine(Reason.DUPLICATE_ELEMENT, place_of((twice,)), "it stands there twice")
-    return found
+    """Raises Quarantine for an element that stands there twice, as pydicom would forget the first, and for more than
+    may be held in memory."""
+    if data.count(_ITEM if little else _ITEM[1::-1] + _ITEM[:1:-1]) > MOST_ITEMS:
+        raise Quarantine(Reason.TOO_LARGE, "", f"it is irregular and has more than {MOST_ITEMS} items")
+    seen: set[int] = set()
+    for tag in _tags(data, implicit, little):
+        if tag in seen:
+            raise Quarantine(Reason.DUPLICATE_ELEMENT, place_of((tag,)), "it stands there twice")
+        if len(seen) >= MOST_ITEMS:
+            raise Quarantine(Reason.TOO_LARGE, "", f"it is irregular and has more than {MOST_ITEMS} elements")
+        seen.add(tag)
+    return read_dataset(BytesIO(data), implicit, little)
 
 
 def _tags(data: bytes, implicit: bool, little: bool) -> Iterator[int]:

@@ -18,6 +18,9 @@ Range = tuple[int, int]
 Path = tuple[int, ...]
 
 DEEPEST: Final = 64
+MOST_ITEMS: Final = 1_000_000
+"""Of an instance: each costs twenty times the memory that it takes up in the file."""
+
 EXPLICIT: Final = struct.Struct("<6sH").unpack_from
 IMPLICIT: Final = struct.Struct("<4sI").unpack_from
 LONG: Final = struct.Struct("<I").unpack_from
@@ -69,6 +72,8 @@ def items_of(data: Buffer, start: int, stop: int, path: Path, *, implicit: bool,
             if length or not undefined or pos + 8 != stop:
                 raise malformed(path, "it has a delimiter where none belongs")
             return items
+        if len(items) >= MOST_ITEMS:
+            raise _too_many(path)
         begin = pos + 8
         if length == UNDEFINED:
             pos = end_of_item(data, begin, stop, path, implicit=implicit)
@@ -89,6 +94,7 @@ def end_of_sequence(
     """Behind the delimiter of a sequence, or of fragments, that has no length."""
     if depth + len(path) > DEEPEST:
         raise Quarantine(Reason.NESTED_TOO_DEEP, place_of(path), f"sequences are nested deeper than {DEEPEST}")
+    items = 0
     while pos + 8 <= end:
         group, number, length = _ITEM(data, pos)
         pos += 8
@@ -96,6 +102,9 @@ def end_of_sequence(
             raise malformed(path, "it holds something else than items")
         if number == _SEQUENCE_END:
             return pos
+        items += 1
+        if items > MOST_ITEMS and not fragments:
+            raise _too_many(path)
         if length != UNDEFINED:
             pos += length
         elif fragments:
@@ -125,6 +134,10 @@ def end_of_item(data: Buffer, pos: int, end: int, path: Path, *, implicit: bool,
         else:
             pos += length
     raise malformed(path, "an item has no end")
+
+
+def _too_many(path: Path) -> Quarantine:
+    return Quarantine(Reason.TOO_LARGE, place_of(path), f"it has more than {MOST_ITEMS} items")
 
 
 def malformed(path: Path, detail: str) -> Quarantine:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from adit.deid.engine import byte_walk, irregular, scan
 from adit.deid.engine.instance import DEFLATED, EXPLICIT_LE
 from adit.deid.engine.irregular import treat_irregular
 from adit.deid.mapping import Kind, Pair, opened, sealed
@@ -122,6 +123,67 @@ def test_sequences_have_a_deepest_level(implicit: bool, undefined: bool) -> None
     with pytest.raises(Quarantine) as refused:
         engine().treat(encode(instance(element), implicit=implicit), syntax(implicit))
     assert refused.value.reason is Reason.NESTED_TOO_DEEP
+
+
+def _items(count: int, element: Element) -> Element:
+    return Element(0x00081115, "SQ", tuple(Item((element,)) for _ in range(count)))
+
+
+@pytest.mark.parametrize("undefined", [False, True], ids=["lengths", "delimiters"])
+def test_there_are_never_too_many_items(monkeypatch: pytest.MonkeyPatch, undefined: bool) -> None:
+    monkeypatch.setattr(scan, "MOST_ITEMS", 20)
+    modality = Element(0x00080060, "CS", b"CT")
+    few = replace(_items(20, modality), undefined=undefined)
+    assert engine().treat(encode(instance(few)), EXPLICIT_LE)
+    many = replace(_items(21, modality), undefined=undefined)
+    nested = Element(0x00081115, "SQ", (Item((_items(11, modality),)), Item((_items(11, modality),))))
+    for sequence in (many, nested):
+        with pytest.raises(Quarantine) as refused:
+            engine().treat(encode(instance(sequence)), EXPLICIT_LE)
+        assert refused.value.reason is Reason.TOO_LARGE
+
+
+def test_there_are_never_too_many_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(byte_walk, "MOST_CHANGES", 50)
+    removed = [Element(0x00091000 + number, "LO", b"x") for number in range(100)]
+    emptied = _items(100, Element(0x00080090, "PN", b"x"))
+    for elements in (removed, [emptied]):
+        with pytest.raises(Quarantine) as refused:
+            engine().treat(encode(instance(*elements)), EXPLICIT_LE)
+        assert refused.value.reason is Reason.TOO_MANY_CHANGES
+
+
+def test_what_pydicom_reads_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(irregular, "MOST_ITEMS", 50)
+    made = engine()
+    for more in (
+        [_items(51, Element(0x00080060, "CS", b"CT"))],
+        [Element(0x00091000 + n, "LO", b"x") for n in range(99)],
+    ):
+        with pytest.raises(Quarantine) as refused:
+            treat_irregular(made, encode(instance(*more)), EXPLICIT_LE, None, None)
+        assert refused.value.reason is Reason.TOO_LARGE
+
+
+class _Watched(bytes):
+    """Notes how much is copied of it."""
+
+    copied = 0
+
+    def __getitem__(self, key):  # type: ignore[no-untyped-def]
+        found = super().__getitem__(key)
+        self.copied += len(found) if isinstance(found, bytes) else 0
+        return found
+
+
+def test_what_follows_an_element_is_not_copied_to_look_at_it() -> None:
+    """Or a long header before large pixels would take hours."""
+    rows, columns = Element(0x00280010, "US", b"\0\4"), Element(0x00280011, "US", b"\0\4")
+    pixels = Element(0x7FE00010, "OW", bytes(2 * 1024 * 1024))
+    more = [Element(0x00091000 + number, "LO", b"%d" % number) for number in range(300)]
+    data = _Watched(encode(instance(rows, columns, pixels, *more)))
+    engine().treat(data, EXPLICIT_LE)
+    assert data.copied < 100_000
 
 
 def test_an_element_twice_is_refused_with_its_place() -> None:
