@@ -118,8 +118,11 @@ class KubernetesLauncher:
             self._delete(attempt)
 
     def kill(self, attempt: RunningAttempt) -> None:
-        """As `stop`: what does not end in its grace is killed by the kubelet."""
-        self.stop(attempt)
+        """As `stop`: what does not end in its grace is killed by the kubelet. A Job that has finished is left to be
+        looked at, with its pod's log: nothing of it runs."""
+        sight = self._picture.of(attempt.attempt_id)
+        if sight is None or sight.finished_at is None:
+            self.stop(attempt)
 
     def alive(self, attempt: RunningAttempt) -> bool | None:
         sight = self._picture.of(attempt.attempt_id)
