@@ -153,6 +153,17 @@ def test_there_are_never_too_many_changes(monkeypatch: pytest.MonkeyPatch) -> No
         assert refused.value.reason is Reason.TOO_MANY_CHANGES
 
 
+def test_there_are_never_too_many_people() -> None:
+    named = [Item((Element(0x00080090, "PN", b"Name%05d^Other%05d" % (n, n)),)) for n in range(2_600)]
+    crowd = encode(instance(Element(0x00081115, "SQ", tuple(named))))
+    made = engine()
+    for treat in (made.treat, lambda data, syntax: treat_irregular(made, data, syntax, None, None)):
+        with pytest.raises(Quarantine) as refused:
+            treat(crowd, EXPLICIT_LE)
+        assert refused.value.reason is Reason.TOO_LARGE
+        assert "Name" not in str(refused.value)
+
+
 def test_what_pydicom_reads_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(irregular, "MOST_ITEMS", 50)
     made = engine()
