@@ -16,6 +16,7 @@ _DATE_TIME: Final = re.compile(
 )
 _TIME: Final = re.compile(r"\d{2}(:?\d{2}(:?\d{2}(\.\d{1,6})?)?)?")
 _OLDEST_AGE: Final = 89
+_LONGEST: Final = 54  # a range of two DT (PS3.5 6.2); each of its hyphens is tried
 
 
 def shifted(text: str, vr: str, days: int) -> str | None:
@@ -64,6 +65,8 @@ def _of_date(value: str, days: int) -> str | None:
 
 def _of_range(value: str, days: int) -> str | None:
     """A DT's hyphen may begin an offset from UTC as well as the end of a range."""
+    if len(value) > _LONGEST:
+        return None
     single = _date_time(value, days)
     if single is not None:
         return single

@@ -38,10 +38,20 @@ from adit.deid.dates import capped_age, shifted
         ("Doe", "TM", -1, None),
         ("00010101", "DA", -400, None),
         ("2024 Doe", "DT", -1, None),
+        (
+            "20240301120000.123456+0100-20240302120000.123456+0100",
+            "DT",
+            -1,
+            "20240229120000.123456+0100-20240301120000.123456+0100",
+        ),
     ],
 )
 def test_values_keep_their_form(text: str, vr: str, days: int, expected: str | None) -> None:
     assert shifted(text, vr, days) == expected
+
+
+def test_a_value_of_hyphens_alone_is_none_at_once() -> None:
+    assert shifted("20240101-" * 1_000_000, "DT", -1) is None
 
 
 @given(st.dates(date(1900, 1, 1)), st.dates(date(1900, 1, 1)), st.integers(-3650, -1))
