@@ -145,8 +145,15 @@ def test_a_password_that_is_missing_ends_the_task(scene: Scene, source: Scripted
 
 
 def test_a_cancelled_task_shows_nothing(scene: Scene, source: ScriptedSCP) -> None:
-    stop = threading.Event()
-    source.behaviour = Behaviour(before=lambda what, number: stop.set() if number == 4 else None)
+    stop, over = threading.Event(), threading.Event()
+
+    def cancel(what: str, number: int) -> None:
+        if (what, number) == ("C-GET sub-operation", 4):
+            stop.set()
+            over.wait(20)  # the study cannot be through before the order is noticed
+
+    source.behaviour = Behaviour(before=cancel)
     report = task_of(scene, source).run(stop=stop)
+    over.set()
     assert report.outcome is Outcome.CANCELLED
     assert shown(scene) == hidden(scene) == []
