@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -27,40 +27,82 @@ from tests.peers.server_process import ServerProcess, free_port, wait_until
 from tests.unit.model.specs import NODE, resource
 
 CRDS = Path(__file__).parents[2] / "crds"
-NAMESPACE = "adit"
 STUDIES = ("1.2.1", "1.2.2")
 
 
-@pytest.fixture
-def plane(tmp_path: Path) -> Iterator[ControlPlane]:
-    with ControlPlane(tmp_path) as started:
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    with ControlPlane(tmp_path_factory.mktemp("control-plane")) as started:
         started.kubectl("create", "-f", str(CRDS))
         started.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
-        started.kubectl("create", "namespace", NAMESPACE)
-        started.kubectl("create", "serviceaccount", "adit-worker", "-n", NAMESPACE)
-        for name in ("pacs", "research"):
-            started.apply(named(resource("DicomNode", {**NODE, "limits": {"tasks": 8}}), name))
         yield started
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """One of the API server's, which is all that an operator looks after."""
+
+    plane: ControlPlane
+    name: str
+
+    def kubectl(self, *arguments: str, document: object = None) -> str:
+        return self.plane.kubectl("-n", self.name, *arguments, document=document)
+
+    def create(self, kind: str, name: str, spec: dict[str, Any]) -> None:
+        self.kubectl("create", "-f", "-", document={**resource(kind, spec), "metadata": {"name": name}})
+
+    def create_job(self, name: str, *studies: str) -> None:
+        selection = {"studies": [{"studyInstanceUID": uid} for uid in studies]}
+        nodes = {"source": {"node": "pacs"}, "destination": {"node": "research"}}
+        self.create("TransferJob", name, {**nodes, "selection": selection})
+
+    def patch_status(self, kind: str, name: str, status: Any) -> None:
+        self.kubectl("patch", kind, name, "--subresource=status", "--type=merge", "-p", json.dumps({"status": status}))
+
+    def holder(self) -> str | None:
+        """Of the Lease; None while there is none."""
+        told = self.kubectl("get", "lease", "adit-operator", "-o", "json", "--ignore-not-found")
+        return json.loads(told)["spec"].get("holderIdentity", "") if told else None
+
+    def jobs(self) -> list[Any]:
+        """Whole, so that nothing of them can have changed unseen; the oldest attempt's first."""
+        found = json.loads(self.kubectl("get", "jobs", "-o", "json"))["items"]
+        return sorted(found, key=lambda job: int(job["metadata"]["labels"][ATTEMPT_LABEL]))
+
+    def is_complete(self, name: str) -> bool:
+        job = json.loads(self.kubectl("get", "transferjob", name, "-o", "json"))
+        conditions = job.get("status", {}).get("conditions", ())
+        return any(each["type"] == "Complete" and each["status"] == "True" for each in conditions)
+
+
+@pytest.fixture
+def namespace(plane: ControlPlane) -> Namespace:
+    made = Namespace(plane, f"test-{uuid4().hex[:8]}")
+    plane.kubectl("create", "namespace", made.name)
+    made.kubectl("create", "serviceaccount", "adit-worker")
+    for name in ("pacs", "research"):
+        made.create("DicomNode", name, {**NODE, "limits": {"tasks": 8}})
+    return made
 
 
 class OperatorProcess(ServerProcess):
     """`python -m adit_operator`, as its pod runs it."""
 
-    def __init__(self, plane: ControlPlane, ledger_url: str, name: str) -> None:
-        self.name = name
+    def __init__(self, namespace: Namespace, ledger_url: str, name: str) -> None:
+        folder = namespace.plane.folder
         self._address = f"127.0.0.1:{free_port()}"
-        workers = plane.folder / "workers.json"
+        workers = folder / "workers.json"
         workers.write_text(json.dumps({"image": "worker:1", "database": {"secretName": "adit-database"}}))
         environment = {
-            "KUBECONFIG": str(plane.kubeconfig()),
+            "KUBECONFIG": str(namespace.plane.kubeconfig()),
             "POD_NAME": name,
-            "POD_NAMESPACE": NAMESPACE,
+            "POD_NAMESPACE": namespace.name,
             "ADIT_DATABASE_URL": ledger_url,
             "ADIT_WORKERS": str(workers),
             "ADIT_LISTEN": self._address,
             "ADIT_LEASE_SECONDS": "600",  # the test's workers give one sign of life
         }
-        super().__init__([sys.executable, "-m", "adit_operator"], plane.folder / f"{name}.log", environment)
+        super().__init__([sys.executable, "-m", "adit_operator"], folder / f"{namespace.name}-{name}.log", environment)
 
     def is_ready(self) -> bool:
         """Also of one that stands by."""
@@ -74,11 +116,11 @@ class OperatorProcess(ServerProcess):
 
 
 @pytest.fixture
-def start(plane: ControlPlane, ledger_url: str) -> Iterator[Callable[[str], OperatorProcess]]:
+def start(namespace: Namespace, ledger_url: str) -> Iterator[Callable[[str], OperatorProcess]]:
     started: list[OperatorProcess] = []
 
     def start(name: str) -> OperatorProcess:
-        started.append(OperatorProcess(plane, ledger_url, name))
+        started.append(OperatorProcess(namespace, ledger_url, name))
         started[-1].wait_until(started[-1].is_ready, 60)
         return started[-1]
 
@@ -88,35 +130,35 @@ def start(plane: ControlPlane, ledger_url: str) -> Iterator[Callable[[str], Oper
 
 
 def test_a_stopped_operator_hands_over_its_lease_and_leaves_the_workers_alone(
-    plane: ControlPlane, ledger: Ledger, worker_url: str, start: Callable[[str], OperatorProcess]
+    namespace: Namespace, ledger: Ledger, worker_url: str, start: Callable[[str], OperatorProcess]
 ) -> None:
     first = start("first")
-    wait_until(lambda: holder(plane) == "first", "the first leads")
-    apply_job(plane, "ct", *STUDIES)
-    wait_until(lambda: len(jobs(plane)) == 2, "each task has its Job")
-    workers = [Worker.of(each, worker_url) for each in jobs(plane)]
+    wait_until(lambda: namespace.holder() == "first", "the first leads")
+    namespace.create_job("ct", *STUDIES)
+    wait_until(lambda: len(namespace.jobs()) == 2, "each task has its Job")
+    workers = [Worker.of(each, worker_url) for each in namespace.jobs()]
 
     standby = start("standby")
     standby.signal(signal.SIGTERM)
     assert standby.wait() == 0
-    assert holder(plane) == "first"
+    assert namespace.holder() == "first"
 
-    at_work = jobs(plane)
+    at_work = namespace.jobs()
     first.signal(signal.SIGTERM)
     assert first.wait() == 0
-    assert holder(plane) == ""
-    assert jobs(plane) == at_work
+    assert namespace.holder() == ""
+    assert namespace.jobs() == at_work
 
     start("second")
-    wait_until(lambda: holder(plane) == "second", "the second leads")
-    apply_job(plane, "later", "1.2.3")
-    wait_until(lambda: len(jobs(plane)) == 3, "the second is at work")
-    assert [each for each in jobs(plane) if each in at_work] == at_work
+    wait_until(lambda: namespace.holder() == "second", "the second leads")
+    namespace.create_job("later", "1.2.3")
+    wait_until(lambda: len(namespace.jobs()) == 3, "the second is at work")
+    assert [each for each in namespace.jobs() if each in at_work] == at_work
     for worker in workers:
         worker.finish()
         worker.ledger.close()
-    wait_until(lambda: is_complete(plane, "ct"), "the second has told of their ends")
-    job = ledger.job((NAMESPACE, "ct"))
+    wait_until(lambda: namespace.is_complete("ct"), "the second has told of their ends")
+    job = ledger.job((namespace.name, "ct"))
     assert job is not None
     assert [task.attempts for task in ledger.tasks(job.id)] == [1, 1]
 
@@ -132,22 +174,23 @@ HAD_TO_GO = {
 
 @pytest.mark.parametrize("can_report", [True, False], ids=["stopped", "killed"])
 def test_a_worker_that_had_to_go_is_told_as_what_it_was_though_its_pod_is_gone(
-    plane: ControlPlane, ledger: Ledger, worker_url: str, start: Callable[[str], OperatorProcess], can_report: bool
+    namespace: Namespace, ledger: Ledger, worker_url: str, start: Callable[[str], OperatorProcess], can_report: bool
 ) -> None:
     """Who preempts a pod deletes it, and its Job says only that it had to go: whoever asks late finds no pod."""
     start("operator")
-    apply_job(plane, "ct", *HAD_TO_GO)
-    wait_until(lambda: len(jobs(plane)) == len(HAD_TO_GO), "each task has its Job")
-    record = ledger.job((NAMESPACE, "ct"))
+    namespace.create_job("ct", *HAD_TO_GO)
+    wait_until(lambda: len(namespace.jobs()) == len(HAD_TO_GO), "each task has its Job")
+    record = ledger.job((namespace.name, "ct"))
     assert record is not None
     tasks = {task.id: task for task in ledger.tasks(record.id)}
-    for job in jobs(plane):
+    for job in namespace.jobs():
         worker = Worker.of(job, worker_url)
         reason, _ = HAD_TO_GO[tasks[int(job["metadata"]["labels"][TASK_LABEL])].study_instance_uid]
-        dispose_of_pod(plane, job, reason)
+        dispose_of_pod(namespace, job, reason)
         if can_report:
             worker.finish(Report(outcome=Outcome.CANCELLED, faults=(INTERRUPTED,)))
         worker.ledger.close()
+        fail(namespace, job)
 
     def told() -> dict[str, FaultCode]:
         ended = {task.study_instance_uid: ledger.attempts(task.id)[0].report for task in tasks.values()}
@@ -163,59 +206,23 @@ def test_a_worker_that_had_to_go_is_told_as_what_it_was_though_its_pod_is_gone(
 INTERRUPTED = Fault(code=FaultCode.INTERRUPTED, message="The worker was told to stop.")
 
 
-def dispose_of_pod(plane: ControlPlane, job: Any, reason: str) -> None:
-    """The pod of the Job runs, is disrupted and ends, and is gone; then the Job has failed."""
-    name = job["metadata"]["name"]
-    template = job["spec"]["template"]
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {**template["metadata"], "name": name},
-        "spec": template["spec"],
-    }
-    plane.kubectl("create", "-n", NAMESPACE, "-f", "-", document=pod)
+def dispose_of_pod(namespace: Namespace, job: Any, reason: str) -> None:
+    """The pod of the Job runs, is disrupted and ends, and is gone."""
+    name, template = job["metadata"]["name"], job["spec"]["template"]
+    metadata = {**template["metadata"], "name": name}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+    namespace.kubectl("create", "-f", "-", document=pod)
     disrupted = {"type": "DisruptionTarget", "status": "True", "reason": reason}
-    patch_status(plane, "pod", name, {"phase": "Failed", "conditions": [disrupted]})
-    plane.kubectl("delete", "pod", name, "-n", NAMESPACE, "--force", "--grace-period=0")
+    namespace.patch_status("pod", name, {"phase": "Failed", "conditions": [disrupted]})
+    namespace.kubectl("delete", "pod", name, "--force", "--grace-period=0")
+
+
+def fail(namespace: Namespace, job: Any) -> None:
+    """As the controller of Jobs does when a pod of it had to go."""
     failed = {"status": "True", "reason": "PodFailurePolicy"}
     conditions = [{"type": kind, **failed} for kind in ("FailureTarget", "Failed")]
-    patch_status(plane, "job", name, {"startTime": job["metadata"]["creationTimestamp"], "conditions": conditions})
-
-
-def patch_status(plane: ControlPlane, kind: str, name: str, status: Any) -> None:
-    patch = json.dumps({"status": status})
-    plane.kubectl("patch", kind, name, "-n", NAMESPACE, "--subresource=status", "--type=merge", "-p", patch)
-
-
-def named(document: dict[str, Any], name: str) -> dict[str, Any]:
-    return {**document, "metadata": {"name": name, "namespace": NAMESPACE}}
-
-
-def apply_job(plane: ControlPlane, name: str, *studies: str) -> None:
-    spec = {
-        "source": {"node": "pacs"},
-        "destination": {"node": "research"},
-        "selection": {"studies": [{"studyInstanceUID": uid} for uid in studies]},
-    }
-    plane.apply(named(resource("TransferJob", spec), name))
-
-
-def holder(plane: ControlPlane) -> str | None:
-    """Of the Lease; None while there is none."""
-    told = plane.kubectl("get", "lease", "adit-operator", "-n", NAMESPACE, "-o", "json", "--ignore-not-found")
-    return json.loads(told)["spec"].get("holderIdentity", "") if told else None
-
-
-def jobs(plane: ControlPlane) -> list[Any]:
-    """Whole, so that nothing of them can have changed unseen; the oldest attempt's first."""
-    found = json.loads(plane.kubectl("get", "jobs", "-n", NAMESPACE, "-o", "json"))["items"]
-    return sorted(found, key=lambda job: int(job["metadata"]["labels"][ATTEMPT_LABEL]))
-
-
-def is_complete(plane: ControlPlane, name: str) -> bool:
-    job = json.loads(plane.kubectl("get", "transferjob", name, "-n", NAMESPACE, "-o", "json"))
-    conditions = job.get("status", {}).get("conditions", ())
-    return any(each["type"] == "Complete" and each["status"] == "True" for each in conditions)
+    status = {"startTime": job["metadata"]["creationTimestamp"], "conditions": conditions}
+    namespace.patch_status("job", job["metadata"]["name"], status)
 
 
 @dataclass
