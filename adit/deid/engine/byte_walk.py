@@ -76,6 +76,7 @@ class ByteWalk:
     pixels: tuple[Entry, Range, Range] | None = None  # the pixel element, its whole range and its value's
     _creators: dict[int, str] = field(default_factory=dict)  # of the top level's private blocks
     _items: int = 0
+    _ends: scan.Ends = field(default_factory=dict)
 
     def top(self, level: Level, start: int, insertions: list[Insertion], trail: Trail | None = None) -> list[Part]:
         """The data set's new parts. Raises Quarantine, IrregularError, or WholeNeededError."""
@@ -364,7 +365,7 @@ class ByteWalk:
             return []
         inner = level.implicit or entry.encoded == b"UN"  # PS3.5 6.2.2
         path = (*level.path, entry.tag)
-        items = items_of(self.data, start, stop, path, implicit=inner, undefined=undefined)
+        items = items_of(self.data, start, stop, path, implicit=inner, undefined=undefined, ends=self._ends)
         self._items += len(items)
         if self._items > scan.MOST_ITEMS:
             raise Quarantine(Reason.TOO_LARGE, place_of(path), f"there are more than {scan.MOST_ITEMS} items")
@@ -420,7 +421,7 @@ class ByteWalk:
         path = (*level.path, entry.tag)
         inner = level.implicit or entry.encoded == b"UN"
         fragments = entry.encoded in _OF_FRAGMENTS
-        return end_of_sequence(self.data, start, end, path, implicit=inner, fragments=fragments)
+        return end_of_sequence(self.data, start, end, path, implicit=inner, fragments=fragments, ends=self._ends)
 
 
 @dataclass(slots=True)

@@ -58,7 +58,14 @@ def values_of(data: Buffer, start: int, end: int, wanted: frozenset[int], *, imp
     return values
 
 
-def items_of(data: Buffer, start: int, stop: int, path: Path, *, implicit: bool, undefined: bool) -> list[Range]:
+Ends = dict[int, int]
+"""Of items and sequences without a length: where they end, by where they begin. To find an end, all within is looked
+through, so it is remembered for when that is walked: else what is nested deep is looked through at each level again."""
+
+
+def items_of(
+    data: Buffer, start: int, stop: int, path: Path, *, implicit: bool, undefined: bool, ends: Ends
+) -> list[Range]:
     """Where the elements of a sequence's items begin and end, delimiters left out."""
     items: list[Range] = []
     pos = start
@@ -76,7 +83,7 @@ def items_of(data: Buffer, start: int, stop: int, path: Path, *, implicit: bool,
             raise _too_many(path)
         begin = pos + 8
         if length == UNDEFINED:
-            pos = end_of_item(data, begin, stop, path, implicit=implicit)
+            pos = end_of_item(data, begin, stop, path, implicit=implicit, ends=ends)
             items.append((begin, pos - 8))
         else:
             pos = begin + length
@@ -89,9 +96,27 @@ def items_of(data: Buffer, start: int, stop: int, path: Path, *, implicit: bool,
 
 
 def end_of_sequence(
-    data: Buffer, pos: int, end: int, path: Path, *, implicit: bool, fragments: bool, depth: int = 0
+    data: Buffer,
+    pos: int,
+    end: int,
+    path: Path,
+    *,
+    implicit: bool,
+    fragments: bool,
+    depth: int = 0,
+    ends: Ends | None = None,
 ) -> int:
     """Behind the delimiter of a sequence, or of fragments, that has no length."""
+    ends = {} if ends is None else ends
+    found = ends.get(pos)
+    if found is None:
+        found = ends[pos] = _end_of_sequence(data, pos, end, path, implicit, fragments, depth, ends)
+    return found
+
+
+def _end_of_sequence(
+    data: Buffer, pos: int, end: int, path: Path, implicit: bool, fragments: bool, depth: int, ends: Ends
+) -> int:
     if depth + len(path) > DEEPEST:
         raise Quarantine(Reason.NESTED_TOO_DEEP, place_of(path), f"sequences are nested deeper than {DEEPEST}")
     items = 0
@@ -110,12 +135,21 @@ def end_of_sequence(
         elif fragments:
             raise malformed(path, "a fragment has no length")
         else:
-            pos = end_of_item(data, pos, end, path, implicit=implicit, depth=depth)
+            pos = end_of_item(data, pos, end, path, implicit=implicit, depth=depth, ends=ends)
     raise malformed(path, "it has no end")
 
 
-def end_of_item(data: Buffer, pos: int, end: int, path: Path, *, implicit: bool, depth: int = 0) -> int:
+def end_of_item(data: Buffer, pos: int, end: int, path: Path, *, implicit: bool, depth: int = 0, ends: Ends) -> int:
     """Behind the delimiter of an item that has no length."""
+    found = ends.get(pos)
+    if found is None:
+        if len(ends) >= 2 * MOST_ITEMS:
+            raise _too_many(path)
+        found = ends[pos] = _end_of_item(data, pos, end, path, implicit, depth, ends)
+    return found
+
+
+def _end_of_item(data: Buffer, pos: int, end: int, path: Path, implicit: bool, depth: int, ends: Ends) -> int:
     head = IMPLICIT if implicit else EXPLICIT
     while pos + 8 <= end:
         key, length = head(data, pos)
@@ -130,7 +164,7 @@ def end_of_item(data: Buffer, pos: int, end: int, path: Path, *, implicit: bool,
             pos += 4
         if length == UNDEFINED:
             inner = implicit or vr == b"UN"  # PS3.5 6.2.2
-            pos = end_of_sequence(data, pos, end, path, implicit=inner, fragments=False, depth=depth + 1)
+            pos = end_of_sequence(data, pos, end, path, implicit=inner, fragments=False, depth=depth + 1, ends=ends)
         else:
             pos += length
     raise malformed(path, "an item has no end")

@@ -6,6 +6,7 @@ import struct
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pydicom
 import pytest
@@ -195,6 +196,24 @@ def test_what_follows_an_element_is_not_copied_to_look_at_it() -> None:
     data = _Watched(encode(instance(rows, columns, pixels, *more)))
     engine().treat(data, EXPLICIT_LE)
     assert data.copied < 100_000
+
+
+def test_what_is_nested_deep_is_looked_through_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And once more for what must be known before; not at each level."""
+    looked: list[int] = []
+    plain = scan._end_of_item
+
+    def counted(data: bytes, pos: int, *more: Any) -> int:
+        looked.append(pos)
+        return plain(data, pos, *more)
+
+    monkeypatch.setattr(scan, "_end_of_item", counted)
+    element = Element(0x00080060, "CS", b"CT")
+    for _ in range(20):
+        element = Element(0x00081115, "SQ", (Item((element,), undefined=True),), undefined=True)
+    assert engine().treat(encode(instance(element)), EXPLICIT_LE)
+    assert len(set(looked)) == 20
+    assert len(looked) <= 40
 
 
 def test_an_element_twice_is_refused_with_its_place() -> None:
