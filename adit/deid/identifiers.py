@@ -13,18 +13,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from adit.deid.identifying import ADDRESS, BIRTH_DATE, NAMES, NUMBERS
 from adit.deid.quarantine import Quarantine, Reason
 
-_NAMES: Final = frozenset({0x00100010, 0x00101001, 0x00101005, 0x00101060})  # PatientName and other names
-_NUMBERS: Final = frozenset({0x00080050, 0x00100020, 0x00101000, 0x00102154, 0x00380010})
-_ADDRESS: Final = 0x00101040
-_BIRTH_DATE: Final = 0x00100030
 _CHARSET: Final = 0x00080005
-_UIDS: Final = frozenset({0x00080018, 0x0020000D, 0x0020000E})
-
-IDENTIFYING: Final = _NAMES | _NUMBERS | _UIDS | {_ADDRESS, _BIRTH_DATE}
-"""The top-level elements of the original that are looked at."""
-
 _SHORTEST_NAME: Final = 3
 _SHORTEST_NUMBER: Final = 4
 _UNMISTAKABLE: Final = 6  # letters of a word that no other word contains by chance, or digits of a number
@@ -115,31 +107,32 @@ MOST_WORDS: Final = 5_000
 """Every text may have to be searched for each of them; an instance of some dozens of people has some hundreds."""
 
 
-def identifiers_of(values: Mapping[int, bytes], names: Iterable[bytes], *, retained_uids: bool) -> Identifiers:
-    """From the raw values of IDENTIFYING in the original, and the names of others that were found in it.
+def identifiers_of(known: Mapping[int, bytes], names: Iterable[bytes], kept: frozenset[int]) -> Identifiers:
+    """All but UIDs: from the raw values of IDENTIFYING in the original but those that are `kept`, and the names of
+    others that were found in it.
 
     Raises Quarantine when they are more than can be looked for.
     """
+    values = {tag: value for tag, value in known.items() if tag not in kept}
     words: set[bytes] = set()
-    for name in [*(values.get(tag, b"") for tag in (*_NAMES, _ADDRESS)), *names]:
+    for name in [*(values.get(tag, b"") for tag in (*NAMES, ADDRESS)), *names]:
         for parts in _parts(name, values.get(_CHARSET, b"")):
             words.update(part for part in parts if len(part) >= _SHORTEST_NAME)
             if min(map(len, parts), default=_SHORTEST_NAME) < _SHORTEST_NAME:
                 words.update(_together(parts))
         _require_few(words)
     numbers: set[bytes] = set()
-    for tag in _NUMBERS:
+    for tag in NUMBERS:
         for value in values.get(tag, b"").split(b"\\"):
             number = value.strip(b"\0 ").lower()
             if len(number) >= _SHORTEST_NUMBER and len(set(number)) > 1:
                 numbers.add(number)
         _require_few(numbers)
-    uids = {values.get(tag, b"").strip(b"\0 ") for tag in _UIDS} if not retained_uids else set()
     return Identifiers(
         tuple(sorted(word for word in words - _NOBODY if not word.isdigit() or len(word) >= _SHORTEST_NUMBER)),
         tuple(sorted(numbers - _NOBODY)),
-        tuple(sorted(uid for uid in uids if len(uid) > _SHORTEST_NUMBER)),
-        tuple(sorted(_dates(values.get(_BIRTH_DATE, b"").strip(b"\0 ")).items())),
+        (),
+        tuple(sorted(_dates(values.get(BIRTH_DATE, b"").strip(b"\0 ")).items())),
     )
 
 

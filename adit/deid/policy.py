@@ -6,11 +6,12 @@ Called by `adit.deid.engine` once for each kind of element that it meets, and by
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Final
 
 from adit.deid import dictionary
 from adit.deid.decision import Action, Decision
+from adit.deid.identifying import IDENTIFYING
 from adit.deid.standard import Row, Standard, standard
 from adit.model.deid_profile import DeidProfile, Option, Override, OverrideAction
 
@@ -27,6 +28,7 @@ _TEMPORAL: Final = frozenset({"DA", "DT", "TM"})
 _DATES: Final = frozenset({Option.RETAIN_FULL_DATES, Option.RETAIN_MODIFIED_DATES})
 _OWN_UIDS: Final = frozenset({0x00080018, 0x0020000D, 0x0020000E})
 """SOPInstanceUID, StudyInstanceUID, SeriesInstanceUID: destinations file and prove instances by them."""
+_FILED_BY: Final = _OWN_UIDS | {0x00080016}
 _FIRST_GROUP: Final = 0x0008
 _PIXEL_GROUP: Final = 0x7FE0
 _NUMBERS: Final = frozenset({"AT", "FD", "FL", "OB", "OD", "OF", "OL", "OV", "OW", "SL", "SS", "SV", "UL", "US", "UV"})
@@ -95,9 +97,20 @@ class Policy:
         return found
 
     @property
-    def spared(self) -> frozenset[int]:
+    def overridden(self) -> frozenset[int]:
         """The tags of elements that the site decides about itself."""
         return frozenset(each.path[-1] for each in self._selected if each.path is not None)
+
+    @property
+    def spared(self) -> frozenset[int]:
+        """Of these the ones in which nobody is looked for: what an override writes, and what it keeps although, or
+        because, it names someone. Texts that it keeps are none of them."""
+        kept = OverrideAction.KEEP
+        return frozenset(
+            each.path[-1]
+            for each in self._selected
+            if each.path is not None and (each.override.action is not kept or names_someone(each.path[-1]))
+        )
 
     @property
     def creators(self) -> frozenset[str]:
@@ -150,6 +163,19 @@ class ClassPolicy:
         if override is not None:
             return _fitting(override.decision, vr)
         return self._by_table(path, tag, vr, known)
+
+    @cached_property
+    def kept_identifiers(self) -> frozenset[int]:
+        """Which attributes of IDENTIFYING stay at the top level on purpose: their values may stand anywhere."""
+        return frozenset(tag for tag in IDENTIFYING if self.decide((), tag, "").action is Action.KEEP)
+
+    def scrubs(self, decision: Decision, path: Path, tag: int) -> bool:
+        """Whether the element, which is kept, is emptied where it tells of someone. What may not be is refused then."""
+        if tag >> 16 & 1:
+            return True
+        if decision.rule.startswith("override") and names_someone(tag):
+            return False
+        return vr_of(tag) != "UI" or (self._type(path, tag) in (2, 3) and tag not in _FILED_BY)
 
     def keeps_creator(self, creator: str) -> bool:
         """Whether anything in this creator's blocks may stay."""
@@ -308,6 +334,11 @@ def vr_of(tag: int) -> str | None:
         row = standard().attributes.get(tag)
         return None if row is None else "UN"
     return dictionary.vr_of(tag).partition(" ")[0]
+
+
+def names_someone(tag: int) -> bool:
+    """Whether the attribute is there to say who someone is."""
+    return tag in IDENTIFYING or vr_of(tag) == "PN"
 
 
 def tags_of(path: str) -> Path:

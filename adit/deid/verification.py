@@ -37,11 +37,12 @@ _LONGEST: Final = 2**14
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What must hold. `spared` are tags that an override of the site keeps or writes."""
+    """What must hold. Of the tags that overrides of the site decide about, nobody is looked for in those `spared`."""
 
     identifiers: Identifiers
     pseudonym: bytes | None  # None where an override writes the patient
     private_creators: frozenset[str]
+    overridden: frozenset[int]
     spared: frozenset[int]
     uids: Mapping[int, bytes] = field(default_factory=dict)  # by which the instance will be known
 
@@ -138,6 +139,11 @@ class _Known:
             yield run
 
 
+def _is_ours(tag: int, path: tuple[int, ...]) -> bool:
+    """The marks are the same for everybody: a word of theirs may be somebody's name."""
+    return (path or (tag,))[0] in _MARKS
+
+
 def _is_settled(tag: int) -> bool:
     """Whether the same bytes are as good in another instance: a private block's creator and the UIDs may be others."""
     return not tag >> 16 & 1 and tag >> 16 < 0x7FE0 and tag not in _UIDS
@@ -217,14 +223,14 @@ class _Look:
         self, tag: int, vr: str, start: int, length: int, end: int, path: tuple[int, ...], creators: dict[int, bool]
     ) -> int:
         """Looks at one element that may be harmful; where the next one begins."""
-        data, spared = self._data, self._expected.spared
+        data, expected = self._data, self._expected
         if tag in _PIXELS and not path:
             if start != end:
                 raise _not_verified((tag,), "something stands before the pixels' end")
             return start
         if tag >> 16 & 1:
             self._private(tag, data[start : start + length], path, creators)
-        elif (tag in _NEVER and tag not in spared and length) or 0x5000 <= tag >> 16 <= 0x50FF:
+        elif (tag in _NEVER and tag not in expected.overridden and length) or 0x5000 <= tag >> 16 <= 0x50FF:
             raise _not_verified((*path, tag), "it should have been removed")
         elif 0x6000 <= tag >> 16 <= 0x60FF:
             raise _not_verified((*path, tag), "an overlay was left")
@@ -233,13 +239,13 @@ class _Look:
         stop = start + length
         if stop > end:
             raise _not_verified((*path, tag), "it is longer than what is there")
-        if self._suspicious and length and tag not in spared:
+        if self._suspicious and length and tag not in expected.spared and not _is_ours(tag, path):
             self._text(tag, vr, data[start:stop], path)
         return stop
 
     def _patient(self, tag: int, value: bytes) -> None:
         expected = self._expected
-        if expected.pseudonym is None or tag in expected.spared:
+        if expected.pseudonym is None or tag in expected.overridden:
             return
         if value.strip(b"\0 ") != expected.pseudonym.strip():
             raise _not_verified((tag,), "it is not the pseudonym")

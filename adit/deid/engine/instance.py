@@ -19,7 +19,8 @@ from adit.deid.engine.plan import Change, Content, Level
 from adit.deid.engine.scan import Buffer, malformed, values_of
 from adit.deid.engine.trail import Trail
 from adit.deid.engine.values import Subject, Values, text_of
-from adit.deid.identifiers import IDENTIFYING, Identifiers, identifiers_of
+from adit.deid.identifiers import Identifiers, identifiers_of
+from adit.deid.identifying import IDENTIFYING
 from adit.deid.identity import STANDARD_UIDS, Identity
 from adit.deid.mapping import Kind
 from adit.deid.marks import METHOD_CODES, encoded_marks
@@ -237,12 +238,13 @@ class Engine:
     ) -> Verification:
         """Remembered, as what must not be found is the same for all of a patient's but for the UIDs."""
         names = frozenset(value for vr, value in walk.harvest if vr == "PN")
-        key = (given.implicit, patient.subject.pseudonym, *map(known.get, _OF_PATIENT), names)
+        kept = self.policy.for_class(patient.sop_class_uid).kept_identifiers
+        key = (given.implicit, patient.subject.pseudonym, *map(known.get, _OF_PATIENT), names, kept)
         found = self._verifications.get(key)
         if found is None:
             if len(self._verifications) >= _PATIENTS:
                 self._verifications.clear()
-            identifiers = identifiers_of(known, names, retained_uids=True)
+            identifiers = identifiers_of(known, names, kept)
             found = Verification(self.expected(patient, identifiers), implicit=given.implicit)
             self._verifications[key] = found
         return found
@@ -319,16 +321,20 @@ class Engine:
         charset = tuple(term.strip() for term in _text(known, _CHARSET).split("\\"))
         return Patient(Subject(whose, pseudonym), charset, sop_class, sop_instance, _text(known, _SERIES), study)
 
-    def identifiers(self, known: Mapping[int, bytes], harvest: Sequence[tuple[str, bytes]]) -> Identifiers:
+    def identifiers(
+        self, patient: Patient, known: Mapping[int, bytes], harvest: Sequence[tuple[str, bytes]]
+    ) -> Identifiers:
         """What must not be found any more."""
         names = frozenset(value for vr, value in harvest if vr == "PN")
-        return replace(identifiers_of(known, names, retained_uids=True), uids=self._original_uids(known))
+        kept = self.policy.for_class(patient.sop_class_uid).kept_identifiers
+        return replace(identifiers_of(known, names, kept), uids=self._original_uids(known))
 
     def expected(self, patient: Patient, identifiers: Identifiers) -> Expected:
         return Expected(
             identifiers=identifiers,
             pseudonym=Values(self.identity, patient.subject, patient.charset).text(patient.subject.pseudonym),
             private_creators=self.policy.creators,
+            overridden=self.policy.overridden,
             spared=self.policy.spared,
             uids=self._new_uids(patient),
         )

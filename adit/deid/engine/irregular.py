@@ -87,7 +87,7 @@ def _treated(
     known = {tag: _bytes_of(original, Tag(tag)) for tag in WANTED if tag in original}
     patient = engine.patient(known, pseudonym, patient_id)
     walk, made = _walked(engine, original, patient, implicit, little, None)
-    identifiers = engine.identifiers(known, walk.harvest)
+    identifiers = engine.identifiers(patient, known, walk.harvest)
     header = _header(made, implicit, little)
     if identifiers.may_stand_in(header):
         walk, made = _walked(engine, _read(data, implicit, little), patient, implicit, little, identifiers)

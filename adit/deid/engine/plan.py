@@ -213,7 +213,7 @@ class Level:
         harvest = vr == "PN" or tag in _HARVESTED
         if step is Step.REMOVE and harvest:
             step = Step.VALUE
-        if step is Step.KEEP and self._scrubs and (tag >> 16 & 1 or not decision.rule.startswith("override")):
+        if step is Step.KEEP and self._scrubs and self._decisions.scrubs(decision, self.path, tag):
             step = Step.SCRUB
         if step is Step.KEEP and tag in self._notes:
             step = Step.NOTE

@@ -118,3 +118,39 @@ def test_an_excluded_kind_is_left_out(excluded: dict[str, Any]) -> None:
         made.treat(data, syntax(False))
     with pytest.raises(LeftOut):
         treat_irregular(made, data, syntax(False), None, None)
+
+
+KEPT = [{"keyword": each, "action": "Keep"} for each in ("StudyDescription", "StudyDate", "RequestedProcedureID")]
+
+
+@pytest.mark.parametrize("told", [b"CT Zyxwvut", b"CT MRN-990017"])
+@pytest.mark.parametrize("implicit", [False, True], ids=["explicit", "implicit"])
+def test_a_kept_text_that_tells_of_the_patient_is_emptied(told: bytes, implicit: bool) -> None:
+    nested = Element(0x00283010, "SQ", (Item((Element(0x00401001, "SH", told),)),))
+    elements = instance(Element(0x00080020, "DA", b"20240131"), Element(0x00081030, "LO", told), nested)
+    made, data, found = treated(elements, implicit=implicit, overrides=KEPT)
+    assert told.split()[1].lower() not in data.lower()
+    assert (found.StudyDescription, found.StudyDate) == ("", "20240131")
+    assert {each.rule for each in made.changes if each.path[-1] in (0x00081030, 0x00401001)} == {"identifier"}
+    other = treat_irregular(engine(overrides=KEPT), encode(elements, implicit=implicit), syntax(implicit), None, None)
+    assert told.split()[1].lower() not in b"".join(other.pieces()).lower()
+
+
+def test_a_kept_text_that_tells_of_nobody_stays() -> None:
+    _, _, found = treated(instance(Element(0x00081030, "LO", b"CT Thorax")), overrides=KEPT)
+    assert found.StudyDescription == "CT Thorax"
+
+
+def test_what_is_kept_on_purpose_is_nobodys_secret() -> None:
+    """An accession number that the site keeps may stand elsewhere, too."""
+    accession = Element(0x00080050, "SH", b"ACC-4711"), Element(0x00180024, "SH", b"of ACC-4711")
+    _, _, found = treated(instance(*accession), overrides=[{"keyword": "AccessionNumber", "action": "Keep"}])
+    assert (found.AccessionNumber, found.SequenceName) == ("ACC-4711", "of ACC-4711")
+    _, _, found = treated(instance(*accession))
+    assert (found.AccessionNumber == "ACC-4711", found.SequenceName) == (False, "")
+
+
+def test_a_mark_is_no_ones_name() -> None:
+    """The words that the engine itself writes are the same for everybody."""
+    _, _, found = treated(instance(name=b"Profile^Basic", patient_id=b"113100"))
+    assert found.DeidentificationMethodCodeSequence[0].CodeValue == "113100"

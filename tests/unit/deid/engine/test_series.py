@@ -89,7 +89,7 @@ def header(*more: Element, sop_instance: bytes = UIDS[0x00080018], marks: bool =
 def verification() -> Verification:
     """It has seen some of the series."""
     identifiers = Identifiers((b"zyxwvut",), (b"mrn-990017",), ())
-    made = Verification(Expected(identifiers, PSEUDONYM, frozenset(), frozenset()), implicit=False)
+    made = Verification(Expected(identifiers, PSEUDONYM, frozenset(), frozenset(), frozenset()), implicit=False)
     for _ in range(4):
         assert made.passes(header(), ORIGINAL, UIDS)
     return made

@@ -1,0 +1,17 @@
+"""Which attributes are there to say who the patient is.
+
+What `identifiers` searches for are their values; by them `policy` tells what a site that keeps them keeps on purpose.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+NAMES: Final = frozenset({0x00100010, 0x00101001, 0x00101005, 0x00101060})  # PatientName and other names
+NUMBERS: Final = frozenset({0x00080050, 0x00100020, 0x00101000, 0x00102154, 0x00380010})
+ADDRESS: Final = 0x00101040
+BIRTH_DATE: Final = 0x00100030
+UIDS: Final = frozenset({0x00080018, 0x0020000D, 0x0020000E})
+
+IDENTIFYING: Final = NAMES | NUMBERS | UIDS | {ADDRESS, BIRTH_DATE}
+"""The top-level elements of the original that are looked at."""
