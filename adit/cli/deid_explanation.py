@@ -17,7 +17,7 @@ from adit.deid.pixels.facts import FACT_TAGS, REGION_TAGS, SEQUENCE_OF_ULTRASOUN
 from adit.deid.pixels.plan import Leave, Mask, Plan, Refuse, plan
 from adit.deid.pixels.quarantine import PixelQuarantine
 from adit.deid.policy import ClassPolicy, Policy
-from adit.deid.quarantine import place_of
+from adit.deid.quarantine import path_text
 from adit.dicom.file_meta import read_file_meta
 from adit.dicom.tolerant_pydicom import Dataset
 
@@ -110,4 +110,4 @@ def _lines(found: Dataset, path: tuple[int, ...], decisions: ClassPolicy) -> Ite
 
 def _line(path: tuple[int, ...], action: str, rule: str) -> str:
     keyword = dictionary_keyword(path[-1]) if dictionary_has_tag(path[-1]) else ""
-    return f"{place_of(tuple(int(tag) for tag in path))}  {action:<9}  {rule:<36}  {keyword}".rstrip()
+    return f"{path_text(tuple(int(tag) for tag in path))}  {action:<9}  {rule:<36}  {keyword}".rstrip()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
+from adit.deid import dictionary
+
 
 class Reason(StrEnum):
     """CamelCase, so that it can stand in an audit or a condition."""
@@ -52,6 +54,12 @@ class LeftOut(Exception):  # noqa: N818 - an outcome, not a mistake
 _SHOWN: Final = 16
 
 
-def place_of(path: tuple[int, ...]) -> str:
+def path_text(path: tuple[int, ...]) -> str:
     """The path of tags as people read it: 00400275.00321060."""
     return ".".join(f"{tag:08X}" for tag in path[:_SHOWN])
+
+
+def place_of(path: tuple[int, ...]) -> str:
+    """The same for a refusal: where a length lies, what seems to be a tag are bytes of a value, so only those of PS3.6
+    are named."""
+    return ".".join(f"{tag:08X}" if dictionary.is_known(tag) else "????" for tag in path[:_SHOWN])

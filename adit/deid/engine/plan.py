@@ -15,7 +15,7 @@ from adit.deid.decision import Action, Decision
 from adit.deid.engine.encoding import LONG_VRS, SHORT_VRS
 from adit.deid.engine.scan import DEEPEST
 from adit.deid.policy import ClassPolicy, Path, vr_of
-from adit.deid.quarantine import Quarantine, Reason, place_of
+from adit.deid.quarantine import Quarantine, Reason, path_text, place_of
 
 _REMEMBERED: Final = 20_000  # entries of a level; hostile files may have any number of tags
 _LEVELS: Final = 5_000
@@ -55,7 +55,7 @@ class Change:
 
     @property
     def text(self) -> str:
-        return f"{place_of(self.path)} {self.action} {self.rule}"
+        return f"{path_text(self.path)} {self.action} {self.rule}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -253,6 +253,20 @@ def test_a_length_that_is_longer_than_the_file_is_refused() -> None:
     assert (refused.value.reason, refused.value.place) == (Reason.MALFORMED, "00420011")
 
 
+@pytest.mark.parametrize("implicit", [False, True])
+def test_the_place_of_a_refusal_tells_no_bytes_of_a_value(implicit: bool) -> None:
+    """A length that is too short makes a tag of the name's letters."""
+    data = encode(instance(name=b"Mustermann^Erika"), implicit=implicit)
+    at = data.index(b"Mustermann")
+    size = 4 if implicit else 2
+    broken = data[: at - size] + (6).to_bytes(size, "little") + data[at:]
+    with pytest.raises(Quarantine) as refused:
+        engine().treat(broken, syntax(implicit))
+    assert refused.value.reason is Reason.MALFORMED
+    assert refused.value.place == "????"
+    assert "616D6E6E" not in str(refused.value)  # "mann"
+
+
 def test_what_the_profile_leaves_out_is_no_error() -> None:
     with pytest.raises(LeftOut, match="modality CT"):
         engine(excludedModalities=["CT"]).treat(encode(instance()), EXPLICIT_LE)
