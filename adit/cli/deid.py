@@ -275,6 +275,13 @@ def _check_folders(source: Path, target: Path) -> None:
     one, other = source.resolve(), target.resolve()
     if one == other or one in other.parents or other in one.parents:
         fail("FOLDER and NEW must not lie in each other: copies would be taken for originals.")
+    if target.exists() and not target.is_dir():
+        fail(f"{target} is a file: name a new folder with --out.")
+    if target.is_dir() and any(target.iterdir()):
+        fail(
+            f"{target} is not empty: its audit would tell of these files only, while older ones lie beside them. "
+            "Name a new folder with --out, or remove that one first."
+        )
 
 
 def _report(told: Counter[str], patients: int) -> None:

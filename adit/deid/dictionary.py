@@ -1,4 +1,4 @@
-"""PS3.6's attributes and the known private ones, from pydicom's tables. Asked by `policy` and `verification`.
+"""PS3.6's attributes and UIDs, and known private attributes, from pydicom's tables. Asked by the engine's parts.
 
 Only the tables are loaded, from the files that hold them: the package around them takes twenty times as long to import,
 which each worker that de-identifies would pay. A test holds this to what pydicom itself answers.
@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any, Final
 
 _VR, _KEYWORD = 0, 4  # places in an entry
+_ROOT: Final = "1.2.840.10008."
 
 
 def _table(name: str) -> ModuleType:
@@ -76,3 +77,17 @@ def private_vr_of(tag: int, creator: str) -> str | None:
 def _private() -> dict[str, dict[str, tuple[Any, ...]]]:
     tables: dict[str, dict[str, tuple[Any, ...]]] = _table("_private_dict").private_dictionaries
     return tables
+
+
+def is_registered(uid: str) -> bool:
+    """Whether PS3.6 has this very UID: it names a class, a syntax, a frame of reference or the like, and nobody.
+
+    DICOM's root alone says nothing: anybody can write numbers behind it.
+    """
+    return uid.startswith(_ROOT) and uid in _uids()
+
+
+@cache
+def _uids() -> dict[str, tuple[str, ...]]:
+    registered: dict[str, tuple[str, ...]] = _table("_uid_dict").UID_dictionary
+    return registered

@@ -10,8 +10,7 @@ import hmac
 from base64 import b32encode
 from typing import Final
 
-STANDARD_UIDS: Final = "1.2.840.10008."
-"""DICOM's own root: UIDs below it name classes, syntaxes, frames of reference; they name nobody."""
+from adit.deid.dictionary import is_registered
 
 MIN_KEY: Final = 32
 """Bytes of a project's key."""
@@ -50,10 +49,10 @@ class Identity:
         return self._derived("key id")[:6].hex()
 
     def uid(self, original: str) -> str:
-        """A UID of the form 2.25.<UUID> (PS3.5 B.2), the same for the same original; the standard's own UIDs stay."""
+        """A UID of the form 2.25.<UUID> (PS3.5 B.2), the same for the same original; those registered in PS3.6 stay."""
         found = self._uids.get(original)
         if found is None:
-            if original.startswith(STANDARD_UIDS) or not original:
+            if not original or is_registered(original):
                 return original
             if len(self._uids) >= _REMEMBERED:
                 self._uids.clear()

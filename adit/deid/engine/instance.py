@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from adit.deid.decision import Action
+from adit.deid.dictionary import is_registered
 from adit.deid.engine.byte_walk import ByteWalk, Insertion, IrregularError, Part, WholeNeededError
 from adit.deid.engine.deflation import deflated, inflated
 from adit.deid.engine.pixel_step import NewPixels, NoDecoder, PixelStep, ReadBlock, with_pixels
@@ -21,7 +22,7 @@ from adit.deid.engine.trail import Trail
 from adit.deid.engine.values import Subject, Values, text_of
 from adit.deid.identifiers import Identifiers, identifiers_of
 from adit.deid.identifying import IDENTIFYING
-from adit.deid.identity import STANDARD_UIDS, Identity
+from adit.deid.identity import Identity
 from adit.deid.mapping import Kind
 from adit.deid.marks import METHOD_CODES, encoded_marks
 from adit.deid.pixels.decoder import Decoder
@@ -49,7 +50,6 @@ _APART: Final = 2**16  # a longer range of the original is not copied
 _PATIENTS: Final = 100
 _CLASSES: Final = 500
 _SHORTEST_UID: Final = 4
-_STANDARD: Final = STANDARD_UIDS.encode()
 _OF_PATIENT: Final = (*sorted(IDENTIFYING - {_SOP_INSTANCE, _STUDY, _SERIES}), _CHARSET)
 _IN_COMMON: Final = (*_OF_PATIENT, _SOP_CLASS, _MODALITY)
 """What a trail's instances have in common: everything that a decision may depend on but the element itself."""
@@ -254,7 +254,7 @@ class Engine:
         if self._retains_uids:
             return ()
         uids = [known.get(tag, b"").strip(b"\0 ") for tag in (_SOP_INSTANCE, _STUDY, _SERIES)]
-        return tuple(uid for uid in uids if len(uid) > _SHORTEST_UID and not uid.startswith(_STANDARD))
+        return tuple(uid for uid in uids if len(uid) > _SHORTEST_UID and not is_registered(uid.decode("latin-1")))
 
     def _pixels(self, given: _Given, walk: ByteWalk) -> NewPixels | None:
         """What stands in place of the pixels; None when they stay as they are."""

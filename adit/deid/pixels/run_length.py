@@ -1,15 +1,18 @@
-"""Frames of the RLE transfer syntax (PS3.5 annex G): their header, and masks plane by plane.
+"""Frames of the RLE transfer syntax (PS3.5 annex G): their header, what is no image in them, and masks plane by plane.
 
-`check` is `treatment`'s; `masked` runs in `decoder_process`, as pylibjpeg-rle panics over some damaged frames.
+`segments` and `strays` are `treatment`'s; `masked` runs in `decoder_process`, as pylibjpeg-rle panics over some damaged
+frames.
 """
 
 from __future__ import annotations
 
 import itertools
 import struct
+from collections.abc import Iterator
 from typing import Final
 
 from adit.deid.pixels.order import RunLengthOrder, UnusableFrameError
+from adit.deid.pixels.piece import Patch
 
 _HEADER: Final = struct.Struct("<16I")
 
@@ -25,6 +28,46 @@ def segments(frame: bytes, number: int) -> list[bytes]:
     if edges[0] != _HEADER.size or any(a >= b for a, b in itertools.pairwise(edges)):
         raise UnusableFrameError("its segments overlap or lie outside it")
     return [frame[a:b] for a, b in itertools.pairwise(edges)]
+
+
+def strays(frame: bytes, number: int, pixels: int) -> tuple[Patch, ...]:
+    """What overwrites all that no decoder makes pixels of: offsets that are not used, and bytes behind each plane.
+
+    Raises UnusableFrameError as `segments` does.
+    """
+    found: list[Patch] = []
+    start = _HEADER.size
+    found.extend(_blank(frame, 4 + 4 * number, start))
+    for segment in segments(frame, number):
+        end = start + len(segment)
+        at, spare = _decoded_end(frame, start, end, pixels)
+        if at - spare < end - 1:  # one byte is padding, whatever it is
+            found.extend(_blank(frame, at - spare, end))
+        start = end
+    return tuple(found)
+
+
+def _decoded_end(frame: bytes, at: int, end: int, pixels: int) -> tuple[int, int]:
+    """Where the runs of a plane end, and how many literal bytes before that the plane has no place for."""
+    wanted, literal = pixels, False
+    while wanted > 0 and at < end:
+        head = frame[at]
+        if head < 128:
+            at += head + 2
+            wanted -= head + 1
+            literal = True
+        elif head > 128:
+            at += 2
+            wanted -= 257 - head
+            literal = False
+        else:
+            at += 1
+    return at, -wanted if wanted < 0 and literal else 0
+
+
+def _blank(frame: bytes, start: int, end: int) -> Iterator[Patch]:
+    if any(frame[start:end]):
+        yield Patch(start, bytes(end - start))
 
 
 def masked(order: RunLengthOrder, frame: bytes) -> bytes:

@@ -7,7 +7,7 @@ nothing outside the mask is compressed a second time. Frames come one after the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final
@@ -23,13 +23,16 @@ from adit.deid.pixels.order import DecodingOrder, RunLengthOrder, UnusableFrameE
 from adit.deid.pixels.piece import Block, Kept, Patch, Piece, patched
 from adit.deid.pixels.plan import Leave, Mask, Plan, Refuse
 from adit.deid.pixels.quarantine import PixelQuarantine, PixelReason
-from adit.deid.pixels.run_length import segments
+from adit.deid.pixels.run_length import segments, strays
 from adit.deid.pixels.syntax import EXPLICIT_LITTLE, Coding, coding_of
 
 _FRAME_LIMIT: Final = 2**28  # bytes of one frame in memory, compressed or not
 _ELEMENT_LIMIT: Final = 0xFFFFFFFE
 _EXTENDED_TABLES: Final = (0x7FE00001, 0x7FE00002)
 _METHODS: Final = {Coding.JPEG: b"ISO_10918_1 ", Coding.JPEG_LS: b"ISO_14495_1 ", Coding.JPEG_2000: b"ISO_15444_1 "}
+
+WordsOf = Callable[[bytes], Sequence[Patch]]
+"""Patches that overwrite what is not the image in a frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +145,10 @@ def _run_length(
         for frame in frames:
             ((start, end),) = frame.fragments
             _sound_segments(block.read(start, min(64, end - start)), number, end - start)
-        return _kept(facts, block, frames, agree=agree)
+        if matrix.bits == 1:
+            raise PixelQuarantine(PixelReason.FORMAT_UNSUPPORTED, "run lengths of single bits cannot be followed")
+        pixels = matrix.rows * matrix.columns
+        return _kept(facts, block, frames, lambda frame: strays(frame, number, pixels), agree=agree)
     if matrix.photometric not in ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL") or matrix.bits == 1:
         raise PixelQuarantine(PixelReason.FORMAT_UNSUPPORTED, "no mask is known for its PhotometricInterpretation")
     fills = tuple(byte for value in black(matrix) for byte in value.to_bytes(matrix.sample_bytes, "big"))
@@ -167,10 +173,16 @@ def _sound_segments(header: bytes, number: int, length: int) -> None:
         raise PixelQuarantine(PixelReason.CODESTREAM_CONTRADICTS_HEADER, f"of a frame: {error}") from error
 
 
-def _kept(facts: PixelFacts, block: Block, frames: Sequence[Frame], *, agree: bool) -> Treated:
-    if agree:
-        return _as_it_is(facts, None, iter((Kept(0, block.length),)))
-    return _without_tables(facts, (frame.read(block) for frame in frames))
+def _kept(facts: PixelFacts, block: Block, frames: Sequence[Frame], words_of: WordsOf, *, agree: bool) -> Treated:
+    """Compressed frames that stay, without the words beside their image."""
+    if not agree:
+        return _without_tables(facts, (_wordless(frame.read(block), words_of) for frame in frames))
+
+    def patches() -> Iterator[Patch]:
+        for frame in frames:
+            yield from _placed(words_of(frame.read(block)), frame)
+
+    return _as_it_is(facts, None, patched(block, patches()))
 
 
 def _without_tables(facts: PixelFacts, frames: Iterator[bytes]) -> Treated:
@@ -180,15 +192,8 @@ def _without_tables(facts: PixelFacts, frames: Iterator[bytes]) -> Treated:
 
 
 def _checked(facts: PixelFacts, matrix: Matrix, block: Block, frames: Sequence[Frame], *, agree: bool) -> Treated:
-    """Compressed frames that stay: each must be the image that the header tells, without words beside it."""
-    if not agree:
-        return _without_tables(facts, (_wordless(matrix, frame.read(block)) for frame in frames))
-
-    def patches() -> Iterator[Patch]:
-        for frame in frames:
-            yield from _placed(_codestream(matrix, frame.read(block)).words, frame)
-
-    return _as_it_is(facts, None, patched(block, patches()))
+    """Each of the frames must be the image that the header tells."""
+    return _kept(facts, block, frames, lambda frame: _codestream(matrix, frame).words, agree=agree)
 
 
 def _codestream(matrix: Matrix, frame: bytes) -> Codestream:
@@ -203,9 +208,9 @@ def _codestream(matrix: Matrix, frame: bytes) -> Codestream:
     return found
 
 
-def _wordless(matrix: Matrix, frame: bytes) -> bytes:
+def _wordless(frame: bytes, words_of: WordsOf) -> bytes:
     data = bytearray(frame)
-    for word in _codestream(matrix, frame).words:
+    for word in words_of(frame):
         data[word.start : word.start + len(word.data)] = word.data
     return bytes(data)
 

@@ -156,6 +156,17 @@ def test_mistakes_are_told_before_anything_is_written(adit: Adit, originals: Pat
     assert inside.code == 2
 
 
+def test_a_folder_that_is_not_empty_is_left_as_it_is(adit: Adit, originals: Path, key: Path) -> None:
+    (adit.folder / "copies").mkdir()
+    assert adit("deid", str(originals), "--out", "copies", "--key-file", str(key)).code == 0
+    before = written(adit.folder / "copies")
+    again = adit("deid", str(originals), "--out", "copies", "--key-file", str(key), "--profile", "basic")
+    assert again.code == 2
+    assert "copies is not empty" in again.err
+    assert "Name a new folder" in again.err
+    assert written(adit.folder / "copies") == before
+
+
 def test_explain_tells_rules_and_no_values(adit: Adit, originals: Path) -> None:
     ended = adit("deid", "explain", str(originals / "sub" / "0.dcm"), "--profile", "basic")
     assert ended.code == 0

@@ -7,6 +7,7 @@ import sys
 
 from pydicom._dicom_dict import DicomDictionary
 from pydicom._private_dict import private_dictionaries
+from pydicom._uid_dict import UID_dictionary
 from pydicom.datadict import (
     dictionary_has_tag,
     dictionary_keyword,
@@ -26,6 +27,11 @@ def test_every_attribute_is_as_pydicom_has_it() -> None:
             assert dictionary.keyword_of(tag) == dictionary_keyword(tag)
             assert dictionary.tag_of(dictionary.keyword_of(tag)) == tag_for_keyword(dictionary_keyword(tag))
     assert dictionary.tag_of("PatientNam") is None
+
+
+def test_every_uid_is_as_pydicom_has_it() -> None:
+    assert all(map(dictionary.is_registered, UID_dictionary))
+    assert not any(map(dictionary.is_registered, ("", "1.2.840.10008.999.1", "1.2.840.10008.", "1.2.3", "2.25.1")))
 
 
 def test_every_private_element_is_as_pydicom_has_it() -> None:

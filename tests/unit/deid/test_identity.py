@@ -55,6 +55,11 @@ def test_the_standards_own_uids_stay() -> None:
     assert Identity(KEY, "stroke").uid("1.2.840.100080.1").startswith("2.25.")
 
 
+def test_a_number_behind_dicoms_root_is_no_uid_of_the_standard() -> None:
+    for uid in ("1.2.840.10008.999.19500312.4711", "1.2.840.10008.", "1.2.840.10008.5.1.4.1.1.2.73519284"):
+        assert Identity(KEY, "stroke").uid(uid).startswith("2.25.")
+
+
 def test_a_weak_key_is_refused_and_a_key_is_never_shown() -> None:
     with pytest.raises(WeakKeyError):
         Identity(b"secret", "stroke")

@@ -110,6 +110,16 @@ def _extended(name: str, charset: bytes) -> bytes:
     return latin.encode() + b"=" + b"^".join(b"\x1b$)C" + part.encode("euc_kr") for part in hanja.split("^"))
 
 
+@both
+def test_a_number_behind_dicoms_root(implicit: bool) -> None:
+    uid = b"1.2.840.10008.999.19500312.4711"
+    made, data, _ = treated(
+        instance(Element(0x0020000D, "UI", uid), Element(0x00200052, "UI", uid + b".1")), implicit=implicit
+    )
+    assert b"19500312" not in data
+    assert made.study_instance_uid.startswith("2.25.")
+
+
 def test_other_japanese_texts_stay() -> None:
     """What every text of that character set begins with is no part of the name."""
     text = "頭部".encode("iso2022_jp")

@@ -29,6 +29,7 @@ from adit.deid.pixels.mask_area import Box, inside
 from adit.deid.pixels.piece import Kept, MemoryBlock, joined
 from adit.deid.pixels.plan import Leave, Mask, Plan
 from adit.deid.pixels.quarantine import PixelQuarantine, PixelReason
+from adit.deid.pixels.run_length import strays
 from adit.deid.pixels.treatment import treated
 from tests.unit.deid.pixels.images import made
 from tests.unit.deid.pixels.objects import Array, facts
@@ -266,6 +267,34 @@ def test_run_lengths_that_lie(decoder: DecoderProcess) -> None:
             assert reason(decoder, told(RLELossless), sequence([frame]), what) in (why, PixelReason.CODESTREAM_DAMAGED)
     for data in (right[:-2], right + right, b"\x7fab", b"\x80" * 6):
         assert reason(decoder, told(RLELossless), sequence([header + data]), top()) is PixelReason.CODESTREAM_DAMAGED
+
+
+@pytest.mark.parametrize("lying", [False, True], ids=["", "without its table"])
+def test_bytes_that_are_no_run_lengths_are_overwritten(decoder: DecoderProcess, *, lying: bool) -> None:
+    """Behind the runs, in a literal run that is longer than the plane, and among the offsets that are not used."""
+    header = struct.pack("<16I", 1, 64, *(0,) * 14)
+    run = bytes((257 - 128, 7))
+    clean = header + run * 2 + bytes((127,)) + bytes(range(128))
+    behind = clean + SECRET
+    within = header + run * 3 + bytes((257 - 2, 7)) + SECRET
+    overlong = header + run * 2 + bytes((257 - 125, 7)) + bytes((2 + len(SECRET),)) + b"abc" + SECRET
+    among = header[:8] + SECRET.ljust(56, b"\0") + clean[64:]
+    frames = [clean, behind, within, overlong, among]
+    block = sequence(frames, struct.pack("<5I", 0, 1, 2, 3, 4) if lying else b"")
+    value = out(decoder, told(RLELossless, len(frames)), block)
+    assert SECRET in block.value
+    assert SECRET not in value
+    assert SECRET[:4] not in value
+    assert len(value) == len(block.value) - (20 if lying else 0)
+    assert value.count(padded(clean)) == 3  # the first, that with words behind it, and that with words in its header
+    assert b"abc" in value
+
+
+def test_runs_of_a_plane_in_the_middle_are_followed_to_their_end() -> None:
+    plane = bytes((257 - 100, 7))
+    frame = struct.pack("<16I", 2, 64, 64 + 2 + len(SECRET), *(0,) * 13) + plane + SECRET + plane
+    [patch] = strays(frame, 2, 100)
+    assert (patch.start, patch.data) == (66, bytes(len(SECRET)))
 
 
 def test_video_needs_the_word_of_a_rule(decoder: DecoderProcess) -> None:
