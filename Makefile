@@ -21,7 +21,7 @@ help: ## list the goals
 demo: $(READY) ## move sample studies between two sandbox PACSs and a folder, and prove it
 	@$(BIN)/adit demo
 
-test: lint peers ## lint and every test, on real Postgres, Orthanc and DCMTK (about 10 minutes on 2 cores), and on Kubernetes where it is there
+test: lint peers ## lint and every test, on real Postgres, Orthanc and DCMTK (about 7 minutes on 2 cores), and on Kubernetes where it is there
 	$(BIN)/pytest -q -n $(JOBS) --dist worksteal --ignore tests/cluster
 	@tests/cluster/run
 

@@ -273,7 +273,8 @@ class Connection:
         return self._peer.fault(
             FaultCode.ASSOCIATION_ABORTED,
             f"The connection to {self._peer.address} broke ({_words(error)})",
-            "It is tried again; if it happens each time, look into the node's log and the network between.",
+            "It is tried again while attempts are left; if it happens each time, look into the node's log and the "
+            "network between.",
         )
 
 

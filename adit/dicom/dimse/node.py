@@ -242,5 +242,6 @@ class DimseNode:
                 raise self._peer.fault(
                     FaultCode.ASSOCIATION_REJECTED_TRANSIENT,
                     "No association of this attempt's share came free",
-                    "It is tried again; raise limits.associations of the node if it happens often.",
+                    "It is tried again while attempts are left; raise limits.associations of the node if it happens "
+                    "often.",
                 )

@@ -20,6 +20,8 @@ _FORBIDDEN: Final = re.compile(r'[<>:"/\\|?*]')  # on Windows, where such folder
 _END: Final = re.compile(r"[\s.]+\Z")
 _DEVICES: Final = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 _MAX_BYTES: Final = 200  # of the 255 that file systems allow; leaves room for a suffix
+_UNSEEN: Final = frozenset({"Cc", "Cf", "Zl", "Zp"})
+_JOINERS: Final = "\u200c\u200d"
 _UNKNOWN: Final = "UNKNOWN"
 
 
@@ -96,10 +98,11 @@ class Placing:
 def safe_name(text: str) -> str:
     """One component of a path, on every system: never empty, hidden, `.`, `..`, or longer than 200 bytes.
 
-    Forbidden and control characters become `_`; blanks and dots at the ends go, as Windows drops them.
+    Forbidden, control and invisible characters become `_`: those could show a name as another's (Unicode TR 36).
+    Joiners stay, which some scripts need. Blanks and dots at the ends go, as Windows drops them.
     """
     text = unicodedata.normalize("NFC", text).encode(errors="replace").decode()
-    text = "".join("_" if unicodedata.category(char) in ("Cc", "Zl", "Zp") else char for char in text)
+    text = "".join("_" if unicodedata.category(char) in _UNSEEN and char not in _JOINERS else char for char in text)
     text = _END.sub("", _FORBIDDEN.sub("_", text).strip())
     if text.startswith("."):
         text = f"_{text[1:]}"

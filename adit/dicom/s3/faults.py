@@ -32,7 +32,7 @@ _CHANGED: Final = {"PreconditionFailed", "412"}
 _GONE: Final = {"NoSuchKey", "NoSuchVersion", "404"}
 _TOO_BIG: Final = {"EntityTooLarge", "413"}
 _CODE: Final = re.compile(r"[A-Za-z0-9.]{1,64}")
-_AGAIN: Final = "The task is tried again."
+_AGAIN: Final = "The task is tried again while attempts are left."
 _RIGHTS: Final = (
     "Give the access key (or the worker's identity) the rights that docs/dicomnode.md lists, then start again."
 )

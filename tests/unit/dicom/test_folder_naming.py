@@ -69,6 +69,8 @@ def test_what_is_missing_has_a_word_of_its_own(words: dict[str, object], study: 
         ("CON", "CON_"),
         ("nul.dcm", "nul.dcm_"),
         ("Größe", "Größe"),
+        ("\u202eb\u2066a\ufeff", "_b_a_"),
+        ("क्\u200dष", "क्\u200dष"),
         ("山" * 100, "山" * 66),
     ],
 )
