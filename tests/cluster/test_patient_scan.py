@@ -43,7 +43,8 @@ def test_a_patient_is_found_wherever_it_is_planted(
         thing("ConfigMap", "annotated", namespace=namespace, annotations={"note": f"of {patient}"}),
         thing("ConfigMap", patient.lower(), namespace=namespace),
         {**thing("Secret", "encoded", namespace=namespace), "data": {"a": encoded}},
-        thing("ConfigMap", "innocent", namespace=namespace, labels={"note": "Patient-0-Gnu"}),
+        thing("ConfigMap", "short", namespace=namespace, annotations={"note": "Doe^JANE"}),
+        thing("ConfigMap", "innocent", namespace=namespace, annotations={"note": "Patient-0-Gnu, QUJDjaneREVG"}),
         talkative("now", kubernetes, namespace, patient, times=2),
         talkative("before", kubernetes, namespace, patient, times=1),
     )
@@ -54,10 +55,11 @@ def test_a_patient_is_found_wherever_it_is_planted(
         return len(states) == 2 and all(each["restartCount"] == 1 and each["started"] for each in states)
 
     eventually("both pods have restarted", restarted, 60)
-    seen = PatientScan(words=[patient]).look(namespace)
+    seen = PatientScan(words=[patient, "Jane"]).look(namespace)
     expected = {
         "ConfigMap annotated": patient,
         f"ConfigMap {patient.lower()}": patient,
+        "ConfigMap short": "JANE",
         "Secret encoded": f"{patient} in base64",
         f"ClusterRole {role}": patient,
         "Pod now": patient,  # which say it: in their commands
