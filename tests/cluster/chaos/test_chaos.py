@@ -23,6 +23,7 @@ from tests.cluster.chaos.plan import STRIKES, TASKS, chance_of, moments
 from tests.cluster.chaos.witness import Witness
 from tests.cluster.installation import Installation, Job
 from tests.cluster.kubernetes import eventually
+from tests.cluster.patient_scan import names_nobody
 from tests.samples import Study
 
 STALL_SECONDS = 240
@@ -67,6 +68,7 @@ def test_a_job_survives_whatever_dies(
     job.is_proven(*uids)
     assert installation.destination.counts()["instances"] == sum(len(study.instances) for study in studies)
     _nothing_was_stored_more_often_than_tried(job, studies, witness.stored, kind)
+    names_nobody(installation, studies[:10], "Okapi")
 
 
 def _strike(job: Job, kind: str, chance: Random) -> list[str]:
