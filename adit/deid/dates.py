@@ -12,10 +12,11 @@ from typing import Final
 _DATE: Final = re.compile(r"(\d{4})(?:(\d{2})(?:(\d{2}))?)?")
 _OLD_DATE: Final = re.compile(r"(\d{4})\.(\d{2})\.(\d{2})")
 _DATE_TIME: Final = re.compile(
-    r"(\d{4}(?:\d{2}(?:\d{2})?)?)((?<=\d{8})\d{2}(?:\d{2}(?:\d{2}(?:\.\d{1,6})?)?)?)?([+-]\d{4})?"
+    r"(\d{4}(?:\d{2}(?:\d{2})?)?)((?<=\d{8})\d{2}(?:\d{2}(?:\d{2}(?:\.\d{1,6})?)?)?)?([+-](?:0\d|1[0-4])[0-5]\d)?"
 )
 _TIME: Final = re.compile(r"\d{2}(:?\d{2}(:?\d{2}(\.\d{1,6})?)?)?")
 _OLDEST_AGE: Final = 89
+_A_YEAR: Final = {"a": 1, "mo": 12, "wk": 52.1775, "d": 365.25, "h": 8_766, "min": 525_960}  # in the units of UCUM
 _LONGEST: Final = 54  # a range of two DT (PS3.5 6.2); each of its hyphens is tried
 
 
@@ -40,6 +41,17 @@ def capped_age(text: str) -> str | None:
         else:
             years = int(age[:3]) / {"D": 365.25, "W": 52.18, "M": 12, "Y": 1}[age[3]]
             values.append("090Y" if years > _OLDEST_AGE else age)
+    return "\\".join(values)
+
+
+def capped_number(text: str, unit: str) -> str | None:
+    """Likewise the ages of a DS, in this unit; None when one of them is no number."""
+    values = []
+    for value in text.split("\\"):
+        if not re.fullmatch(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?\s*", value, re.ASCII):
+            return None
+        old = float(value) / _A_YEAR[unit] > _OLDEST_AGE
+        values.append(f"{90 * _A_YEAR[unit]:.0f}" if old else value)
     return "\\".join(values)
 
 

@@ -27,4 +27,4 @@ class Action(StrEnum):
 class Decision:
     action: Action
     rule: str  # such as "E.1-1 X/Z/D", "RetainUIDs K", "VR PN", "override 3"
-    value: str | None = None  # of an override with a text
+    value: str | None = None  # of an override with a text; of an age that is a number, its unit

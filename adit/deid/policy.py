@@ -33,6 +33,9 @@ _FIRST_GROUP: Final = 0x0008
 _PIXEL_GROUP: Final = 0x7FE0
 _NUMBERS: Final = frozenset({"AT", "FD", "FL", "OB", "OD", "OF", "OL", "OV", "OW", "SL", "SS", "SV", "UL", "US", "UV"})
 _TEXTS: Final = frozenset({"LO", "SH", "ST", "LT", "UT", "UC", "CS"})
+_FREE_TEXTS: Final = _TEXTS - {"CS"}
+_GRAPHICS: Final = 0x00700001  # GraphicAnnotationSequence
+_GRAPHIC_TEXT: Final = 0x00700006  # UnformattedTextValue
 _CLASS_UIDS: Final = (
     "ClassUID",
     "ClassesSupported",
@@ -233,6 +236,8 @@ class ClassPolicy:
         if group == _PIXEL_GROUP and path:
             return Decision(Action.REMOVE, "pixels in a sequence")  # an icon, whatever it is called: nobody looks at it
         row = self._standard.attributes.get(tag)
+        if row is None and _GRAPHICS in path and (vr in _FREE_TEXTS or known in _FREE_TEXTS):
+            row = self._standard.attributes[_GRAPHIC_TEXT]  # a tick's label is no better than the text beside it
         if row is None:
             return self._by_vr(tag, vr, known)
         code, name = self._code(row, "E.1-1")

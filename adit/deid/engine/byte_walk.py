@@ -14,10 +14,11 @@ from typing import Final
 
 from adit.deid.decision import Action
 from adit.deid.engine import scan
-from adit.deid.engine.content import concept_of
+from adit.deid.engine.content import concept_of, has_private_code, unit_of
+from adit.deid.engine.content_mode import Content, mode_below, mode_of
 from adit.deid.engine.dummies import dummy_sequence
 from adit.deid.engine.encoding import UNDEFINED, element, header, item_header
-from adit.deid.engine.plan import Change, Content, Entry, Level, Step
+from adit.deid.engine.plan import Change, Entry, Level, Step
 from adit.deid.engine.scan import (
     EXPLICIT,
     IMPLICIT,
@@ -384,6 +385,10 @@ class ByteWalk:
                     self.changes.append(Change(path, Action.REMOVE, rule))
                     changed = True
                     continue
+            elif level.content:
+                private = has_private_code(self.data, begin, end, implicit=inner)
+                unit = unit_of(self.data, begin, end, implicit=inner)
+                mode = mode_below(level.content, entry.tag, unit, private_code=private)
             below = level.below(entry.tag, implicit=inner, content=mode)
             changed = self._walk(below, begin, end, made)[0] or changed
             length = sum(len(each) if isinstance(each, bytes) else each[1] - each[0] for each in made)
@@ -402,19 +407,8 @@ class ByteWalk:
     def _content_of(self, level: Level, begin: int, end: int, implicit: bool) -> tuple[Content, str | None]:
         """How the item's value is treated; a rule, if all of the item goes."""
         concept = concept_of(self.data, begin, end, implicit=implicit)
-        if concept is None:
-            return Content.UNLISTED, None
-        decision = level.decisions.concept(*concept)
-        if decision is None:
-            return Content.UNLISTED, None
-        match decision.action:
-            case Action.KEEP:
-                return Content.KEEP, None
-            case Action.CLEAN:
-                return Content.CLEAN, None
-            case Action.DUMMY:
-                return Content.DUMMY, None
-        return Content.NONE, decision.rule
+        decision = None if concept is None else level.decisions.concept(*concept)
+        return mode_of(decision, concept, unit_of(self.data, begin, end, implicit=implicit))
 
     def _end_of_undefined(self, level: Level, entry: Entry, start: int, end: int) -> int:
         """Where a value of undefined length ends, its delimiter included: a sequence's, or fragments'."""

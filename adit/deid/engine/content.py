@@ -1,4 +1,5 @@
-"""Reads of a content item what its treatment depends on: value type and concept (PS3.3 C.17.3). Used by both walks."""
+"""Reads what the treatment of a content item depends on: value type and concept (PS3.3 C.17.3), its unit, and whether a
+code is private. Used by the byte walk."""
 
 from __future__ import annotations
 
@@ -7,12 +8,15 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
+from adit.deid.engine.content_mode import is_private
 from adit.deid.engine.encoding import LONG_VRS, UNDEFINED
 
 _VALUE_TYPE: Final = 0x0040A040
 _CONCEPT_NAME: Final = 0x0040A043
 _CODE: Final = 0x00080100
 _SCHEME: Final = 0x00080102
+_MEANING: Final = 0x00080104
+_UNITS: Final = 0x004008EA
 _FAR: Final = 0x0040A043  # what is looked for stands up to here
 
 
@@ -32,6 +36,27 @@ def concept_of(data: bytes | mmap.mmap, begin: int, end: int, *, implicit: bool)
             if codes.get(_CODE) and codes.get(_SCHEME):
                 return codes[_SCHEME], codes[_CODE], value_type
     return None
+
+
+def unit_of(data: bytes | mmap.mmap, begin: int, end: int, *, implicit: bool) -> str:
+    """The code of its MeasurementUnitsCodeSequence; empty when it has none."""
+    for tag, start, stop in _elements(data, begin, end, implicit=implicit, up_to=_UNITS):
+        if tag == _UNITS:
+            last = _item_end(data, start, stop)
+            for inner, first, after in _elements(data, start + 8, last, implicit=implicit, up_to=_CODE):
+                if inner == _CODE:
+                    return _text(data, first, after)
+    return ""
+
+
+def has_private_code(data: bytes | mmap.mmap, begin: int, end: int, *, implicit: bool) -> bool:
+    """Whether the item is a code that no standard has, and says what it means."""
+    found = {
+        tag: (start, stop)
+        for tag, start, stop in _elements(data, begin, end, implicit=implicit, up_to=_MEANING)
+        if tag in (_SCHEME, _MEANING)
+    }
+    return _MEANING in found and is_private(_text(data, *found.get(_SCHEME, (0, 0))))
 
 
 def _item_end(data: bytes | mmap.mmap, start: int, stop: int) -> int:

@@ -14,9 +14,10 @@ from typing import Final
 from adit.deid.decision import Action
 from adit.deid.dictionary import is_registered
 from adit.deid.engine.byte_walk import ByteWalk, Insertion, IrregularError, Part, WholeNeededError
+from adit.deid.engine.content_mode import Content
 from adit.deid.engine.deflation import deflated, inflated
 from adit.deid.engine.pixel_step import NewPixels, NoDecoder, PixelStep, ReadBlock, with_pixels
-from adit.deid.engine.plan import Change, Content, Level
+from adit.deid.engine.plan import Change, Level
 from adit.deid.engine.scan import Buffer, malformed, values_of
 from adit.deid.engine.trail import Trail
 from adit.deid.engine.values import Subject, Values, text_of

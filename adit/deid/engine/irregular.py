@@ -22,10 +22,11 @@ from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag, Tag
 
-from adit.deid.decision import Action, Decision
+from adit.deid.decision import Action
+from adit.deid.engine.content_mode import Content, is_private, mode_below, mode_of
 from adit.deid.engine.dummies import dummy_sequence
 from adit.deid.engine.pixel_step import ReadBlock
-from adit.deid.engine.plan import Change, Content, Entry, Level, Step
+from adit.deid.engine.plan import Change, Entry, Level, Step
 from adit.deid.engine.scan import Buffer
 from adit.deid.engine.values import Values
 from adit.deid.identifiers import Identifiers
@@ -51,6 +52,8 @@ _PIXELS: Final = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _TRAILING: Final = 0xFFFCFFFC
 _VALUE_TYPE: Final = 0x0040A040
 _CONCEPT_NAME: Final = 0x0040A043
+_CODE, _SCHEME, _CODE_MEANING = 0x00080100, 0x00080102, 0x00080104
+_UNITS: Final = 0x004008EA
 
 
 def treat_irregular(
@@ -278,24 +281,38 @@ class _DataSetWalk:
         for item in element.value:
             mode = Content.NONE
             if entry.decision.action is Action.CONTENT:
-                decision = _concept(level, item)
-                if decision is not None and decision.action is Action.REMOVE:
-                    self.changes.append(Change(entry.change.path, Action.REMOVE, decision.rule))
+                concept = _concept(item)
+                decision = None if concept is None else level.decisions.concept(*concept)
+                mode, rule = mode_of(decision, concept, _unit(item))
+                if rule is not None:
+                    self.changes.append(Change(entry.change.path, Action.REMOVE, rule))
                     continue
-                mode = {
-                    Action.KEEP: Content.KEEP, Action.CLEAN: Content.CLEAN, Action.DUMMY: Content.DUMMY
-                }.get(decision.action, Content.UNLISTED) if decision is not None else Content.UNLISTED  # fmt: skip
+            elif level.content:
+                private = _CODE_MEANING in item and is_private(_text_of(item, _SCHEME))
+                mode = mode_below(level.content, entry.tag, _unit(item), private_code=private)
             below = level.below(entry.tag, implicit=level.implicit or _implicit(item), content=mode)
             items.append(self.data_set(below, item))
         return DataElement(element.tag, "SQ", Sequence(items))
 
 
-def _concept(level: Level, item: Dataset) -> Decision | None:
-    names = item[_CONCEPT_NAME].value if _CONCEPT_NAME in item else None
-    if not isinstance(names, Sequence) or not names:
+def _concept(item: Dataset) -> tuple[str, str, str] | None:
+    """Scheme, code and value type."""
+    named = _first(item, _CONCEPT_NAME)
+    if named is None:
         return None
-    scheme, code = (_text_of(names[0], tag) for tag in (0x00080102, 0x00080100))
-    return level.decisions.concept(scheme, code, _text_of(item, _VALUE_TYPE)) if scheme and code else None
+    scheme, code = (_text_of(named, tag) for tag in (_SCHEME, _CODE))
+    return (scheme, code, _text_of(item, _VALUE_TYPE)) if scheme and code else None
+
+
+def _unit(item: Dataset) -> str:
+    unit = _first(item, _UNITS)
+    return "" if unit is None else _text_of(unit, _CODE)
+
+
+def _first(item: Dataset, tag: int) -> Dataset | None:
+    """The first item of a sequence."""
+    items = item[tag].value if tag in item else None
+    return items[0] if isinstance(items, Sequence) and items else None
 
 
 def _text_of(item: Dataset, tag: int) -> str:

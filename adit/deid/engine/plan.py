@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from enum import IntEnum, StrEnum
+from enum import IntEnum
 from typing import Final
 
 from adit.deid.decision import Action, Decision
+from adit.deid.engine.content_mode import Content, decided
 from adit.deid.engine.encoding import LONG_VRS, SHORT_VRS
 from adit.deid.engine.scan import DEEPEST
 from adit.deid.policy import ClassPolicy, Path, vr_of
@@ -33,16 +34,6 @@ class Step(IntEnum):
     NOTE = 6  # kept, and its value is wanted
     PIXELS = 7
     SCRUB = 8  # kept unless an identifier of the patient stands in it
-
-
-class Content(StrEnum):
-    """How the value of the content item that a level is in is treated (PS3.15 E.3.4)."""
-
-    NONE = ""  # it is in none
-    UNLISTED = "unlisted"
-    KEEP = "keep"
-    CLEAN = "clean"
-    DUMMY = "dummy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +64,6 @@ class Entry:
 Found = tuple[int, int, bool, Entry]
 """Step, tag, whether the length has four bytes, and the rest."""
 
-_CONTENT_VALUES: Final[dict[int, str]] = {
-    0x0040A120: "DT",
-    0x0040A121: "DA",
-    0x0040A122: "TM",
-    0x0040A123: "PN",
-    0x0040A124: "UI",
-    0x0040A160: "UT",
-}
 _HARVESTED: Final = frozenset(
     {
         0x00080050,  # AccessionNumber
@@ -184,28 +167,12 @@ class Level:
             step = Step.CREATOR if tag & 0xFFFF < 0x100 else Step.PRIVATE
             return self._found(step, tag, vr, encoded, _PRIVATE)
         decision = self._decisions.decide(self.path, tag, vr)
-        if self.content and tag in _CONTENT_VALUES:
-            decision = self._content_value(tag, decision)
+        if self.content:
+            decision = decided(self.content, tag, decision)
         read = vr if vr not in ("", "UN") else vr_of(tag) or "UN"
         if tag in _PIXELS and not self.path:
             return self._found(Step.PIXELS, tag, read, encoded, decision)
         return self._found(_step_of(decision), tag, read, encoded, decision)
-
-    def _content_value(self, tag: int, decision: Decision) -> Decision:
-        """The value of a content item: by its concept, else by what it is (PS3.15 E.3.4)."""
-        rule = f"content {self.content}"
-        match self.content, tag:
-            case Content.DUMMY, 0x0040A124:
-                return Decision(Action.UID, rule)
-            case Content.DUMMY, _:
-                return Decision(Action.DUMMY, rule)
-            case Content.KEEP, 0x0040A123:
-                return Decision(Action.DUMMY, rule)
-            case Content.KEEP, _:
-                return Decision(Action.KEEP, rule)
-            case _, 0x0040A160:
-                return Decision(Action.CLEAN, rule)
-        return decision
 
     def _found(self, step: Step, tag: int, vr: str, encoded: bytes, decision: Decision) -> Found:
         long = encoded in LONG_VRS

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from adit.deid.character_set import encode
-from adit.deid.dates import capped_age, shifted
+from adit.deid.dates import capped_age, capped_number, shifted
 from adit.deid.decision import Action, Decision
 from adit.deid.engine.descriptors import cleaned
 from adit.deid.engine.dummies import dummy
@@ -58,7 +58,8 @@ class Values:
             case Action.SHIFT:
                 return self._shifted(vr, value)
             case Action.AGE:
-                age = capped_age(_ascii(value))
+                text = _ascii(value)
+                age = capped_age(text) if decision.value is None else capped_number(text, decision.value)
                 return None if age is None else age.encode("ascii")
             case Action.CLEAN:
                 return cleaned(value) if vr in _TEXTS else None

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adit.deid.dates import capped_age, shifted
+from adit.deid.dates import capped_age, capped_number, shifted
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,12 @@ from adit.deid.dates import capped_age, shifted
         ("20240301123015-0500", "DT", -1, "20240229123015-0500"),
         ("20240301-20240302", "DT", -1, "20240229-20240301"),
         ("20240301120000-0500-20240302", "DT", -1, "20240229120000-0500-20240301"),
+        ("2023-2024", "DT", -1, "2022-2023"),
+        ("2023-0500-2024-0500", "DT", -1, "2022-0500-2023-0500"),
+        ("202301-2024", "DT", -1, "202212-2023"),
+        ("2023-20240301", "DT", -1, "2022-20240229"),
+        ("2023-2024", "DA", -1, "2022-2023"),
+        ("2023-1400", "DT", -1, "2022-1400"),  # an offset from UTC, as there is none beyond 14 hours
         ("123015.25", "TM", -1, "123015.25"),
         ("12:30:15", "TM", -1, "12:30:15"),
         ("1230-1300", "TM", -1, "1230-1300"),
@@ -52,6 +58,23 @@ def test_values_keep_their_form(text: str, vr: str, days: int, expected: str | N
 
 def test_a_value_of_hyphens_alone_is_none_at_once() -> None:
     assert shifted("20240101-" * 1_000_000, "DT", -1) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "expected"),
+    [
+        ("95", "a", "90"),
+        ("89", "a", "89"),
+        ("9.5e1 ", "a", "90"),
+        ("1140", "mo", "1080"),
+        ("600", "mo", "600"),
+        ("34698", "d", "32872"),
+        ("95 years", "a", None),
+        ("45\\101", "a", "45\\90"),
+    ],
+)
+def test_ages_as_numbers(text: str, unit: str, expected: str | None) -> None:
+    assert capped_number(text, unit) == expected
 
 
 @given(st.dates(date(1900, 1, 1)), st.dates(date(1900, 1, 1)), st.integers(-3650, -1))
