@@ -74,6 +74,9 @@ class Intake:
             return  # a list that was begun before a newer event came
         if taken is None or taken[0] != generation:
             try:
+                if _is_over(kind, body) and self._is_strange(body):
+                    _log.warning("a job that has ended is not in the ledger, and is left alone", uid=uid)
+                    return
                 taken = generation, self._apply(kind, body, generation)
             except (LedgerUnavailable, LedgerError) as error:
                 self._fall_behind(error)
@@ -123,7 +126,7 @@ class Intake:
             jobs.add(uid)
             uids.add(str(body["metadata"]["uid"]))
             known_job = known_jobs.get(uid)
-            if known_job is None and self._is_succeeded(body, known_jobs):
+            if known_job is None and (_is_over(TRANSFER_JOBS, body) or self._is_succeeded(body, known_jobs)):
                 continue
             ended = known_job is not None and known_job.ended
             self._take_listed(TRANSFER_JOBS, body, known=known_job is not None, ended=ended)
@@ -156,6 +159,11 @@ class Intake:
             uids.add(str(body["metadata"]["uid"]))
             self._take_listed(kind, body, known=_key(body) in known, ended=False)
         return there
+
+    def _is_strange(self, body: Mapping[str, Any]) -> bool:
+        """The ledger was lost, or is an older one: what a job did that has ended there is not done again."""
+        known = self._ledger.job(_key(body))
+        return known is None or known.id != UUID(body["metadata"]["uid"])
 
     def _is_succeeded(self, body: Mapping[str, Any], known_jobs: Container[UUID]) -> bool:
         """Its name has a job that came after the list was begun: an event told of it, and this one is over."""
@@ -217,6 +225,11 @@ class Intake:
 def _listed(api: KubernetesApi, kind: Kind, namespaces: Sequence[str] | None) -> Iterator[Mapping[str, Any]]:
     for namespace in (None,) if namespaces is None else namespaces:
         yield from api.list(kind, namespace)
+
+
+def _is_over(kind: Kind, body: Mapping[str, Any]) -> bool:
+    """A job that has ended once, whatever was edited since."""
+    return kind == TRANSFER_JOBS and (body.get("status") or {}).get("completionTime") is not None
 
 
 def _manifest(kind: Kind, body: Mapping[str, Any]) -> dict[str, Any]:

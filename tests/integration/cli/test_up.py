@@ -19,6 +19,11 @@ def summary(ledger: Ledger, name: str) -> JobSummary:
     return ledger.summary(record.id)
 
 
+def is_closed(ledger: Ledger, name: str) -> bool:
+    record = ledger.job(("default", name))
+    return record is not None and record.ended_at is not None
+
+
 def test_jobs_are_applied_steered_and_shown(adit: Adit, orthancs: Hospital, ledger: Ledger) -> None:
     quick, slow = ct_study(2, seed="up-quick"), ct_study(40, seed="up-slow", size=160)
     orthancs.source.upload(*quick.files(), *slow.files())
@@ -34,7 +39,8 @@ def test_jobs_are_applied_steered_and_shown(adit: Adit, orthancs: Hospital, ledg
 
     assert adit("cancel", "slow").out == "transferjob.adit.dev/slow configured\n"
     wait_until(lambda: summary(ledger, "slow").state.ended, "the slow job is cancelled", 60)
-    wait_until(lambda: "has finished: nothing is left to stop" in adit("suspend", "slow").err, "it is closed", 60)
+    wait_until(lambda: is_closed(ledger, "slow"), "it is closed", 60)
+    assert "has finished: nothing is left to stop" in adit("suspend", "slow").err
     told = adit("suspend", "slow", KUBERNETES_SERVICE_HOST="10.0.0.1").err
     assert 'kubectl -n default patch transferjob slow --type=merge -p \'{"spec": {"suspend": true}}\'' in told
     assert summary(ledger, "slow").state is JobState.CANCELED

@@ -1,4 +1,5 @@
-"""From lists and events into a real ledger: DeidProfiles as they come, are edited, spoiled, and go."""
+"""From lists and events into a real ledger: DeidProfiles as they come, are edited, spoiled, and go; and jobs of a
+ledger that was lost."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from adit.ledger.ledger import Ledger
 from adit.model.deid_profile import DeidProfile, Option
 from adit_operator.cluster_events import ClusterEvents
 from adit_operator.intake import Intake
-from adit_operator.kubernetes_api import DEID_PROFILES, Kind, KubernetesApi
+from adit_operator.kubernetes_api import DEID_PROFILES, TRANSFER_JOBS, Kind, KubernetesApi
 from adit_operator.status_writer import StatusWriter
 from tests.unit.model.specs import PROFILE
 from tests.unit.operator.status_schema import check
@@ -130,3 +131,26 @@ def test_a_sweep_mends_what_events_missed(desk: Desk) -> None:
     assert desk.condition("Ready", "spoiled")["status"] == "False"
     desk.sweep()
     assert [each.key for each in desk.ledger.profiles()] == [("default", "new")]
+
+
+def test_what_a_lost_ledger_had_done_is_not_done_again(desk: Desk) -> None:
+    spec = {
+        "source": {"node": "pacs"},
+        "destination": {"node": "research"},
+        "selection": {"studies": [{"studyInstanceUID": "1.2.3"}]},
+    }
+    metadata = {"name": "done", "namespace": "default", "uid": str(UUID(int=7)), "generation": 2}
+    ended = {"observedGeneration": 1, "completionTime": "2026-03-01T12:00:00Z", "conditions": []}
+    done: Body = {"kind": "TransferJob", "metadata": metadata, "spec": spec, "status": ended}
+    waiting: Body = {
+        "kind": "TransferJob",
+        "metadata": {**metadata, "name": "new", "uid": str(UUID(int=8))},
+        "spec": spec,
+    }
+    for _ in range(2):
+        for each in (done, waiting):
+            desk.intake.take(TRANSFER_JOBS, each)
+        desk.api.bodies = [done, waiting]
+        desk.sweep()
+        assert set(desk.ledger.live_jobs()) == {UUID(int=8)}
+    assert "done" not in desk.api.statuses
