@@ -8,10 +8,12 @@ from __future__ import annotations
 from typing import Final
 
 NAMES: Final = frozenset({0x00100010, 0x00101001, 0x00101005, 0x00101060})  # PatientName and other names
-NUMBERS: Final = frozenset({0x00080050, 0x00100020, 0x00101000, 0x00102154, 0x00380010})
+NUMBERS: Final = frozenset({0x00080050, 0x00100020, 0x00101000, 0x00101090, 0x00102154, 0x00380010})
+OTHER_IDS: Final = 0x00101002  # a sequence, with a PatientID in each of its items
+INSTITUTION: Final = frozenset({0x00080080, 0x00080081})  # InstitutionName, InstitutionAddress
 ADDRESS: Final = 0x00101040
 BIRTH_DATE: Final = 0x00100030
 UIDS: Final = frozenset({0x00080018, 0x0020000D, 0x0020000E})
 
-IDENTIFYING: Final = NAMES | NUMBERS | UIDS | {ADDRESS, BIRTH_DATE}
+IDENTIFYING: Final = NAMES | NUMBERS | UIDS | INSTITUTION | {ADDRESS, BIRTH_DATE, OTHER_IDS}
 """The top-level elements of the original that are looked at."""

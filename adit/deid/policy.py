@@ -28,7 +28,6 @@ _TEMPORAL: Final = frozenset({"DA", "DT", "TM"})
 _DATES: Final = frozenset({Option.RETAIN_FULL_DATES, Option.RETAIN_MODIFIED_DATES})
 _OWN_UIDS: Final = frozenset({0x00080018, 0x0020000D, 0x0020000E})
 """SOPInstanceUID, StudyInstanceUID, SeriesInstanceUID: destinations file and prove instances by them."""
-_FILED_BY: Final = _OWN_UIDS | {0x00080016}
 _FIRST_GROUP: Final = 0x0008
 _PIXEL_GROUP: Final = 0x7FE0
 _NUMBERS: Final = frozenset({"AT", "FD", "FL", "OB", "OD", "OF", "OL", "OV", "OW", "SL", "SS", "SV", "UL", "US", "UV"})
@@ -172,13 +171,14 @@ class ClassPolicy:
         """Which attributes of IDENTIFYING stay at the top level on purpose: their values may stand anywhere."""
         return frozenset(tag for tag in IDENTIFYING if self.decide((), tag, "").action is Action.KEEP)
 
-    def scrubs(self, decision: Decision, path: Path, tag: int) -> bool:
-        """Whether the element, which is kept, is emptied where it tells of someone. What may not be is refused then."""
+    def scrubs(self, decision: Decision, tag: int) -> bool:
+        """Whether the element, which is kept, is emptied where it tells of someone. UIDs are not, as an instance may
+        need them: with such a one it is refused."""
         if tag >> 16 & 1:
             return True
         if decision.rule.startswith("override") and names_someone(tag):
             return False
-        return vr_of(tag) != "UI" or (self._type(path, tag) in (2, 3) and tag not in _FILED_BY)
+        return vr_of(tag) != "UI"
 
     def keeps_creator(self, creator: str) -> bool:
         """Whether anything in this creator's blocks may stay."""

@@ -79,9 +79,19 @@ class Verification:
         known.fresh.clear()
         _Look(header, self._expected, uids, self._implicit, suspicious=False).top(known)
         fresh = [header[each.start : each.stop] for each in known.fresh]
-        if self._expected.identifiers.may_stand_in(b"".join(fresh)):
+        if self._expected.identifiers.may_stand_in(b"".join(fresh)) and not self._is_by_chance(header, uids):
             return False
         known.learn(fresh)
+        return True
+
+    def _is_by_chance(self, header: bytes, uids: Mapping[int, bytes]) -> bool:
+        """Whether no element tells what stands in the bytes: a short number stands within many others."""
+        try:
+            _Look(header, self._expected, uids, self._implicit, suspicious=True).top(None)
+        except Quarantine as refused:
+            if refused.reason is not Reason.IDENTIFIER_LEFT:
+                raise
+            return False
         return True
 
 

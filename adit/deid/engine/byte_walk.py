@@ -32,6 +32,7 @@ from adit.deid.engine.scan import (
 from adit.deid.engine.trail import END_OF_TRACE, Block, Outcome, Removed, Trace, Trail
 from adit.deid.engine.values import Values
 from adit.deid.identifiers import Identifiers
+from adit.deid.identifying import OTHER_IDS
 from adit.deid.quarantine import Quarantine, Reason, place_of
 
 Part = Range | bytes
@@ -320,6 +321,8 @@ class ByteWalk:
 
     def _no_sequence(self, level: Level, entry: Entry, start: int, stop: int) -> list[Part] | None:
         """A sequence that does not stay: emptied, or a dummy for it."""
+        if not level.path:
+            self.notes[entry.tag] = self.data[start:stop]
         self.changes.append(entry.change)
         if entry.vr != "SQ" or entry.decision.action not in (Action.EMPTY, Action.DUMMY):
             return []
@@ -372,6 +375,8 @@ class ByteWalk:
             raise Quarantine(Reason.TOO_LARGE, place_of(path), f"there are more than {scan.MOST_ITEMS} items")
         if not level.path and entry.tag in _NOTED_SEQUENCES:
             self.noted_items[entry.tag] = items
+        if not level.path and entry.tag == OTHER_IDS:
+            self.notes[entry.tag] = self.data[start:stop]
         parts: list[Part] = []
         size = 0
         changed = False

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -18,11 +19,11 @@ from adit.deid.engine.content_mode import Content
 from adit.deid.engine.deflation import deflated, inflated
 from adit.deid.engine.pixel_step import NewPixels, NoDecoder, PixelStep, ReadBlock, with_pixels
 from adit.deid.engine.plan import Change, Level
-from adit.deid.engine.scan import Buffer, malformed, values_of
+from adit.deid.engine.scan import Buffer, items_of, malformed, values_of
 from adit.deid.engine.trail import Trail
 from adit.deid.engine.values import Subject, Values, text_of
 from adit.deid.identifiers import Identifiers, identifiers_of
-from adit.deid.identifying import IDENTIFYING
+from adit.deid.identifying import IDENTIFYING, OTHER_IDS
 from adit.deid.identity import Identity
 from adit.deid.mapping import Kind
 from adit.deid.marks import METHOD_CODES, encoded_marks
@@ -42,6 +43,8 @@ _SOP_CLASS: Final = 0x00080016
 _SOP_INSTANCE: Final = 0x00080018
 _MODALITY: Final = 0x00080060
 _PATIENT_ID: Final = 0x00100020
+_OTHER_PATIENT_IDS: Final = 0x00101000
+_SEQUENCE_END: Final = b"\xfe\xff\xdd\xe0\0\0\0\0"
 _STUDY: Final = 0x0020000D
 _SERIES: Final = 0x0020000E
 WANTED: Final = IDENTIFYING | {_CHARSET, _SOP_CLASS, _MODALITY}
@@ -245,7 +248,7 @@ class Engine:
         if found is None:
             if len(self._verifications) >= _PATIENTS:
                 self._verifications.clear()
-            identifiers = identifiers_of(known, names, kept)
+            identifiers = identifiers_of(_with_other_ids(known, implicit=given.implicit), names, kept)
             found = Verification(self.expected(patient, identifiers), implicit=given.implicit)
             self._verifications[key] = found
         return found
@@ -437,6 +440,19 @@ class _Met:
 
 def _of_all(known: Mapping[int, bytes]) -> tuple[bytes | None, ...]:
     return tuple(map(known.get, _IN_COMMON))
+
+
+def _with_other_ids(known: Mapping[int, bytes], *, implicit: bool) -> Mapping[int, bytes]:
+    """With those of the items of OtherPatientIDsSequence among OtherPatientIDs, as far as they can be read."""
+    found = known.get(OTHER_IDS)
+    if not found:
+        return known
+    ids = [known.get(_OTHER_PATIENT_IDS, b"")]
+    ended = found.endswith(_SEQUENCE_END)
+    with suppress(Quarantine, struct.error):
+        for begin, end in items_of(found, 0, len(found), (OTHER_IDS,), implicit=implicit, undefined=ended, ends={}):
+            ids += values_of(found, begin, end, frozenset({_PATIENT_ID}), implicit=implicit).values()
+    return {**known, _OTHER_PATIENT_IDS: b"\\".join(ids)}
 
 
 def _text(known: Mapping[int, bytes], tag: int) -> str:

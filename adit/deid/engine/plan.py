@@ -180,7 +180,7 @@ class Level:
         harvest = vr == "PN" or tag in _HARVESTED
         if step is Step.REMOVE and harvest:
             step = Step.VALUE
-        if step is Step.KEEP and self._scrubs and self._decisions.scrubs(decision, self.path, tag):
+        if step is Step.KEEP and self._scrubs and self._decisions.scrubs(decision, tag):
             step = Step.SCRUB
         if step is Step.KEEP and tag in self._notes:
             step = Step.NOTE

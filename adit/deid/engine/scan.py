@@ -49,6 +49,8 @@ def values_of(data: Buffer, start: int, end: int, wanted: frozenset[int], *, imp
             at += 4
         if length == UNDEFINED:
             pos = end_of_sequence(data, at, end, (tag,), implicit=implicit or vr == b"UN", fragments=False)
+            if tag in wanted and tag not in values:
+                values[tag] = data[at:pos]
             continue
         pos = at + length
         if pos > end:

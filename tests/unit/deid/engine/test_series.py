@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from adit.deid.engine.instance import Engine
-from adit.deid.identifiers import Identifiers
+from adit.deid.identifiers import identifiers_of
 from adit.deid.marks import encoded_marks
 from adit.deid.quarantine import Quarantine, Reason
 from adit.deid.verification import Expected, Verification
@@ -88,7 +88,7 @@ def header(*more: Element, sop_instance: bytes = UIDS[0x00080018], marks: bool =
 @pytest.fixture
 def verification() -> Verification:
     """It has seen some of the series."""
-    identifiers = Identifiers((b"zyxwvut",), (b"mrn-990017",), ())
+    identifiers = identifiers_of({0x00100010: b"Zyxwvut", 0x00100020: b"MRN-990017"}, (), frozenset())
     made = Verification(Expected(identifiers, PSEUDONYM, frozenset(), frozenset(), frozenset()), implicit=False)
     for _ in range(4):
         assert made.passes(header(), ORIGINAL, UIDS)

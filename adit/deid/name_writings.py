@@ -1,0 +1,144 @@
+"""How a person's name may stand elsewhere: its parts alone and joined, in other cases, character sets, without accents.
+
+Asked by `identifiers` for each name that an instance tells of.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import permutations
+from typing import Final
+
+LONG: Final = 5
+"""Letters of a part that no other word contains by chance."""
+SHORTEST: Final = 3
+"""Letters of a part that is looked for alone."""
+
+_MOST_PARTS: Final = 4  # of a group are joined
+_APART: Final = re.compile(r"[\^\\\s,;.()/_'’´`‐-]+")
+_BETWEEN: Final = ("", " ", "^", ", ", ",", "_", "-", ".", "'")
+_MOST_TERMS: Final = 8
+_DENSE: Final = 0x2E80  # from here on a letter is a syllable or a word, and blanks do not part words
+_CODECS: Final = (
+    *("utf_8", "latin_1", "iso8859_2", "iso8859_3", "iso8859_4", "iso8859_5", "iso8859_6", "iso8859_7", "iso8859_8"),
+    *("iso8859_9", "iso8859_15", "tis_620", "shift_jis", "iso2022_jp", "euc_kr", "gb18030", "utf_16_le", "utf_16_be"),
+)
+"""Of all character sets of PS3.3 C.12.1.1.2, as items of sequences may declare others; and UTF-16, for bytes."""
+_ONE_BYTE: Final = {
+    "ISO_IR 100": "latin_1",
+    "ISO_IR 101": "iso8859_2",
+    "ISO_IR 109": "iso8859_3",
+    "ISO_IR 110": "iso8859_4",
+    "ISO_IR 126": "iso8859_7",
+    "ISO_IR 127": "iso8859_6",
+    "ISO_IR 138": "iso8859_8",
+    "ISO_IR 144": "iso8859_5",
+    "ISO_IR 148": "iso8859_9",
+    "ISO_IR 192": "utf_8",
+    "GB18030": "gb18030",
+    "GBK": "gb18030",
+}
+_LETTERS: Final = str.maketrans({"ß": "ss", "ẞ": "SS", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D"})
+_MORE: Final = str.maketrans({"æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ı": "i", "þ": "th", "Þ": "Th", "ð": "d"})
+_UMLAUTS: Final = str.maketrans(
+    {"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "å": "aa", "Å": "Aa"}
+)
+
+
+@dataclass(slots=True)
+class Writings:
+    """Bytes in lower case, NUL left out. `parts` are told of within other words, too, `words` only alone."""
+
+    parts: set[bytes] = field(default_factory=set)
+    words: set[bytes] = field(default_factory=set)
+
+    def add(self, name: bytes, charset: bytes, *, joined: bool = True) -> None:
+        for text in _texts_of(name, charset):
+            for group in text.strip("\0 ").split("="):
+                parts = [part for part in _APART.split(group) if part]
+                for part in parts:
+                    self._add(part, alone=True)
+                if joined:
+                    self._add_joined(parts)
+
+    def add_whole(self, value: bytes, charset: bytes, shortest: int) -> None:
+        """A text that tells of someone only as a whole."""
+        for text in _texts_of(value, charset):
+            if len(text.strip("\0 ")) >= shortest:
+                self.parts.update(_encoded(text.strip("\0 ")))
+
+    def _add_joined(self, parts: list[str]) -> None:
+        for first, second in permutations(parts[:_MOST_PARTS], 2):
+            if _is_long(first) or _is_long(second):
+                continue  # found already
+            both = len(first) >= SHORTEST and len(second) >= SHORTEST
+            for between in _BETWEEN[: 1 if both else None]:
+                self._add(first + between + second, alone=False)
+        if len(parts) > 2 and all(map(_is_dense, parts)):
+            self._add("".join(parts), alone=False)
+
+    def _add(self, text: str, *, alone: bool) -> None:
+        dense = _is_dense(text)
+        if alone and len(text) < (2 if dense else SHORTEST):
+            return
+        for written in _encoded(text):
+            if len(written) >= SHORTEST:
+                (self.parts if _is_long(text) else self.words).add(written)
+
+
+def _is_dense(text: str) -> bool:
+    return any(ord(letter) >= _DENSE for letter in text)
+
+
+def _is_long(text: str) -> bool:
+    letters = sum(letter.isalpha() for letter in text)
+    return letters >= (2 if _is_dense(text) else LONG)
+
+
+def _encoded(text: str) -> Iterator[bytes]:
+    if text.isascii():
+        yield text.lower().encode("ascii")
+        return
+    texts = {text, text.lower(), text.upper(), text.title(), unicodedata.normalize("NFD", text.lower())}
+    folded = {_folded(text), _folded(text.translate(_UMLAUTS))}
+    for each in texts | {other for other in folded if other}:
+        for codec in _CODECS if not each.isascii() else ("ascii",):
+            with suppress(UnicodeError):
+                # what leads back to ASCII is no part of it, and what is between letters of UTF-16 is not searched
+                yield each.encode(codec).removesuffix(b"\x1b(B").replace(b"\0", b"").lower()
+
+
+def _folded(text: str) -> str:
+    """Without marks; empty when that is no ASCII."""
+    plain = unicodedata.normalize("NFKD", text.translate(_LETTERS).translate(_MORE))
+    plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
+    return plain if plain.isascii() else ""
+
+
+def _texts_of(name: bytes, charset: bytes) -> Iterable[str]:
+    """What the bytes mean by pydicom, which knows code extensions; by each declared term alone; and by themselves, as
+    many a sender writes UTF-8 or Latin-1 whatever it declares."""
+    if name.isascii() and b"\x1b" not in name:
+        return {name.decode("ascii")}
+    from pydicom.charset import convert_encodings, decode_bytes
+
+    terms = [term.strip(b" \0").decode("ascii", errors="replace") for term in charset.split(b"\\")]
+    texts = set()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with suppress(UnicodeError, LookupError, ValueError):
+            texts.add(decode_bytes(name, convert_encodings(terms), {ord("^"), ord("=")}))
+    codecs = [_ONE_BYTE.get(term.replace("ISO 2022 IR ", "ISO_IR ")) for term in terms[:_MOST_TERMS]]
+    for codec in (codecs[0] or "latin_1", *codecs[1:]):
+        with suppress(UnicodeError):
+            texts.add(name.decode(codec) if codec else "")
+    try:
+        texts.add(name.decode("utf_8"))
+    except UnicodeError:
+        texts.add(name.decode("latin_1"))
+    return texts

@@ -1,0 +1,56 @@
+"""How a number that someone was given may stand elsewhere: without its separators, with others, with other zeros.
+
+Asked by `identifiers`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+LONG: Final = 6
+"""Characters that do not stand within others by chance."""
+_SHORTEST: Final = 2
+_FEWEST_DIGITS: Final = 3
+_SEPARATORS: Final = re.compile(rb"[ ._/-]+")
+_BETWEEN: Final = rb"[ ._/-]?"
+_ALONE: Final = rb"[0-9a-z\x80-\xff]"
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """In lower case. `core` has neither separators nor leading zeros; `part` is a pattern for a first look."""
+
+    core: bytes
+    part: bytes
+    pattern: re.Pattern[bytes]
+
+    @property
+    def is_long(self) -> bool:
+        return len(self.core) >= LONG
+
+    @property
+    def is_digits(self) -> bool:
+        return self.core.isdigit()
+
+
+def number_of(value: bytes) -> Number | None:
+    """None where it is too short to be looked for."""
+    given = value.strip(b"\0 ").lower()
+    plain = _SEPARATORS.sub(b"", given)
+    core = plain.lstrip(b"0")
+    core = core if len(core) >= _FEWEST_DIGITS else plain
+    shortest = _FEWEST_DIGITS if core.isdigit() else _SHORTEST
+    if len(core) < shortest or len(set(core)) < 2:
+        return None
+    if len(core) >= LONG:
+        part = _BETWEEN.join(re.escape(core[at : at + 1]) for at in range(len(core)))
+        before = rb"[0-9]" if core[:1].isdigit() else b""
+        behind = rb"[0-9]" if core[-1:].isdigit() else b""
+    else:
+        part = b"|".join(re.escape(each) for each in sorted({given, plain, core}))
+        before = behind = _ALONE
+    zeros = b"(?:0%s)*" % _BETWEEN if core[:1].isdigit() else b""
+    pattern = (b"(?<!%s)" % before if before else b"") + zeros + b"(?:%s)" % part
+    return Number(core, part, re.compile(pattern + (b"(?!%s)" % behind if behind else b"")))

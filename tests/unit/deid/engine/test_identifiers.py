@@ -1,0 +1,199 @@
+"""What of a patient is looked for in what stays: its writings, its places; and what merely looks like it stays."""
+
+from __future__ import annotations
+
+import pytest
+
+from adit.deid.engine.irregular import treat_irregular
+from adit.deid.quarantine import Quarantine, Reason
+from tests.unit.deid.engine.encoded import Element, Item, encode, engine, instance, syntax, treated
+
+CHARSET = 0x00080005
+KERNEL = 0x00181210  # a text that PS3.15 does not list, and so keeps
+PROFILE = 0x00282000  # ICCProfile: bytes that stay
+BORN = Element(0x00100030, "DA", b"19500312")
+CODECS = {"ISO_IR 100": "latin_1", "ISO_IR 144": "iso8859_5", "ISO_IR 192": "utf_8", "GB18030": "gb18030"}
+both = pytest.mark.parametrize("implicit", [False, True], ids=["explicit", "implicit"])
+
+
+def kernel(text: bytes, *more: Element, **whose: bytes) -> bytes:
+    """What becomes of a kept text; both walks must agree."""
+    elements = instance(Element(KERNEL, "SH", text), *more, **whose)
+    made, _, found = treated(elements)
+    value = found.get_item(KERNEL).value or b""
+    other = b"".join(treat_irregular(engine(), encode(elements), syntax(False), None, None).pieces())
+    assert (encode([Element(KERNEL, "SH", value)]) in other) is True
+    assert (value.strip() == text.strip()) is not any(each.rule == "identifier" for each in made.changes)
+    return value.strip()
+
+
+@pytest.mark.parametrize(
+    ("charset", "name", "text"),
+    [
+        ("GB18030", "Wang^XiaoDong=王^小东", "王小东"),
+        ("GB18030", "Wang^XiaoDong=王^小东", "x小东x"),
+        ("ISO_IR 144", "Иванов^Иван", "ИВАН"),
+        ("ISO_IR 144", "Иванов^Иван", "Иван"),
+        ("ISO_IR 192", "Çelik^Ay", "CELIK"),
+        ("ISO_IR 192", "Çelik^Ay", "çelik"),
+        ("ISO_IR 100", "Müller^Jö", "MULLER"),
+        ("ISO_IR 100", "Müller^Jö", "MUELLER"),
+        ("ISO_IR 192", "Nguyễn^An", "NGUYEN"),
+        ("ISO_IR 192", "Groß^Jo", "Gross"),
+        ("ISO_IR 192", "Łach^Bo", "LACH"),
+        ("ISO_IR 192", "O'Brien^Al", "OBRIEN"),
+        ("ISO_IR 192", "O'Brien^Al", "O BRIEN"),
+        ("ISO_IR 192", "O’Neil^Al", "ONEIL"),
+        ("ISO_IR 192", "Meier^Eva", "MeierEva"),
+        ("ISO_IR 192", "Meier^Eva", "EvaMeier_CT"),
+        ("ISO_IR 192", "Meier^Eva", "MEIER1950"),
+        ("ISO_IR 192", "Kohl^Ina", "InaKohl2"),
+        ("ISO_IR 192", "Li^Bo", "BoLi"),
+    ],
+)
+def test_writings_of_a_name(charset: str, name: str, text: str) -> None:
+    codec = CODECS[charset]
+    assert kernel(text.encode(codec), Element(CHARSET, "CS", charset.encode()), name=name.encode(codec)) == b""
+
+
+def test_a_korean_name_joined() -> None:
+    name = b"Hong^Gildong=" + "홍".encode() + b"^" + "길동".encode()
+    for text in ("홍길동", "홍 길동"):
+        assert kernel(text.encode(), Element(CHARSET, "CS", b"ISO_IR 192"), name=name) == b""
+
+
+@pytest.mark.parametrize(
+    ("charset", "name", "text"),
+    [
+        ("GB18030", "Wang^XiaoDong=王^小东", "王道"),  # one letter of many words
+        ("ISO_IR 192", "Li^Bo", "carbolic"),
+        ("ISO_IR 192", "Kohl^Ina", "Kohlrabi"),
+        ("ISO_IR 192", "Meier^Eva", "evaluated"),
+    ],
+)
+def test_other_words_stay(charset: str, name: str, text: str) -> None:
+    codec = CODECS[charset]
+    text_bytes = text.encode(codec)
+    assert kernel(text_bytes, Element(CHARSET, "CS", charset.encode()), name=name.encode(codec)) == text_bytes
+
+
+@pytest.mark.parametrize(
+    ("patient_id", "text"),
+    [
+        (b"P7", b"CT P7 HEAD"),
+        (b"123", b"CT 123 HEAD"),
+        (b"0004711", b"ID 4711"),
+        (b"4711", b"ID 0004711"),
+        (b"12-34-56-78", b"12345678"),
+        (b"12-34-56-78", b"12.34.56.78"),
+        (b"12345678", b"12-34-56-78"),
+        (b"AB-12", b"of ab12"),
+    ],
+)
+def test_writings_of_a_number(patient_id: bytes, text: bytes) -> None:
+    assert kernel(text, patient_id=patient_id) == b""
+
+
+@pytest.mark.parametrize(
+    ("patient_id", "text"), [(b"P7", b"P71 MAP7"), (b"123", b"1234 X123"), (b"12", b"12"), (b"4711", b"47110")]
+)
+def test_other_numbers_stay(patient_id: bytes, text: bytes) -> None:
+    assert kernel(text, patient_id=patient_id) == text
+
+
+def test_short_numbers_are_not_looked_for_among_numbers_and_terms() -> None:
+    for patient_id in (b"120", b"CT", b"007Y"):
+        _, _, found = treated(
+            instance(
+                Element(0x00101010, "AS", b"007Y"),
+                Element(0x00180060, "DS", b"120"),
+                Element(0x00200013, "IS", b"120"),
+                patient_id=patient_id,
+            ),
+            "RetainPatientCharacteristics",
+        )
+        assert (found.KVP, found.InstanceNumber, found.Modality, found.PatientAge) == (120, 120, "CT", "007Y")
+
+
+@both
+@pytest.mark.parametrize("undefined", [False, True], ids=["lengths", "delimiters"])
+def test_other_numbers_and_places_of_the_patient(implicit: bool, undefined: bool) -> None:
+    others = Element(
+        0x00101002, "SQ", (Item((Element(0x00100020, "LO", b"XQ-5512"),), undefined),), undefined=undefined
+    )
+    given = [
+        Element(0x00080080, "LO", b"St. Elsewhere Hospital"),
+        Element(0x00080081, "ST", b"Main Street 5, Springfield"),
+        others,
+        Element(0x00101090, "LO", b"SHELF-77"),
+        Element(0x00100021, "LO", b"THE WARD"),
+    ]
+    texts = [b"XQ-5512", b"in SHELF-77", b"ST. ELSEWHERE HOSPITAL", b"main street 5, springfield", b"of THE WARD"]
+    for text in texts:
+        elements = instance(*given, Element(KERNEL, "LO", text))
+        _, data, found = treated(elements, implicit=implicit)
+        stays = text == b"of THE WARD"  # an issuer is nobody
+        assert (text.lower() in data.lower()) is stays, text
+        other = treat_irregular(engine(), encode(elements, implicit=implicit), syntax(implicit), None, None)
+        assert (text.lower() in b"".join(other.pieces()).lower()) is stays, text
+    _, _, found = treated(instance(*given, Element(KERNEL, "LO", texts[2])), "RetainInstitutionIdentity")
+    assert found.ConvolutionKernel == texts[2].decode()
+
+
+@both
+@pytest.mark.parametrize(
+    "told",
+    [
+        b"73519284",
+        b"\0\1\2 of 73519284 ",
+        b"19500312",
+        b"12.03.1950",
+        "Mustermann".encode("utf_16_le"),
+        "\ufeffMUSTERMANN".encode("utf_16_be"),
+        "73519284".encode("utf_16_le"),
+        "Çelik".encode("utf_16_le"),
+        "çelik".encode("utf_16_be"),
+    ],
+)
+def test_bytes_that_tell_of_the_patient(told: bytes, implicit: bool) -> None:
+    elements = instance(
+        Element(CHARSET, "CS", b"ISO_IR 192"),
+        BORN,
+        Element(PROFILE, "OB", b"\7\7" + told + b"\7\7"),
+        Element(0x00189073, "FD", told + bytes(-len(told) % 8)),
+        name="Mustermann^Çelik".encode(),
+        patient_id=b"73519284",
+    )
+    _, data, found = treated(elements, implicit=implicit)
+    assert told.lower() not in data.lower()
+    assert found.get_item(PROFILE).value in (b"", None)
+    assert found.PixelData == b"\1\0\2\0"
+
+
+@both
+def test_pixels_and_other_bytes_stay(implicit: bool) -> None:
+    """A longer number is another one, and so is a ramp's."""
+    ramp = bytes(range(256))
+    pixels = Element(0x7FE00010, "OW", b"73519284")
+    wide = Element(0x00280011, "US", b"\4\0")
+    elements = instance(BORN, Element(PROFILE, "OB", ramp + b"9735192844"), wide, pixels, patient_id=b"73519284")
+    _, _, found = treated(elements, implicit=implicit)
+    assert found.ICCProfile == ramp + b"9735192844"
+    assert found.PixelData == b"73519284"
+
+
+@both
+@pytest.mark.parametrize("told", [b"73519284", b"0073519284", b"19500312"])
+def test_a_number_in_uids_that_are_kept(told: bytes, implicit: bool) -> None:
+    overrides = [{"keyword": "FrameOfReferenceUID", "action": "Keep"}]
+    uid = b"1.2.3.%b.4" % told
+    for place, element in (
+        ("00283010.00081150", Element(0x00283010, "SQ", (Item((Element(0x00081150, "UI", uid),)),))),
+        ("00200052", Element(0x00200052, "UI", uid)),
+    ):
+        elements = instance(BORN, element, patient_id=b"73519284")
+        with pytest.raises(Quarantine) as refused:
+            treated(elements, implicit=implicit, overrides=overrides)
+        assert (refused.value.reason, refused.value.place) == (Reason.IDENTIFIER_LEFT, place)
+        _, data, _ = treated(elements, "RetainUIDs", implicit=implicit)
+        assert uid in data
