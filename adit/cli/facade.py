@@ -33,9 +33,8 @@ def facade(session: Session, listen: str | None, said: Callable[[str], None]) ->
             "ADIT_NAMESPACES": "*",
             "ADIT_LISTEN_FD": str(listening.fileno()),
             "ADIT_ENDS_WITH_PARENT": "true",
+            "ADIT_SECRETS": str(session.settings.secrets_folder),
         }
-        if session.settings.secrets_folder is not None:
-            environment["ADIT_SECRETS"] = str(session.settings.secrets_folder)
         child = ChildProcess("The REST API", "adit_api", environment, listening, said, grace=_GRACE_SECONDS)
         said(f"REST API on http://{shown(listening)}/v1 (`adit token create` lets you in).")
         try:

@@ -17,7 +17,7 @@ def manifest(context: typer.Context, job: Job) -> None:
 
     [bold]Example[/bold]
 
-      adit manifest stroke-ct | jq '.tasks[] | {study, state}'
+      adit manifest stroke-ct | jq '.tasks[] | {studyInstanceUID, state}'
     """
     from adit.cli.job_name import find_job
     from adit.cli.session import open_session

@@ -58,12 +58,9 @@ class Settings(BaseSettings):
         return self.spool or self.data / "spool"
 
     @property
-    def secrets_folder(self) -> Path | None:
-        """One folder per Secret in it (`dimse.tls.secretName`)."""
-        if self.secrets is not None:
-            return self.secrets
-        folder = self.data / "secrets"
-        return folder if folder.is_dir() else None
+    def secrets_folder(self) -> Path:
+        """One folder per Secret in it (`dimse.tls.secretName`); it may be made later."""
+        return self.secrets or self.data / "secrets"
 
     @property
     def logs(self) -> Path:

@@ -45,7 +45,10 @@ def closed(nodes: Iterable[DicomNode], now: datetime) -> str:
 
 def _between_attempts(ledger: Ledger, summary: JobSummary, now: datetime) -> str:
     pending = ledger.tasks(summary.record.id, state=TaskState.PENDING)
-    due = [task.not_before for task in pending if task.not_before is not None]
-    if not due or min(due) <= now:
+    due = [(task.not_before, task.fault) for task in pending if task.not_before is not None]
+    if not due:
         return ""
-    return f"next attempt at {min(due).astimezone():%H:%M:%S}"
+    at, fault = min(due, key=lambda each: each[0])
+    if at <= now:
+        return ""
+    return f"next attempt at {at.astimezone():%H:%M:%S}" + (f", after {fault.code}" if fault is not None else "")

@@ -280,8 +280,9 @@ class Move:
     def _unreached(self, fault: Fault) -> Fault:
         title = self._peer.dimse.receiver_ae_title
         cure = (
-            f"See that the receiver runs, that the node has '{title}' entered with the receiver's address and port, "
-            "and that the receiver takes associations from it (its log tells)."
+            "See that a receiver runs (`--receive PORT` of `adit run` and `adit up`, `receiver.enabled` of the chart), "
+            f"that the node has '{title}' entered with the receiver's address and port, and that the receiver takes "
+            "associations from it (its log tells)."
         )
         return fault.model_copy(update={"cure": cure})
 

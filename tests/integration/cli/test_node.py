@@ -33,7 +33,7 @@ def test_probe_says_what_answers_and_what_is_offered(adit: Adit, orthancs: Hospi
     adit.write("archives.yaml", documents(document("DicomNode", "archives", {"folder": place})))
     locked = adit("node", "probe", "archives.yaml")
     assert locked.code == 1
-    assert "Set ADIT_SECRETS" in " ".join(locked.out.split())
+    assert "Make the Secret with a key password" in " ".join(locked.out.split())
 
     unknown = adit("node", "probe", "moon")
     assert unknown.code == 2

@@ -20,8 +20,6 @@ def test_everything_lies_in_the_data_folder(tmp_path: Path) -> None:
     assert settings.data == tmp_path / ".local/share/adit"
     assert settings.database_url is None
     assert settings.spool_folder == settings.data / "spool"
-    assert settings.secrets_folder is None
-    (settings.data / "secrets").mkdir(parents=True)
     assert settings.secrets_folder == settings.data / "secrets"
 
 
