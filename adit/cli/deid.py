@@ -15,6 +15,7 @@ from adit.cli.console import CommandError, ExitCode, Output, fail, out, print_js
 
 if TYPE_CHECKING:
     from adit.deid.engine.instance import Deidentified
+    from adit.deid.identity import Identity
     from adit.model.deid_profile import DeidProfile
 
 
@@ -99,6 +100,8 @@ def folder(
         raise CommandError(f"{key_file}: {error}", ExitCode.REFUSED) from None
     except ProfileError as error:
         raise CommandError(f"{profile}: {error}", ExitCode.REFUSED) from None
+    if mapping is not None:
+        _check_mapping(mapping, identity)
     target.mkdir(parents=True, exist_ok=True)
     told: Counter[str] = Counter()
     patients: set[str] = set()
@@ -142,27 +145,36 @@ def explain(
 ) -> None:
     """Tell what would happen to each element of a file, and by which rule.
 
-    The last line is that of the pixels: kept, masked by a rule, or why the
-    file would be refused. No value is shown, and nothing is written.
+    The file is treated as `adit deid` would, and nothing is written: what
+    would be emptied because the patient is named in it is told as such
+    ("identifier"), and a file that would be refused ends with the reason.
+    No value is shown.
 
     [bold]Example[/bold]
 
       adit deid explain scan.dcm --profile basic
+
+    [bold]Exit codes[/bold]
+
+      0  it would be written (or left out, as the profile says)
+      1  it would be refused
     """
     from adit.cli.deid_explanation import explained
     from adit.deid.policy import Policy, ProfileError
-    from adit.deid.quarantine import Quarantine
     from adit.dicom.file_meta import NotDicomError
 
     try:
         policy = Policy(_profile(profile))
-        lines = list(explained(file, policy))
+        explanation = explained(file, policy)
     except ProfileError as error:
         raise CommandError(f"{profile}: {error}", ExitCode.REFUSED) from None
-    except (NotDicomError, Quarantine) as error:
+    except NotDicomError as error:
         raise CommandError(f"{file}: {error}", ExitCode.REFUSED) from None
-    for line in lines:
+    for line in explanation.lines:
         out.print(line, markup=False)
+    if explanation.refusal is not None:
+        out.print(f"# refused: {explanation.refusal}", markup=False)
+        raise typer.Exit(ExitCode.NOT_GREEN)
 
 
 @app.command("report")
@@ -210,7 +222,7 @@ def mapping(
 
     [bold]Example[/bold]
 
-      adit deid mapping pairs.jsonl --key-file stroke.key > patients.csv
+      adit deid mapping pairs.jsonl --key-file stroke.key --project stroke > patients.csv
     """
     import sys
 
@@ -223,10 +235,15 @@ def mapping(
     try:
         identity = identity_from(key_file, project)
         with file.open(encoding="utf-8") as lines:
-            pairs = list(opened(lines, identity))
+            found = opened(lines, identity)
     except (WeakKeyError, MappingError) as error:
         raise CommandError(f"{file}: {error}", ExitCode.REFUSED) from None
-    write_csv(pairs, Kind(kind), sys.stdout)
+    if found.foreign and not found.pairs:
+        told = f"all of its {found.foreign} lines are of another key or project than {project}"
+        raise CommandError(f"{file}: {told}: give theirs by --key-file and --project", ExitCode.REFUSED)
+    if found.foreign:
+        say.print(f"{found.foreign} lines of another key or project were skipped.", markup=False)
+    write_csv(found.pairs, Kind(kind), sys.stdout)
 
 
 class _Pairs:
@@ -282,6 +299,24 @@ def _check_folders(source: Path, target: Path) -> None:
             f"{target} is not empty: its audit would tell of these files only, while older ones lie beside them. "
             "Name a new folder with --out, or remove that one first."
         )
+
+
+def _check_mapping(mapping: Path, identity: Identity) -> None:
+    """Before anything is written: who reads the file by one key must find all of it readable."""
+    from adit.deid.mapping import MappingError, opened
+
+    if not mapping.parent.is_dir():
+        fail(f"{mapping.parent}: no such folder, for --mapping")
+    try:
+        with mapping.open(encoding="utf-8") as lines:
+            foreign = opened(lines, identity).foreign
+    except FileNotFoundError:
+        return
+    except (MappingError, UnicodeDecodeError) as error:
+        raise CommandError(f"{mapping}: {error}: name another file with --mapping", ExitCode.REFUSED) from None
+    if foreign:
+        told = f"{mapping} holds pairs of another key or project than {identity.project}"
+        fail(f"{told}: name another file with --mapping")
 
 
 def _report(told: Counter[str], patients: int) -> None:

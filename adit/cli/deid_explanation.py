@@ -1,31 +1,83 @@
-"""What a profile would do to each element of a file: decisions, no values. Called by `adit deid explain`."""
+"""What a profile would do to each element of a file: decisions, no values. Called by `adit deid explain`.
+
+The file is treated by the engine itself, and nothing written: whether it is refused, and what it empties because an
+identifier stands in it, nobody else can tell.
+"""
 
 from __future__ import annotations
 
+import secrets
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from pydicom.datadict import dictionary_has_tag, dictionary_keyword
 
+from adit.cli.deid_files import treated_file
 from adit.deid.decision import Action
 from adit.deid.engine.deflation import inflated
-from adit.deid.engine.instance import DEFLATED, EXPLICIT_BE, IMPLICIT_LE
+from adit.deid.engine.instance import DEFLATED, EXPLICIT_BE, IMPLICIT_LE, Engine
+from adit.deid.identity import MIN_KEY, Identity
+from adit.deid.pixels.decoder import DecoderProcess
 from adit.deid.pixels.facts import FACT_TAGS, REGION_TAGS, SEQUENCE_OF_ULTRASOUND_REGIONS, PixelElement, facts_of
 from adit.deid.pixels.plan import Leave, Mask, Plan, Refuse, plan
 from adit.deid.pixels.quarantine import PixelQuarantine
 from adit.deid.policy import ClassPolicy, Policy
-from adit.deid.quarantine import path_text
+from adit.deid.quarantine import LeftOut, Quarantine, path_text
 from adit.dicom.file_meta import read_file_meta
 from adit.dicom.tolerant_pydicom import Dataset
 
 _PIXELS: Final = frozenset(PixelElement)
 
 
-def explained(file: Path, policy: Policy) -> Iterator[str]:
-    """One line for each element, in order: path, action, rule, keyword. Raises NotDicomError, Quarantine, OSError."""
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One line for each element, in order: path, action, rule, keyword. Where the file is refused, as far as it can
+    be read."""
+
+    lines: list[str]
+    refusal: Quarantine | None
+
+
+def explained(file: Path, policy: Policy) -> Explanation:
+    """Raises NotDicomError and OSError."""
+    with DecoderProcess() as decoder, file.open("rb") as reader:
+        # no pseudonym is shown, so any key does
+        engine = Engine(policy, Identity(secrets.token_bytes(MIN_KEY), policy.profile.project), decoder)
+        refusal, emptied = None, frozenset[str]()
+        try:
+            made = treated_file(reader.fileno(), engine)
+            emptied = frozenset(path_text(each.path) for each in made.changes if each.rule == "identifier")
+        except Quarantine as error:
+            refusal = error
+        except LeftOut:
+            pass  # told by the lines
+    lines = _as_told(_read_lines(file, policy, broken=refusal is not None), emptied)
+    return Explanation(list(lines), refusal)
+
+
+def _read_lines(file: Path, policy: Policy, *, broken: bool) -> Iterator[str]:
+    try:
+        yield from _lines_of(file, policy)
+    except Exception:  # pydicom raises all kinds for what is broken; the engine has told what it is
+        if not broken:
+            raise
+
+
+def _as_told(lines: Iterator[str], emptied: frozenset[str]) -> Iterator[str]:
+    """Lines of kept elements in whose values, there or in one of several items, an identifier stands say so."""
+    for line in lines:
+        path, action, *_ = line.split()
+        if path in emptied and action == Action.KEEP:
+            yield _line(tuple(int(tag, 16) for tag in path.split(".")), Action.EMPTY, "identifier")
+        else:
+            yield line
+
+
+def _lines_of(file: Path, policy: Policy) -> Iterator[str]:
     with file.open("rb") as reader:
         meta = read_file_meta(reader)
         reader.seek(meta.offset)

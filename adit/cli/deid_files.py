@@ -94,7 +94,7 @@ def _begun(path: Path, engine: Engine, pseudonym: str | None, whose: str | None)
     descriptor = None
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        return _Waiting(path, descriptor, _of(whose, _treated_file(descriptor, engine, pseudonym)))
+        return _Waiting(path, descriptor, _of(whose, treated_file(descriptor, engine, pseudonym)))
     except (NotDicomError, Quarantine, LeftOut, SeveralPatientsError, OSError) as error:
         return _Waiting(path, descriptor, error)
     except BaseException:
@@ -126,7 +126,8 @@ def _close(each: _Waiting) -> None:
         os.close(each.descriptor)
 
 
-def _treated_file(descriptor: int, engine: Engine, pseudonym: str | None) -> Deidentified:
+def treated_file(descriptor: int, engine: Engine, pseudonym: str | None = None) -> Deidentified:
+    """Nothing is written. Raises NotDicomError, Quarantine, LeftOut, OSError."""
     size = os.fstat(descriptor).st_size
     for count in _HEADS:
         head = os.pread(descriptor, count, 0)

@@ -26,7 +26,7 @@ class Kind(StrEnum):
 
 
 class MappingError(ValueError):
-    """A line of a mapping cannot be opened: another key, another project, or it was changed."""
+    """A line of a mapping cannot be opened: it was changed, or is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,32 +36,45 @@ class Pair:
     replacement: str
 
 
+@dataclass(slots=True)
+class Opened:
+    """`foreign` counts the lines of other keys and projects, which were skipped."""
+
+    pairs: list[Pair]
+    foreign: int = 0
+
+
 def sealed(pairs: Iterable[Pair], identity: Identity) -> Iterator[str]:
-    """One line of JSON for each pair: its kind, the replacement, and the original under the key."""
+    """One line of JSON for each pair: whose key it is, its kind, the replacement, and the original under the key."""
     from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
     cipher = AESSIV(identity.mapping_key)
     for pair in pairs:
         bound = [identity.project.encode(), pair.kind.encode(), pair.replacement.encode()]
         text = urlsafe_b64encode(cipher.encrypt(pair.original.encode(), bound)).decode("ascii")
-        yield json.dumps({"kind": pair.kind, "replacement": pair.replacement, "sealed": text})
+        yield json.dumps({"key": identity.key_id, "kind": pair.kind, "replacement": pair.replacement, "sealed": text})
 
 
-def opened(lines: Iterable[str], identity: Identity) -> Iterator[Pair]:
+def opened(lines: Iterable[str], identity: Identity) -> Opened:
     """The pairs again. Raises MappingError."""
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
     cipher = AESSIV(identity.mapping_key)
+    found = Opened([])
     for number, line in enumerate(lines, start=1):
         try:
             document = json.loads(line)
+            if document.get("key", identity.key_id) != identity.key_id:
+                found.foreign += 1
+                continue
             kind, replacement = Kind(document["kind"]), str(document["replacement"])
             bound = [identity.project.encode(), kind.encode(), replacement.encode()]
             original = cipher.decrypt(urlsafe_b64decode(document["sealed"]), bound).decode()
-        except (ValueError, KeyError, TypeError, InvalidTag):
+        except (ValueError, KeyError, TypeError, AttributeError, InvalidTag):
             raise MappingError(f"line {number} cannot be opened with this key for project {identity.project}") from None
-        yield Pair(kind, original, replacement)
+        found.pairs.append(Pair(kind, original, replacement))
+    return found
 
 
 def write_csv(pairs: Iterable[Pair], kind: Kind, file: TextIO) -> int:

@@ -140,6 +140,32 @@ def test_the_mapping_needs_the_key(adit: Adit, originals: Path, key: Path) -> No
     assert adit("deid", "mapping", "pairs", "--key-file", str(other)).code == 2
 
 
+def test_pairs_of_two_projects_are_not_put_into_one_file(adit: Adit, originals: Path, key: Path) -> None:
+    (adit.folder / "stroke.yaml").write_text(
+        "apiVersion: adit.dev/v1alpha1\nkind: DeidProfile\nmetadata: {name: stroke}\nspec: {key: {secretName: key}}\n"
+    )
+    given = ("deid", str(originals), "--key-file", str(key))
+    stroke = ("--profile", "stroke.yaml")
+    adit(*given, "--out", "one", "--mapping", "pairs")
+    before = (adit.folder / "pairs").read_text()
+    refused = adit(*given, "--out", "two", "--mapping", "pairs", *stroke)
+    assert refused.code == 2
+    assert "name another file with --mapping" in refused.err
+    assert not (adit.folder / "two").exists()
+    assert (adit.folder / "pairs").read_text() == before
+    # put together all the same, each reads its own
+    adit(*given, "--out", "two", "--mapping", "others", *stroke)
+    others = (adit.folder / "others").read_text()
+    (adit.folder / "pairs").write_text(before + others)
+    for project, foreign in (("research", others), ("stroke", before)):
+        told = adit("deid", "mapping", "pairs", "--key-file", str(key), "--project", project)
+        assert told.code == 0
+        assert told.out.splitlines()[1].startswith("MRN-990017,")
+        assert f"{len(foreign.splitlines())} lines of another key or project were skipped" in told.err
+    third = adit("deid", "mapping", "pairs", "--key-file", str(key), "--project", "third")
+    assert (third.code, third.out) == (2, "")
+
+
 def test_mistakes_are_told_before_anything_is_written(adit: Adit, originals: Path, key: Path) -> None:
     weak = adit.folder / "weak.key"
     weak.write_bytes(b"secret")
@@ -173,3 +199,12 @@ def test_explain_tells_rules_and_no_values(adit: Adit, originals: Path) -> None:
     assert "00100010  pseudonym  E.1-1 Z" in ended.out
     assert "remove     private" in ended.out
     assert not any(name in ended.out for name in NAMES)
+
+
+def test_explain_ends_as_deid_does_where_it_refuses(adit: Adit, originals: Path, key: Path) -> None:
+    file = originals / "sub" / "0.dcm"
+    file.write_bytes(file.read_bytes()[:600])
+    ended = adit("deid", "explain", str(file))
+    assert ended.code == 1
+    refused = adit("deid", str(originals), "--out", "copies", "--key-file", str(key))
+    assert f"sub/0.dcm: {ended.out.splitlines()[-1].removeprefix('# refused: ')}" in refused.err

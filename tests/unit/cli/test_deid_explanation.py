@@ -1,4 +1,4 @@
-"""`adit deid explain` tells what the engine then does to pixels."""
+"""`adit deid explain` tells what the engine then does: to pixels, to what names somebody, and to what is broken."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from adit.deid.pixels.decoder import DecoderProcess
 from adit.deid.policy import Policy
 from adit.deid.profiles import ready
 from adit.deid.quarantine import Quarantine, Reason
-from adit.dicom.file_meta import file_meta_of
+from adit.dicom.file_meta import encoded_file_meta, file_meta_of
 from tests.samples import instance, part10, pydicom_files
+from tests.unit.deid.engine.encoded import CT, Element, Item, encode, syntax
+from tests.unit.deid.engine.encoded import instance as elements
 from tests.unit.deid.profiles import profile
 
 POLICY = Policy(ready("research"))
@@ -40,7 +42,7 @@ def test_pixels_of_pydicoms_files(engine: Engine) -> None:
 
 
 def _said(path: Path) -> str:
-    place, action, *_ = list(explained(path, POLICY))[-1].split()
+    place, action, *_ = explained(path, POLICY).lines[-1].split()
     return action if place in ("7FE00010", "7FE00008", "7FE00009") else "none"
 
 
@@ -59,7 +61,7 @@ def _done(path: Path, engine: Engine) -> str:
 def test_what_the_profile_excludes_is_told_first(tmp_path: Path) -> None:
     file = tmp_path / "scan.dcm"
     file.write_bytes(part10(instance("told", modality="CT")))
-    lines = list(explained(file, Policy(profile(excludedModalities=["CT"]))))
+    lines = explained(file, Policy(profile(excludedModalities=["CT"]))).lines
     assert lines[1].startswith("# left out")
 
 
@@ -68,5 +70,54 @@ def test_a_document_is_refused_for_its_class(tmp_path: Path) -> None:
     del document.PixelData
     file = tmp_path / "report.dcm"
     file.write_bytes(part10(document))
-    place, action, why, *_ = list(explained(file, POLICY))[-1].split()
+    place, action, why, *_ = explained(file, POLICY).lines[-1].split()
     assert (place, action, why) == ("00080016", "refuse", "EncapsulatedDocument:")
+
+
+def written(tmp_path: Path, data: bytes, transfer_syntax: str) -> Path:
+    file = tmp_path / "scan.dcm"
+    file.write_bytes(encoded_file_meta(CT, "1.2.3", transfer_syntax) + data)
+    return file
+
+
+def nested(depth: int) -> Element:
+    inner = Element(0x00081155, "UI", b"1.2.3")
+    for _ in range(depth):
+        inner = Element(0x00081115, "SQ", (Item((inner,)),))
+    return inner
+
+
+WHOLE = encode(elements())
+DATE = encode([Element(0x00080020, "DA", b"20240131")])
+
+
+@pytest.mark.parametrize(
+    ("data", "transfer_syntax", "reason"),
+    [
+        (WHOLE.replace(b"\x20\0LO", b"\x20\0zz"), syntax(False), Reason.MALFORMED),
+        (WHOLE.replace(b"\x08\0\x60\0", DATE * 2 + b"\x08\0\x60\0"), syntax(False), Reason.DUPLICATE_ELEMENT),
+        (WHOLE, "1.2.840.10008.1.20", Reason.UNKNOWN_TRANSFER_SYNTAX),
+        (encode(elements(nested(70))), syntax(False), Reason.NESTED_TOO_DEEP),
+        (WHOLE[: WHOLE.index(b"MRN") + 4], syntax(False), Reason.MALFORMED),
+        (encode(elements(Element(0x7FE00010, "OW", b"\1" * 4000))), syntax(False), Reason.PIXELS),
+    ],
+    ids=["bad VR", "twice", "syntax", "deep", "truncated", "long pixels"],
+)
+def test_what_would_be_refused_ends_with_the_reason(
+    tmp_path: Path, engine: Engine, data: bytes, transfer_syntax: str, reason: Reason
+) -> None:
+    found = explained(written(tmp_path, data, transfer_syntax), POLICY)
+    assert found.refusal is not None
+    assert found.refusal.reason is reason
+    with pytest.raises(Quarantine) as refused:
+        engine.treat(data, transfer_syntax)
+    assert str(refused.value) == str(found.refusal)
+
+
+def test_what_is_emptied_as_an_identifier_is_told_so(tmp_path: Path) -> None:
+    planted = (Element(0x00181210, "SH", b"for Quorra"), Element(0x00180022, "CS", b"HELIX"))
+    found = explained(written(tmp_path, encode(elements(*planted)), syntax(False)), POLICY)
+    assert found.refusal is None
+    told = {line[:8]: line.split()[1:3] for line in found.lines}
+    assert told["00181210"] == ["empty", "identifier"]
+    assert told["00180022"] == ["keep", "not"]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adit.deid.identity import Identity, WeakKeyError
-from adit.deid.mapping import Kind, MappingError, Pair, opened, sealed, write_csv
+from adit.deid.mapping import Kind, MappingError, Opened, Pair, opened, sealed, write_csv
 
 KEY = bytes(range(32))
 _UIDS = st.lists(st.integers(0, 10**9), min_size=2, max_size=6).map(lambda parts: "1.2." + ".".join(map(str, parts)))
@@ -78,12 +78,14 @@ def test_a_mapping_opens_with_the_key_only_and_is_the_same_each_time() -> None:
     lines = list(sealed(pairs, identity))
     assert lines == list(sealed(pairs, identity))
     assert "1003" not in "".join(lines)
-    assert list(opened(lines, identity)) == pairs
+    assert opened(lines, identity).pairs == pairs
     for other in (Identity(KEY, "lung"), Identity(KEY[::-1], "stroke")):
+        assert opened(lines, other) == Opened([], foreign=2)
+        disguised = lines[0].replace(identity.key_id, other.key_id)
         with pytest.raises(MappingError):
-            list(opened(lines, other))
+            opened([disguised], other)
     with pytest.raises(MappingError, match="line 1"):
-        list(opened([lines[0].replace("STROKE-001", "STROKE-002")], identity))
+        opened([lines[0].replace("STROKE-001", "STROKE-002")], identity)
     file = io.StringIO()
     assert write_csv(pairs, Kind.PATIENT, file) == 1
     assert file.getvalue().splitlines() == ["original,replacement", "Müller 1003,STROKE-001"]
