@@ -169,11 +169,12 @@ def _first_look(words: tuple[bytes, ...], parts: tuple[bytes, ...], numbers: tup
     for each in sorted({*words, *parts}, key=len):
         if len(literals) > _FEW or not any(shorter in each for shorter in literals):
             literals.append(each)
-    ways = [*(re.escape(each) for each in literals), *(number.part for number in numbers)]
+    ways = [*(re.escape(each[:_LONGEST]) for each in literals), *(number.part for number in numbers)]
     return re.compile(b"|".join(ways) if ways else rb"(?!)")
 
 
 _FEW: Final = 500
+_LONGEST: Final = 64  # bytes by which a first look tells a word
 
 
 def _squeezed(data: bytes) -> bytes:

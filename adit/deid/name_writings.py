@@ -19,6 +19,8 @@ LONG: Final = 5
 SHORTEST: Final = 3
 """Letters of a part that is looked for alone."""
 
+_LONGEST: Final = 64  # letters; of a longer part its beginning is looked for
+_LONGEST_TEXT: Final = 1024  # in ST
 _MOST_PARTS: Final = 4  # of a group are joined
 _APART: Final = re.compile(r"[\^\\\s,;.()/_'’´`‐-]+")
 _BETWEEN: Final = ("", " ", "^", ", ", ",", "_", "-", ".", "'")
@@ -70,11 +72,11 @@ class Writings:
         """A text that tells of someone only as a whole."""
         for text in _texts_of(value, charset):
             if len(text.strip("\0 ")) >= shortest:
-                self.parts.update(_encoded(text.strip("\0 ")))
+                self.parts.update(_encoded(text.strip("\0 ")[:_LONGEST_TEXT]))
 
     def _add_joined(self, parts: list[str]) -> None:
         for first, second in permutations(parts[:_MOST_PARTS], 2):
-            if _is_long(first) or _is_long(second):
+            if _is_long(first[:_LONGEST]) or _is_long(second[:_LONGEST]):
                 continue  # found already
             both = len(first) >= SHORTEST and len(second) >= SHORTEST
             for between in _BETWEEN[: 1 if both else None]:
@@ -83,12 +85,12 @@ class Writings:
             self._add("".join(parts), alone=False)
 
     def _add(self, text: str, *, alone: bool) -> None:
+        text = text[:_LONGEST]
         dense = _is_dense(text)
         if alone and len(text) < (2 if dense else SHORTEST):
             return
-        for written in _encoded(text):
-            if len(written) >= SHORTEST:
-                (self.parts if _is_long(text) else self.words).add(written)
+        found = self.parts if _is_long(text) else self.words
+        found.update(written for written in _encoded(text) if len(written) >= SHORTEST)
 
 
 def _is_dense(text: str) -> bool:

@@ -13,6 +13,7 @@ LONG: Final = 6
 """Characters that do not stand within others by chance."""
 _SHORTEST: Final = 2
 _FEWEST_DIGITS: Final = 3
+_LONGEST: Final = 64  # in LO; of a longer one its beginning is looked for
 _SEPARATORS: Final = re.compile(rb"[ ._/-]+")
 _BETWEEN: Final = rb"[ ._/-]?"
 _ALONE: Final = rb"[0-9a-z\x80-\xff]"
@@ -44,10 +45,11 @@ def number_of(value: bytes) -> Number | None:
     shortest = _FEWEST_DIGITS if core.isdigit() else _SHORTEST
     if len(core) < shortest or len(set(core)) < 2:
         return None
+    whole, core = core, core[:_LONGEST]
     if len(core) >= LONG:
         part = _BETWEEN.join(re.escape(core[at : at + 1]) for at in range(len(core)))
         before = rb"[0-9]" if core[:1].isdigit() else b""
-        behind = rb"[0-9]" if core[-1:].isdigit() else b""
+        behind = rb"[0-9]" if core[-1:].isdigit() and core == whole else b""
     else:
         part = b"|".join(re.escape(each) for each in sorted({given, plain, core}))
         before = behind = _ALONE

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from adit.deid.engine.irregular import treat_irregular
@@ -197,3 +199,16 @@ def test_a_number_in_uids_that_are_kept(told: bytes, implicit: bool) -> None:
         assert (refused.value.reason, refused.value.place) == (Reason.IDENTIFIER_LEFT, place)
         _, data, _ = treated(elements, "RetainUIDs", implicit=implicit)
         assert uid in data
+
+
+@pytest.mark.parametrize("implicit", [True])
+def test_an_identifier_without_end_is_looked_for_by_its_beginning(implicit: bool) -> None:
+    """A pattern of all of it would fill the memory."""
+    endless = b"MRN0990017" * 100_000
+    told = Element(KERNEL, "SH", endless)
+    began = time.process_time()
+    made = engine().treat(encode(instance(told, patient_id=endless), implicit=implicit), syntax(implicit))
+    assert b"mrn0990017" not in b"".join(made.pieces()).lower()
+    made = engine().treat(encode(instance(told, name=endless[:-1] + "ü".encode()), implicit=implicit), syntax(implicit))
+    assert made.size < 200_000 or endless in b"".join(made.pieces())
+    assert time.process_time() - began < 5

@@ -127,3 +127,16 @@ def test_what_must_never_be_is_refused_in_a_late_slice_too(verification: Verific
     with pytest.raises(Quarantine):
         verification.passes(header(), ORIGINAL, {**UIDS, 0x0020000E: b"2.25.9"})
     assert verification.passes(header(), ORIGINAL, UIDS)
+
+
+def test_a_short_number_by_chance_costs_no_second_walk() -> None:
+    """It stands within many others; where no element tells it, the first result passes."""
+    used = engine()
+    for elements in series(6):
+        given = [Element(0x00100020, "LO", b"347") if each.tag == 0x00100020 else each for each in elements]
+        kept = [*given, Element(0x00281056, "DS", b"347.5"), Element(0x00281057, "DS", b"1347")]
+        data = encode(sorted(kept, key=lambda each: each.tag))
+        made = used.treat(data, syntax(False))
+        assert not any(each.rule == "identifier" for each in made.changes)
+        assert b"347.5 " in b"".join(made.pieces())
+    assert not any(scrubs for _, _, scrubs in used._levels)
