@@ -187,12 +187,16 @@ class Job:
         first = faults()[0]
         assert first.node
         assert first.cure
-        shown = self.system.status(self.name, "--events")
-        # on a busy machine another attempt has ended by now, and its fault is the one that is told
-        assert any(
-            all(told in shown for told in (each.node or "", each.cure, each.sop_instance_uid or ""))
-            for each in faults()
-        ), shown
+
+        def told() -> bool:
+            """Once the dispatcher has settled it; on a busy machine another attempt's fault may be told by then."""
+            shown = self.system.status(self.name, "--events")
+            return any(
+                all(part in shown for part in (each.node or "", each.cure, each.sop_instance_uid or ""))
+                for each in faults()
+            )
+
+        wait_until(told, f"adit status tells the fault of {self.name}", 60)
         return first
 
     def wait(self, seconds: float = 60) -> JobSummary:

@@ -368,7 +368,7 @@ def test_whatever_happens_every_task_ends_and_no_promise_breaks(ledger_url: str,
         run_state_machine_as_test(
             Here,
             settings=settings(
-                max_examples=8,
+                max_examples=5,
                 stateful_step_count=40,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),

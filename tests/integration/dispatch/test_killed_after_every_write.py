@@ -7,7 +7,6 @@ before a write is one after the write that came before.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,9 +24,12 @@ from adit.model.outcome import Fault, FaultCode, Outcome
 from adit.model.state import JobState, TaskState
 from adit.model.transfer_job import Cancel, Retention, StudySelection, TransferJob
 from tests.integration.dispatch.scripted import INSTANCES, Destination, Killed, ScriptedLauncher, Worker
+from tests.sample import Sample
 from tests.unit.dispatch.nouns import folder_node, transfer_job
 
 LEASE = 30
+KILLS = 12
+"""Of one day, without `make test-sweeps`."""
 UNREACHABLE = Fault(code=FaultCode.NODE_UNREACHABLE, message="Not there.")
 STOPPED = Fault(code=FaultCode.CANCELLED, message="Stopped.")
 AT_THE_END = {
@@ -189,25 +191,29 @@ class Day:
         }
 
 
-def test_a_day_ends_the_same_after_whichever_write_the_dispatcher_died(ledger_url: str, worker_url: str) -> None:
+def test_a_day_ends_the_same_after_whichever_write_the_dispatcher_died(
+    ledger_url: str, worker_url: str, sample: Sample
+) -> None:
     source = engine(ledger_url)
-    seen: set[str] = set()
-    for fatal in itertools.count(1):
+    undisturbed = Killer()
+    _ends_well(Day(source, worker_url, undisturbed), "not at all")
+    assert {*undisturbed.writes} >= {*_Guarded._TELLING, "launch", "request_stop", "stop", "claim"}
+    for fatal in sample(range(1, len(undisturbed.writes) + 1), KILLS):
         killer = Killer(fatal)
-        day = Day(source, worker_url, killer)
-        day.pass_by()
-        assert day.end() == AT_THE_END, f"killed after write {fatal}: {killer.writes[:fatal][-1]}"
-        for record in day.ledger.jobs():
-            for done in day.ledger.tasks(record.id):
-                assert done.state is not TaskState.SUCCESS or day.launcher.destination.has_all(done.id)
-        seen.update(killer.writes)
-        if len(killer.writes) < fatal:
-            break
-    assert seen >= {*_Guarded._TELLING, "launch", "request_stop", "stop", "claim"}
+        _ends_well(Day(source, worker_url, killer), f"after write {fatal}, {undisturbed.writes[fatal - 1]}")
+        assert len(killer.writes) >= fatal
     with transaction(source) as connection:  # what retention left: the summaries, no rows
         assert connection.execute(select(func.count()).select_from(instance)).scalar_one() == 0
         assert connection.execute(select(func.count()).select_from(task)).scalar_one() > 0
     source.dispose()
+
+
+def _ends_well(day: Day, killed: str) -> None:
+    day.pass_by()
+    assert day.end() == AT_THE_END, f"killed {killed}"
+    for record in day.ledger.jobs():
+        for done in day.ledger.tasks(record.id):
+            assert done.state is not TaskState.SUCCESS or day.launcher.destination.has_all(done.id)
 
 
 def _studies(*uids: str) -> tuple[StudySelection, ...]:

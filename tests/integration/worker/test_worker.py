@@ -139,13 +139,18 @@ def test_sigterm_stores_what_was_received_and_the_next_attempt_goes_on(
     assert destination.stores() == ONCE
 
 
-def test_sigterm_while_the_worker_still_imports_is_an_interruption_and_no_loss(scene: Scene, task: Task) -> None:
+def test_sigterm_while_the_worker_still_imports_is_an_interruption_and_no_loss(
+    scene: Scene, task: Task, source: ScriptedSCP
+) -> None:
     """From its first moment on the worker has a last word."""
+    gate = Gate("C-FIND", 1)  # lest it be through before a busy machine has sent the signal
+    source.behaviour = Behaviour(before=gate)
     worker = task.start()
     status = Path(f"/proc/{worker.process.pid}/status")
     wait_until(lambda: takes(status.read_text(), signal.SIGTERM), "the handlers are set")
     worker.process.send_signal(signal.SIGTERM)
     assert worker.wait() == EXIT_CODES[Outcome.CANCELLED] == 143
+    gate.opened.set()
     [ended] = scene.ledger.ended(10)
     assert ended.report.faults[0].code is FaultCode.INTERRUPTED
 
