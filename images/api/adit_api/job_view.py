@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from adit.ledger.records import JobRecord, JobSummary
+from adit.ledger.records import JobSummary
 from adit.model.outcome import Fault
 from adit.model.state import JobState, TaskState
 from adit.model.status import InstanceCounts, TaskCounts
@@ -83,7 +83,9 @@ class JobView(View):
     trial: Trial | None = None
     state: JobState
     message: str
-    refusal: FaultView | None = Field(default=None, description="Why it will never run, or what it waits for.")
+    refusal: FaultView | None = Field(
+        default=None, description="Why it will never run; not in lists, what it waits for, too."
+    )
     tasks: TaskCounts
     instances: InstanceCounts
     created_at: datetime
@@ -102,7 +104,7 @@ class JobList(View):
     )
 
 
-def view_of(summary: JobSummary, steered: TransferJob | None = None) -> JobView:
+def view_of(summary: JobSummary, steered: TransferJob | None = None, *, waits_for: Fault | None = None) -> JobView:
     """`steered` is the resource as it was just changed, where the ledger may not know of that yet."""
     record = summary.record
     spec = (steered or record.job).spec
@@ -113,7 +115,7 @@ def view_of(summary: JobSummary, steered: TransferJob | None = None) -> JobView:
         cancel=spec.cancel,
         state=summary.state,
         message=summary.message,
-        refusal=_refusal(record),
+        refusal=_refusal(record.refusal or waits_for),
         tasks=_task_counts(summary.tasks),
         instances=InstanceCounts(
             expected=summary.expected,
@@ -143,7 +145,7 @@ def pending_view(found: FoundJob, waits_for: Fault | None = None) -> JobView:
         cancel=spec.cancel,
         state=JobState.PENDING,
         message="Waiting to start.",
-        refusal=None if waits_for is None else FaultView.of(waits_for),
+        refusal=_refusal(waits_for),
         tasks=TaskCounts(),
         instances=InstanceCounts(),
         created_at=found.created_at,
@@ -166,8 +168,8 @@ def _named(job: TransferJob) -> dict[str, Any]:
     }
 
 
-def _refusal(record: JobRecord) -> FaultView | None:
-    return None if record.refusal is None else FaultView.of(record.refusal)
+def _refusal(fault: Fault | None) -> FaultView | None:
+    return None if fault is None else FaultView.of(fault)
 
 
 def _task_counts(counts: Mapping[TaskState, int]) -> TaskCounts:

@@ -87,6 +87,8 @@ def test_a_job_may_come_before_its_nodes(facade: Facade, admin: str) -> None:
     created = facade.call("POST", JOBS, admin, json=body(source={"node": "later"}))
     assert created.status_code == 201
     assert created.json()["refusal"]["code"] == "NodeNotFound"
+    shown = facade.call("GET", f"{JOBS}/default/ct", admin).json()
+    assert shown["refusal"] == created.json()["refusal"]
 
 
 def test_what_breaks_a_rule_is_told_by_its_field(facade: Facade, admin: str) -> None:

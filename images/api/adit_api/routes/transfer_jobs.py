@@ -13,7 +13,7 @@ from pydantic import Field
 from adit.dispatch.accept import accept, can_wait
 from adit.ledger.api_tokens import Scope
 from adit.ledger.job_pages import JobFilter
-from adit.ledger.records import TaskSeed
+from adit.ledger.records import JobSummary, TaskSeed
 from adit.model.identifiers import Name
 from adit.model.outcome import Fault
 from adit.model.resource import ObjectMeta, Strict
@@ -260,11 +260,12 @@ def tell(here: Services, key: Key, uid: UUID | None = None) -> JobView:
     """Raises ProblemError if there is no such job, in the ledger or as a resource that it does not know of yet."""
     record = find_record(here, *key, uid)
     if record is not None:
-        return view_of(here.ledger.summary(record.id))
+        summary = here.ledger.summary(record.id)
+        return view_of(summary, waits_for=_waits_for(here, summary))
     found = find_resource(here, *key, uid)
     if found is None:
         raise not_found("TransferJob in that namespace")
-    return pending_view(found)
+    return pending_view(found, _fault(here, found.job))
 
 
 def _create(here: Services, job: TransferJob, response: Response) -> JobView:
@@ -313,6 +314,14 @@ def _fault(here: Services, job: TransferJob) -> Fault | None:
     key = None if asked is None else (namespace, asked.profile)
     profiles = {key} if key is not None and here.ledger.profile(key) is not None else ()
     return accept(job, nodes, failed_job, listed, profiles=profiles)
+
+
+def _waits_for(here: Services, summary: JobSummary) -> Fault | None:
+    """What keeps it from having its tasks, as the dispatcher finds it too."""
+    record = summary.record
+    if record.expanded_at is not None or record.ended_at is not None or summary.tasks:
+        return None
+    return _fault(here, record.job)
 
 
 def _steer(here: Services, key: Key, field: Steered, value: Any) -> JobView:
