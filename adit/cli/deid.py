@@ -79,7 +79,7 @@ def folder(
     [bold]Exit codes[/bold]
 
       0  all DICOM files were written (or left out, as the profile says)
-      1  some were refused
+      1  some were refused, or nothing was written
     """
     from adit.cli.deid_files import SeveralPatientsError, deidentified, files_in
     from adit.deid.audit import Audit
@@ -134,6 +134,8 @@ def folder(
             with mapping.open("a", encoding="utf-8") as lines:
                 lines.writelines(f"{line}\n" for line in sealed(pairs.all, identity))
     _report(told, len(patients))
+    if not told["written"] and not told["refused"]:
+        say.print(f"Nothing was written: {source} holds no DICOM file that the profile lets leave.", markup=False)
     if told["refused"] or not told["written"]:
         raise typer.Exit(ExitCode.NOT_GREEN)
 

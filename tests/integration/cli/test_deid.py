@@ -208,3 +208,11 @@ def test_explain_ends_as_deid_does_where_it_refuses(adit: Adit, originals: Path,
     assert ended.code == 1
     refused = adit("deid", str(originals), "--out", "copies", "--key-file", str(key))
     assert f"sub/0.dcm: {ended.out.splitlines()[-1].removeprefix('# refused: ')}" in refused.err
+
+
+def test_a_folder_without_dicom_files_is_told(adit: Adit, key: Path, tmp_path: Path) -> None:
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "notes.txt").write_text("no DICOM")
+    ended = adit("deid", "letters", "--out", "copies", "--key-file", str(key))
+    assert ended.code == 1
+    assert "Nothing was written: letters holds no DICOM file" in ended.err
