@@ -1,6 +1,7 @@
 """Writes a text in an instance's Specific Character Set (PS3.5 chapter 6, PS3.3 C.12.1.1.2), or says that it cannot.
 
-Called by `trial`. Nothing is ever replaced: a letter that does not fit is an answer, not a question mark.
+Called by `trial`; `name_writings` takes its codecs. Nothing is ever replaced: a letter that does not fit is an answer,
+not a question mark.
 """
 
 from __future__ import annotations
@@ -9,10 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-_ALONE: Final = {
-    "": "ascii",
-    "ISO_IR 6": "ascii",
-    "ISO_IR 13": "shift_jis",
+ISO_8859: Final = {
     "ISO_IR 100": "latin_1",
     "ISO_IR 101": "iso8859_2",
     "ISO_IR 109": "iso8859_3",
@@ -22,6 +20,12 @@ _ALONE: Final = {
     "ISO_IR 138": "iso8859_8",
     "ISO_IR 144": "iso8859_5",
     "ISO_IR 148": "iso8859_9",
+}
+"""Python's codecs by defined term."""
+_ALONE: Final = ISO_8859 | {
+    "": "ascii",
+    "ISO_IR 6": "ascii",
+    "ISO_IR 13": "shift_jis",
     "ISO_IR 166": "tis_620",
     "ISO_IR 192": "utf_8",
     "ISO_IR 203": "iso8859_15",

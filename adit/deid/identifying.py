@@ -8,8 +8,10 @@ from __future__ import annotations
 from typing import Final
 
 NAMES: Final = frozenset({0x00100010, 0x00101001, 0x00101005, 0x00101060})  # PatientName and other names
-NUMBERS: Final = frozenset({0x00080050, 0x00100020, 0x00101000, 0x00101090, 0x00102154, 0x00380010})
+PATIENT_ID: Final = 0x00100020
+OTHER_PATIENT_IDS: Final = 0x00101000
 OTHER_IDS: Final = 0x00101002  # a sequence, with a PatientID in each of its items
+NUMBERS: Final = frozenset({0x00080050, PATIENT_ID, OTHER_PATIENT_IDS, 0x00101090, 0x00102154, 0x00380010})
 INSTITUTION: Final = frozenset({0x00080080, 0x00080081})  # InstitutionName, InstitutionAddress
 ADDRESS: Final = 0x00101040
 BIRTH_DATE: Final = 0x00100030

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from itertools import permutations
 from typing import Final
 
+from adit.deid.character_set import ISO_8859
+
 LONG: Final = 5
 """Letters of a part that no other word contains by chance."""
 SHORTEST: Final = 3
@@ -31,20 +33,7 @@ _CODECS: Final = (
     *("iso8859_9", "iso8859_15", "tis_620", "shift_jis", "iso2022_jp", "euc_kr", "gb18030", "utf_16_le", "utf_16_be"),
 )
 """Of all character sets of PS3.3 C.12.1.1.2, as items of sequences may declare others; and UTF-16, for bytes."""
-_ONE_BYTE: Final = {
-    "ISO_IR 100": "latin_1",
-    "ISO_IR 101": "iso8859_2",
-    "ISO_IR 109": "iso8859_3",
-    "ISO_IR 110": "iso8859_4",
-    "ISO_IR 126": "iso8859_7",
-    "ISO_IR 127": "iso8859_6",
-    "ISO_IR 138": "iso8859_8",
-    "ISO_IR 144": "iso8859_5",
-    "ISO_IR 148": "iso8859_9",
-    "ISO_IR 192": "utf_8",
-    "GB18030": "gb18030",
-    "GBK": "gb18030",
-}
+_DECLARED: Final = ISO_8859 | {"ISO_IR 192": "utf_8", "GB18030": "gb18030", "GBK": "gb18030"}
 _LETTERS: Final = str.maketrans({"ß": "ss", "ẞ": "SS", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D"})
 _MORE: Final = str.maketrans({"æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ı": "i", "þ": "th", "Þ": "Th", "ð": "d"})
 _UMLAUTS: Final = str.maketrans(
@@ -135,7 +124,7 @@ def _texts_of(name: bytes, charset: bytes) -> Iterable[str]:
         warnings.simplefilter("ignore")
         with suppress(UnicodeError, LookupError, ValueError):
             texts.add(decode_bytes(name, convert_encodings(terms), {ord("^"), ord("=")}))
-    codecs = [_ONE_BYTE.get(term.replace("ISO 2022 IR ", "ISO_IR ")) for term in terms[:_MOST_TERMS]]
+    codecs = [_DECLARED.get(term.replace("ISO 2022 IR ", "ISO_IR ")) for term in terms[:_MOST_TERMS]]
     for codec in (codecs[0] or "latin_1", *codecs[1:]):
         with suppress(UnicodeError):
             texts.add(name.decode(codec) if codec else "")

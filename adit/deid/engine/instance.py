@@ -23,7 +23,7 @@ from adit.deid.engine.scan import Buffer, items_of, malformed, values_of
 from adit.deid.engine.trail import Trail
 from adit.deid.engine.values import Subject, Values, text_of
 from adit.deid.identifiers import Identifiers, identifiers_of
-from adit.deid.identifying import IDENTIFYING, OTHER_IDS
+from adit.deid.identifying import IDENTIFYING, OTHER_IDS, OTHER_PATIENT_IDS, PATIENT_ID
 from adit.deid.identity import Identity
 from adit.deid.mapping import Kind
 from adit.deid.marks import METHOD_CODES, encoded_marks
@@ -42,8 +42,6 @@ _CHARSET: Final = 0x00080005
 _SOP_CLASS: Final = 0x00080016
 _SOP_INSTANCE: Final = 0x00080018
 _MODALITY: Final = 0x00080060
-_PATIENT_ID: Final = 0x00100020
-_OTHER_PATIENT_IDS: Final = 0x00101000
 _SEQUENCE_END: Final = b"\xfe\xff\xdd\xe0\0\0\0\0"
 _STUDY: Final = 0x0020000D
 _SERIES: Final = 0x0020000E
@@ -183,7 +181,7 @@ class Engine:
         patient = self.patient(known, given.pseudonym, given.patient_id)
         trail = Trail()
         walk, parts = self._walked(given, patient, None, trail)
-        of_study = not (known.get(_PATIENT_ID, b"").strip(b"\0 ") or given.patient_id)
+        of_study = not (known.get(PATIENT_ID, b"").strip(b"\0 ") or given.patient_id)
         self._met[given.implicit] = _Met(_of_all(known), (given.pseudonym, given.patient_id), patient, of_study, trail)
         return self._finished(given, patient, known, walk, parts)
 
@@ -317,7 +315,7 @@ class Engine:
         if (modality := _text(known, _MODALITY)) in self._excluded_modalities:
             raise LeftOut(f"modality {modality}")
         study = _text(known, _STUDY)
-        own = text_of(known.get(_PATIENT_ID, b""))
+        own = text_of(known.get(PATIENT_ID, b""))
         # nobody's studies are nobody's in common
         whose = own or patient_id or f"study {study}"
         if pseudonym is None:
@@ -447,12 +445,12 @@ def _with_other_ids(known: Mapping[int, bytes], *, implicit: bool) -> Mapping[in
     found = known.get(OTHER_IDS)
     if not found:
         return known
-    ids = [known.get(_OTHER_PATIENT_IDS, b"")]
+    ids = [known.get(OTHER_PATIENT_IDS, b"")]
     ended = found.endswith(_SEQUENCE_END)
     with suppress(Quarantine, struct.error):
         for begin, end in items_of(found, 0, len(found), (OTHER_IDS,), implicit=implicit, undefined=ended, ends={}):
-            ids += values_of(found, begin, end, frozenset({_PATIENT_ID}), implicit=implicit).values()
-    return {**known, _OTHER_PATIENT_IDS: b"\\".join(ids)}
+            ids += values_of(found, begin, end, frozenset({PATIENT_ID}), implicit=implicit).values()
+    return {**known, OTHER_PATIENT_IDS: b"\\".join(ids)}
 
 
 def _text(known: Mapping[int, bytes], tag: int) -> str:

@@ -30,7 +30,7 @@ from adit.deid.engine.plan import Change, Entry, Level, Step
 from adit.deid.engine.scan import Buffer
 from adit.deid.engine.values import Values
 from adit.deid.identifiers import Identifiers
-from adit.deid.identifying import OTHER_IDS
+from adit.deid.identifying import OTHER_IDS, OTHER_PATIENT_IDS, PATIENT_ID
 from adit.deid.marks import METHOD_CODES, encoded_marks
 from adit.deid.pixels.facts import FACT_TAGS, REGION_TAGS, SEQUENCE_OF_ULTRASOUND_REGIONS
 from adit.deid.pixels.piece import MemoryBlock
@@ -51,8 +51,6 @@ _BIG_ENDIAN: Final = "1.2.840.10008.1.2.2"
 _IMPLICIT: Final = "1.2.840.10008.1.2"
 _PIXELS: Final = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _TRAILING: Final = 0xFFFCFFFC
-_PATIENT_ID: Final = 0x00100020
-_OTHER_PATIENT_IDS: Final = 0x00101000
 _VALUE_TYPE: Final = 0x0040A040
 _CONCEPT_NAME: Final = 0x0040A043
 _CODE, _SCHEME, _CODE_MEANING = 0x00080100, 0x00080102, 0x00080104
@@ -92,8 +90,8 @@ def _treated(
     original = _read(data, implicit, little)
     known = {tag: _bytes_of(original, Tag(tag)) for tag in WANTED if tag in original}
     if OTHER_IDS in original:
-        others = [_bytes_of(item, Tag(_PATIENT_ID)) for item in original[OTHER_IDS].value if _PATIENT_ID in item]
-        known[_OTHER_PATIENT_IDS] = b"\\".join([known.get(_OTHER_PATIENT_IDS, b""), *others])
+        others = [_bytes_of(item, Tag(PATIENT_ID)) for item in original[OTHER_IDS].value if PATIENT_ID in item]
+        known[OTHER_PATIENT_IDS] = b"\\".join([known.get(OTHER_PATIENT_IDS, b""), *others])
     patient = engine.patient(known, pseudonym, patient_id)
     walk, made = _walked(engine, original, patient, implicit, little, None)
     identifiers = engine.identifiers(patient, known, walk.harvest)

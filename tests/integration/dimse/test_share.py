@@ -99,6 +99,24 @@ def store(ours: DimseNode) -> None:
         channel.store(as_instance(STUDY.instances[0]))
 
 
+def interrupted(call: Callable[[DimseNode], None], ours: DimseNode, waiting: threading.Event) -> list[FaultCode]:
+    """What the call raises that is interrupted once it waits."""
+    faults: list[FaultCode] = []
+
+    def run() -> None:
+        try:
+            call(ours)
+        except TransferFault as fault:
+            faults.append(fault.fault.code)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert waiting.wait(10)
+    ours.interrupt()
+    thread.join(10)  # a fetch first asks its peer to stop
+    return faults
+
+
 @pytest.mark.parametrize("call", [find, fetch, store], ids=lambda call: str(call.__name__))
 @pytest.mark.parametrize("accepts", [False, True], ids=["negotiating", "established"])
 def test_an_interruption_ends_a_call_that_waits(call: Callable[[DimseNode], None], *, accepts: bool) -> None:
@@ -113,20 +131,7 @@ def test_an_interruption_ends_a_call_that_waits(call: Callable[[DimseNode], None
 
     with RawPeer(keep_waiting) as peer:
         ours = node(peer, timeouts=PATIENT)
-        faults: list[TransferFault] = []
-
-        def run() -> None:
-            try:
-                call(ours)
-            except TransferFault as fault:
-                faults.append(fault)
-
-        thread = threading.Thread(target=run)
-        thread.start()
-        assert waiting.wait(10)
-        ours.interrupt()
-        thread.join(10)  # a fetch first asks its peer to stop
-        assert [each.fault.code for each in faults] == [FaultCode.INTERRUPTED]
+        assert interrupted(call, ours, waiting) == [FaultCode.INTERRUPTED]
 
 
 def test_an_interruption_amid_an_instance_is_waited_out_for_a_while_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,20 +148,7 @@ def test_an_interruption_amid_an_instance_is_waited_out_for_a_while_only(monkeyp
 
     with RawPeer(fall_silent) as peer:
         ours = node(peer, timeouts=PATIENT)
-        faults: list[FaultCode] = []
-
-        def run() -> None:
-            try:
-                fetch(ours)
-            except TransferFault as fault:
-                faults.append(fault.fault.code)
-
-        thread = threading.Thread(target=run)
-        thread.start()
-        assert waiting.wait(10)
-        ours.interrupt()
-        thread.join(10)
-        assert faults == [FaultCode.INTERRUPTED]
+        assert interrupted(fetch, ours, waiting) == [FaultCode.INTERRUPTED]
 
 
 def test_an_interruption_ends_a_wait_for_the_rate_and_forbids_what_comes_after() -> None:
