@@ -23,7 +23,7 @@ from adit.ledger.connection import engine
 from adit.ledger.ledger import Ledger
 from adit.model.outcome import FaultCode
 from tests.cluster.doors import door
-from tests.cluster.kubernetes import Kubernetes, eventually
+from tests.cluster.kubernetes import PATIENCE, Kubernetes, eventually
 from tests.cluster.values import VALUES
 from tests.peers.orthanc import OrthancRest
 
@@ -48,14 +48,14 @@ class Installation:
         """Installs, or upgrades to these values on top of the rig's; returns when everything is ready."""
         self._values = {"sandbox": {"enabled": True}} | values
         command = ["helm", "upgrade", "--install", self.release, str(ROOT / "charts" / "adit"), "-n", self.namespace]
-        command += ["--create-namespace", "--take-ownership", "--force-conflicts", "--wait", "--timeout=180s"]
+        command += ["--create-namespace", "--take-ownership", "--force-conflicts", "--wait", "--timeout=480s"]
         command += [f"-f={VALUES}", "-f=-"]
         done = subprocess.run(
-            command, input=yaml.safe_dump(self._values), capture_output=True, text=True, timeout=240, check=False
+            command, input=yaml.safe_dump(self._values), capture_output=True, text=True, timeout=600, check=False
         )
         assert done.returncode == 0, f"{done.stdout[-2000:]}{done.stderr[-3000:]}"
 
-    def kubectl(self, *arguments: str, document: object = None, seconds: float = 150) -> str:
+    def kubectl(self, *arguments: str, document: object = None, seconds: float = 500) -> str:
         return Kubernetes().kubectl("-n", self.namespace, *arguments, document=document, timeout=seconds)
 
     def get(self, kind: str, name: str = "", *, labels: str = "") -> Any:
@@ -105,7 +105,7 @@ class Installation:
         """So many replicas, all of them ready."""
         name = f"{self.release}-{component}"
         self.kubectl("scale", "deployment", name, f"--replicas={number}")
-        self.kubectl("rollout", "status", "deployment", name, "--timeout=120s")
+        self.kubectl("rollout", "status", "deployment", name, "--timeout=480s")
         eventually(f"{component} has {number} pods", lambda: len(self.running(component)) == number, 60)
 
     def leader(self) -> str:
@@ -201,9 +201,13 @@ class Job:
 
     def wait(self, condition: str = "Complete", seconds: float = 120) -> None:
         """Until the resource has the condition; AssertionError with all that is known if it does not."""
-        arguments = (f"--for=condition={condition}", f"transferjob/{self.name}", f"--timeout={int(seconds)}s")
+        arguments = (
+            f"--for=condition={condition}",
+            f"transferjob/{self.name}",
+            f"--timeout={int(seconds * PATIENCE)}s",
+        )
         try:
-            self.installation.kubectl("wait", *arguments)
+            self.installation.kubectl("wait", *arguments, seconds=(seconds + 30) * PATIENCE)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.story()}") from None
 

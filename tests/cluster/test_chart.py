@@ -44,13 +44,13 @@ class Release:
     def try_to_set_up(self, values: dict[str, Any], *arguments: str) -> tuple[int, str]:
         done = self.helm.run(
             "upgrade", "--install", "adit", str(CHART), "-n", self.namespace, "-f", str(VALUES), "-f", "-",
-            "--wait", "--timeout=150s", *arguments,
+            "--wait", "--timeout=480s", *arguments,
             stdin=yaml.safe_dump(values),
         )  # fmt: skip
         return done.returncode, done.stdout + done.stderr
 
     def uninstall(self) -> None:
-        done = self.helm.run("uninstall", "adit", "-n", self.namespace, "--wait", "--timeout=120s")
+        done = self.helm.run("uninstall", "adit", "-n", self.namespace, "--wait", "--timeout=480s")
         assert done.returncode == 0, done.stderr
 
     def look(self, *arguments: str) -> str:
@@ -117,20 +117,20 @@ def test_from_a_first_try_to_an_uninstall_and_back(release: Release, tmp_path: P
     }  # fmt: skip
 
     # `helm test` asks the Services, and the API server.
-    tested = release.helm.run("test", "adit", "-n", release.namespace, "--logs", "--timeout=120s")
+    tested = release.helm.run("test", "adit", "-n", release.namespace, "--logs", "--timeout=480s")
     assert tested.returncode == 0, tested.stdout + tested.stderr
     assert len(re.findall(r"^ok ", tested.stdout, re.MULTILINE)) == 5
 
     # The first try of the pages.
     release.look("apply", "-f", str(EXAMPLE))
-    release.look("wait", "--for=condition=Complete", "--timeout=60s", "transferjob/first-studies")
+    release.look("wait", "--for=condition=Complete", "--timeout=240s", "transferjob/first-studies")
     for study in yaml.safe_load(EXAMPLE.read_text())["spec"]["selection"]["studies"]:
         release.has_arrived(study["studyInstanceUID"])
 
     # The same by Kustomize, with this hospital's addresses.
     release.orthanc("research").delete_all()
     release.look("apply", "-k", str(hospital(tmp_path, release.namespace)))
-    release.look("wait", "--for=condition=Complete", "--timeout=60s", "transferjob/studies")
+    release.look("wait", "--for=condition=Complete", "--timeout=240s", "transferjob/studies")
     release.has_arrived(CT)
 
     # No password is in Helm's record of the release.
@@ -207,7 +207,7 @@ def test_with_a_postgres_that_is_there(release: Release, kubernetes: Kubernetes)
         release.set_up(values)
         assert release.look("get", "statefulsets", "-o", "name") == ""
         release.look("apply", "-f", str(EXAMPLE))
-        release.look("wait", "--for=condition=Complete", "--timeout=60s", "transferjob/first-studies")
+        release.look("wait", "--for=condition=Complete", "--timeout=240s", "transferjob/first-studies")
 
         def psql(statement: str) -> str:
             return kubernetes.kubectl(
@@ -252,6 +252,6 @@ def test_crds_come_with_the_chart_are_upgraded_and_stay(kubernetes: Kubernetes, 
     assert printed() < whole
     set_up()
     assert printed() == whole
-    done = program.run("uninstall", "adit", "-n", namespace, "--wait", "--timeout=120s")
+    done = program.run("uninstall", "adit", "-n", namespace, "--wait", "--timeout=480s")
     assert done.returncode == 0, done.stderr
     assert printed() == whole

@@ -29,7 +29,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     with ControlPlane(tmp_path_factory.mktemp("control-plane")) as started:
         started.kubectl("create", "-f", str(ROOT / "crds"))
         started.apply(*(stranger(*each) for each in OF_OTHERS))
-        started.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        started.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=240s")
         for name in ("adit", "argocd", "flux-system"):
             started.kubectl("create", "namespace", name)
         yield started

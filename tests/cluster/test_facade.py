@@ -21,6 +21,7 @@ from adit_api.cluster_registry import ClusterRegistry, login
 from adit_api.services import utc_now
 from adit_api.settings import Settings
 from tests.cluster.kubernetes import Kubernetes
+from tests.cluster.quota import limit
 from tests.integration.api.running import Facade, running
 
 CRDS = Path(__file__).parents[2] / "crds"
@@ -271,8 +272,7 @@ def test_refusals_of_the_cluster_are_problems(
 ) -> None:
     foreign = facade.call("POST", JOBS, admin, json=body("kube-public"))  # no rights there
     assert (foreign.status_code, foreign.json()["type"]) == (403, "urn:adit:problem:refused-by-cluster")
-    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q", "namespace": namespace}}
-    kubernetes.apply({**quota, "spec": {"hard": {"count/transferjobs.adit.dev": "0"}}})
+    limit(kubernetes.kubectl, namespace, "count/transferjobs.adit.dev", 0)
     full = facade.call("POST", JOBS, admin, json=body(namespace, "one-too-many"))
     assert (full.status_code, full.json()["type"]) == (403, "urn:adit:problem:refused-by-cluster")
     assert PATIENT not in full.text + log_file.read_text()

@@ -18,7 +18,7 @@ from tests.samples import Study
 @pytest.fixture
 def api(installation: Installation) -> Iterator[httpx.Client]:
     """A client with every scope, its token made where the docs say."""
-    installation.kubectl("rollout", "status", "deploy/adit-api", "--timeout=60s")
+    installation.kubectl("rollout", "status", "deploy/adit-api", "--timeout=240s")
     name = f"test-{len(installation.ledger.tokens())}"
     token = installation.kubectl(
         "exec", "deploy/adit-api", "--", "adit", "token", "create", name, "-s", "admin"

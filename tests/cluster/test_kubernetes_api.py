@@ -24,6 +24,7 @@ from adit_operator.kubernetes_api import (
     Refusal,
 )
 from adit_operator.kubernetes_login import NoCluster, login
+from tests.cluster.quota import limit
 from tests.peers.control_plane import ADMIN, ControlPlane
 from tests.peers.faulty_proxy import PASS, FaultyProxy, Reaction
 from tests.peers.server_process import wait_until
@@ -335,15 +336,11 @@ def _may_read(api: KubernetesApi, namespace: str) -> bool:
 def test_an_exhausted_quota_does_not_admit_until_it_is_raised(
     api: KubernetesApi, control_plane: ControlPlane, namespace: str
 ) -> None:
-    control_plane.kubectl("-n", namespace, "create", "quota", "few", "--hard=count/jobs.batch=1")
-    hard = ("-n", namespace, "get", "quota", "few", "-o", "jsonpath={.status.hard}")
-    wait_until(lambda: control_plane.kubectl(*hard) != "", "the quota is counted")
+    limit(control_plane.kubectl, namespace, "count/jobs.batch", 1)
     api.create(JOBS, namespace, suspended_job("first"))
     error = refused(lambda: api.create(JOBS, namespace, suspended_job("second")))
     assert (error.refusal, error.code) == (Refusal.NOT_ADMITTED, 403)
-    control_plane.kubectl(
-        "-n", namespace, "patch", "quota", "few", "-p", '{"spec": {"hard": {"count/jobs.batch": "2"}}}'
-    )
+    limit(control_plane.kubectl, namespace, "count/jobs.batch", 2)
     wait_until(lambda: _is_created(api, namespace, "second"), "the raised quota admits")
 
 

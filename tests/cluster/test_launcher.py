@@ -27,6 +27,7 @@ from adit_operator.kubernetes_launcher import KubernetesLauncher
 from adit_operator.kubernetes_login import login
 from adit_operator.reach import readable
 from adit_operator.status_writer import StatusWriter
+from tests.cluster.quota import limit
 from tests.peers.control_plane import ControlPlane
 from tests.peers.faulty_proxy import PASS, FaultyProxy, Reaction
 from tests.unit.model.specs import JOB, NODE
@@ -158,7 +159,7 @@ def test_too_many_requests_close_the_namespace_for_as_long_as_the_server_asks(sc
 
 
 def test_an_exhausted_quota_closes_the_namespace_longer_each_time_and_is_told_of_the_job(scene: Scene) -> None:
-    scene.control_plane.kubectl("create", "quota", "none", "--hard=count/jobs.batch=0", "-n", scene.namespace)
+    limit(scene.control_plane.kubectl, scene.namespace, "count/jobs.batch", 0)
     each = scene.claim()
     closed_for = []
     for _ in range(6):
@@ -171,7 +172,7 @@ def test_an_exhausted_quota_closes_the_namespace_longer_each_time_and_is_told_of
     trouble = scene.launcher.trouble(each.assignment.job_id)
     assert trouble is not None
     assert trouble.code is FaultCode.LAUNCH_REFUSED
-    scene.control_plane.kubectl("delete", "quota", "none", "-n", scene.namespace)
+    scene.control_plane.kubectl("delete", "quota", "few", "-n", scene.namespace)
     scene.launcher.launch(each)
     assert scene.launcher.trouble(each.assignment.job_id) is None
 

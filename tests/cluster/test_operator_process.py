@@ -34,7 +34,7 @@ STUDIES = ("1.2.1", "1.2.2")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     with ControlPlane(tmp_path_factory.mktemp("control-plane")) as started:
         started.kubectl("create", "-f", str(CRDS))
-        started.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        started.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=240s")
         yield started
 
 

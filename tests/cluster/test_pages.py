@@ -64,7 +64,7 @@ class ClusterReader:
             env=dict(os.environ),
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=600,
             check=False,
         )
         assert done.returncode == 0, f"{place}: $ {command}\n{done.stdout}{done.stderr}"
@@ -121,7 +121,7 @@ def a_postgres_that_is_there(kubernetes: Kubernetes, namespace: str, image: str,
         "spec": {"selector": {"app": "db"}, "ports": [{"port": 5432}]},
     }
     kubernetes.apply(pod, service)
-    kubernetes.kubectl("wait", "-n", namespace, "--for=condition=Ready", "pod/db", "--timeout=60s")
+    kubernetes.kubectl("wait", "-n", namespace, "--for=condition=Ready", "pod/db", "--timeout=240s")
     for statement in filter(None, map(str.strip, sql.split(";"))):
         kubernetes.kubectl("exec", "-n", namespace, "db", "--", "psql", "-q", "-U", "postgres", "-c", statement)
 

@@ -106,7 +106,7 @@ def test_the_kubelet_dies_and_comes_back(kubernetes: Kubernetes, namespace: str,
 def test_the_api_server_dies_and_pods_live_on(kubernetes: Kubernetes, namespace: str, started_again: list[str]) -> None:
     wait = ["sh", "-c", "until [ -e /tmp/go ]; do sleep 0.1; done"]
     kubernetes.apply(restricted_pod("lives", namespace, BASE, wait, securityContext={"runAsUser": 1000}))
-    kubernetes.kubectl("wait", "pod/lives", "-n", namespace, "--for=condition=Ready", "--timeout=30s")
+    kubernetes.kubectl("wait", "pod/lives", "-n", namespace, "--for=condition=Ready", "--timeout=240s")
     started_again.append("kube-apiserver")
     rig("kill", "kube-apiserver")
     with pytest.raises(KubectlError):

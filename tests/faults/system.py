@@ -57,7 +57,7 @@ class Gate:
     def __call__(self, service: str, number: int) -> None:
         if service == self.service and number == self.number:
             self.reached.set()
-            self.opened.wait(30)
+            self.opened.wait(90)
 
 
 @dataclass

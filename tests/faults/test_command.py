@@ -63,7 +63,7 @@ def at_work(system: System, source: ScriptedSCP, name: str) -> tuple[Job, Gate]:
     """The job, once a worker of it is held up half-way with two instances stored."""
     gate = source.behaviour.before
     assert isinstance(gate, Gate)
-    assert gate.reached.wait(30)
+    assert gate.reached.wait(90)
     made = Job(system, name)
     wait_until(lambda: len(made.in_state(InstanceState.STORED)) == HALF - 1, "two instances are stored")
     return made, gate

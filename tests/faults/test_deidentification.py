@@ -29,7 +29,7 @@ def test_killed_while_storing(system: System) -> None:
         job = system.job(
             dimse("pacs", source), dimse("archive", destination), STUDY, deidentification={"profile": "research"}
         )
-        assert gate.reached.wait(30)
+        assert gate.reached.wait(90)
         pid = pid_of(job.running())
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not Path(f"/proc/{pid}").exists(), "the worker is gone")

@@ -28,7 +28,7 @@ def test_postgres_killed_while_a_run_is_at_work(tmp_path: Path) -> None:
         )
         run = adit.start("run", adit.write("job.yaml", documents(*nodes) + job("night", STUDY)))
         try:
-            assert gate.reached.wait(60)
+            assert gate.reached.wait(90)
             wait_until(lambda: len(destination.holds) == 4, "half of it is stored")
             os.kill(postmaster(tmp_path), signal.SIGKILL)
             gate.opened.set()
@@ -60,7 +60,7 @@ def test_postgres_killed_while_a_pacs_sends_to_the_receiver(tmp_path: Path) -> N
         manifests = adit.write("job.yaml", documents(*nodes) + job("night", STUDY))
         run = adit.start("run", "--receive", f"127.0.0.1:{port}", manifests)
         try:
-            assert gate.reached.wait(60)
+            assert gate.reached.wait(90)
             wait_until(lambda: len(destination.holds) == 4, "half of it is stored")
             os.kill(postmaster(tmp_path), signal.SIGKILL)
             gate.opened.set()

@@ -67,7 +67,7 @@ def test_a_destination_killed_while_it_receives_and_started_again(system: System
     source = ScriptedSCP(STUDY.instances, aet="SOURCE", behaviour=Behaviour(before=gate))
     with source, Orthanc(tmp_path, aet="DESTINATION") as destination, system.dispatching():
         job = system.job(dimse("pacs", source), dimse("archive", destination), STUDY)
-        assert gate.reached.wait(30)
+        assert gate.reached.wait(90)
         some_are_stored(job)
         destination.kill()
         gate.opened.set()

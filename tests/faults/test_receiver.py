@@ -54,7 +54,7 @@ def test_the_only_receiver_is_killed_and_comes_back(system: System, pacs: Script
     pacs.behaviour = Behaviour(before=gate)
     with ScriptedSCP(aet="DESTINATION") as destination, system.dispatching():
         job = system.job(source(pacs), dimse("archive", destination), STUDY)
-        assert gate.reached.wait(30)
+        assert gate.reached.wait(90)
         receiver.kill()
         gate.opened.set()
         wait_until(lambda: pacs.move.statuses.count(None) >= 1, "the PACS notices")
@@ -83,7 +83,7 @@ def test_one_of_three_receivers_is_killed(
 
         pacs.behaviour = Behaviour(before=balance)
         job = system.job(source(pacs), dimse("archive", destination), STUDY)
-        assert gate.reached.wait(30)
+        assert gate.reached.wait(90)
         receiver.kill()
         gate.opened.set()
         job.is_green(STUDY)
@@ -104,7 +104,7 @@ def test_a_rolling_update_loses_nothing(
         system.dispatching(),
     ):
         job = system.job(source(pacs), dimse("archive", destination), STUDY)
-        assert gate.reached.wait(30)
+        assert gate.reached.wait(90)
         receiver.signal(signal.SIGTERM)
         pacs.move.destinations["ADIT"] = (newer.host, newer.dicom_port)  # as a Service does it
         wait_until(lambda: receiver.ready() in ("draining", None), "it drains")
@@ -120,7 +120,7 @@ def test_a_worker_is_killed_with_its_mailbox_open(system: System, pacs: Scripted
     pacs.behaviour = Behaviour(before=gate)
     with ScriptedSCP(aet="DESTINATION") as destination, system.dispatching():
         job = system.job(source(pacs), dimse("archive", destination), STUDY)
-        assert gate.reached.wait(30)
+        assert gate.reached.wait(90)
         wait_until(lambda: len(stored(job)) == 4, "the ledger knows what was stored")
         pid = pid_of(job.running())
         os.kill(pid, signal.SIGKILL)
@@ -147,12 +147,12 @@ def test_late_objects_for_a_dead_attempt_are_not_the_next_ones(
         if service == "C-MOVE" and number == 2:
             first.opened.set()
             second.set()
-            late.wait(30)
+            late.wait(90)
 
     pacs.behaviour = Behaviour(before=before)
     with ScriptedSCP(aet="DESTINATION") as destination, system.dispatching():
         job = system.job(source(pacs), dimse("archive", destination), STUDY)
-        assert first.reached.wait(30)
+        assert first.reached.wait(90)
         wait_until(lambda: len(stored(job)) == 4, "the ledger knows what was stored")
         os.kill(pid_of(job.running()), signal.SIGKILL)
         assert second.wait(60)
@@ -170,7 +170,7 @@ def test_cancelled_while_a_c_move_is_on(system: System, pacs: ScriptedSCP, recei
     pacs.behaviour = Behaviour(before=gate)
     with ScriptedSCP(aet="DESTINATION") as destination, system.dispatching():
         job = system.job(source(pacs), dimse("archive", destination), STUDY)
-        assert gate.reached.wait(30)
+        assert gate.reached.wait(90)
         wait_until(lambda: len(stored(job)) == 4, "the ledger knows what was stored")
         pid = pid_of(job.running())
         system.adit("cancel", "job")

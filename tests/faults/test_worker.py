@@ -50,7 +50,7 @@ def test_ended_while_fetching(system: System, number: signal.Signals, code: str)
     source = ScriptedSCP(STUDY.instances, aet="SOURCE", behaviour=Behaviour(before=gate))
     with source, ScriptedSCP(aet="DESTINATION") as destination, system.dispatching():
         job = system.job(dimse("pacs", source), dimse("archive", destination), STUDY)
-        assert gate.reached.wait(30)
+        assert gate.reached.wait(90)
         wait_until(lambda: len(stored(job)) == 4, "the ledger knows what was stored")
         kept = stored(job)
         pid = ends(job, number)
@@ -73,7 +73,7 @@ def test_killed_while_storing(system: System) -> None:
             update={"spec": archive.spec.model_copy(update={"limits": type(archive.spec.limits)(**one)})}
         )
         job = system.job(dimse("pacs", source), archive, STUDY)
-        assert gate.reached.wait(30)
+        assert gate.reached.wait(90)
         wait_until(lambda: len(stored(job)) == 4, "the ledger knows what was stored")
         kept = stored(job)
         pid = ends(job, signal.SIGKILL)

@@ -30,6 +30,7 @@ from adit.model.transfer_job import TransferJob
 from tests.samples import Study
 
 LEASE = 4  # seconds; enough for a worker to start on a busy machine
+SETTINGS = DispatchSettings(patience=Patience(lease=LEASE, stop=10, deadline=10), poll_seconds=0.2)
 SCRIPT = "tests.faults.dispatcher_process"
 
 
@@ -37,7 +38,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
@@ -55,6 +56,7 @@ class FolderTransfer:
     studies: tuple[Study, ...]
     name: str = "job"
     limits: dict[str, object] = field(default_factory=lambda: {"tasks": 4, "associations": 8})
+    settings: DispatchSettings = SETTINGS
 
     @property
     def source(self) -> Path:
@@ -102,10 +104,10 @@ class FolderTransfer:
     def dispatcher_here(self, wake: threading.Event) -> Dispatcher:
         launcher = ProcessLauncher(self.worker_url, spool=self.tmp / "spool", logs=self.tmp / "logs", on_exit=wake.set)
         return Dispatcher(
-            self.ledger, launcher, clock=now, random=random.random, monotonic=time.monotonic, settings=SETTINGS
+            self.ledger, launcher, clock=now, random=random.random, monotonic=time.monotonic, settings=self.settings
         )
 
-    def dispatch_here(self, seconds: float = 60) -> None:
+    def dispatch_here(self, seconds: float = 120) -> None:
         """A dispatcher of this process works until the job has ended."""
         wake = threading.Event()
         deadline = time.monotonic() + seconds
@@ -156,6 +158,3 @@ class FolderTransfer:
     def attempts(self) -> list[int]:
         """How many attempts each task took."""
         return [task.attempts for task in self.ledger.tasks(self.job_id)]
-
-
-SETTINGS = DispatchSettings(patience=Patience(lease=LEASE, stop=10, deadline=10), poll_seconds=0.2)

@@ -137,7 +137,7 @@ class ControlPlane:
             input=None if document is None else json.dumps(document),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=240,
             check=False,
         )
 

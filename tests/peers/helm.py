@@ -34,7 +34,7 @@ class Helm:
     def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """Helm's own --timeout comes first where it waits for a cluster."""
         return subprocess.run(
-            [str(self.program), *arguments], input=stdin, capture_output=True, text=True, timeout=300, check=False
+            [str(self.program), *arguments], input=stdin, capture_output=True, text=True, timeout=900, check=False
         )
 
     def text(

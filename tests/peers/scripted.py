@@ -192,7 +192,7 @@ class ScriptedSCP:
         if self._server is not None:
             self._server.shutdown()
             for sending in self.move.later:
-                sending.join(10)
+                sending.join(90)
             for association in self._server.active_associations:
                 association.abort()
             self._server = None

@@ -29,7 +29,7 @@ def listens(port: int, host: str = "127.0.0.1") -> bool:
     return True
 
 
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 90.0) -> None:
     """Returns as soon as `condition` holds; AssertionError naming `what` when it never does."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -60,7 +60,7 @@ class ServerProcess:
     def running(self) -> bool:
         return self._process.poll() is None
 
-    def wait_until(self, answers: Callable[[], bool], seconds: float = 20.0) -> None:
+    def wait_until(self, answers: Callable[[], bool], seconds: float = 90.0) -> None:
         """Returns once it answers; AssertionError with the end of its log if it dies or never does."""
         try:
             wait_until(lambda: not self.running or answers(), "the server answers", seconds)

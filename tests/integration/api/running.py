@@ -70,5 +70,5 @@ def serving(app: Any) -> Iterator[str]:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(60)
+        thread.join(90)
         assert not thread.is_alive()

@@ -86,7 +86,7 @@ def test_it_stops_gently_with_a_stream_open(process: Process, ledger: Ledger, wo
     assert begun.wait(60)
     process.process.send_signal(signal.SIGTERM)
     assert process.process.wait(60) == 0
-    assert ended.wait(30)
+    assert ended.wait(90)
     assert process.lines()[-1]["event"] == "ended"
 
 

@@ -57,7 +57,7 @@ class WarmAdit:
     def close(self) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(20)
+        self._process.wait(90)
         assert self._process.stdout is not None
         self._process.stdout.close()
 

@@ -253,6 +253,6 @@ def test_queries_keep_to_the_share() -> None:
         waiting = threading.Thread(target=ask_again)
         waiting.start()
         ours.interrupt()
-        waiting.join(5)
+        waiting.join(90)
     assert raised == [FaultCode.INTERRUPTED]
     assert len(web.asked) == 1

@@ -72,7 +72,7 @@ class RawPeer:
 
     def wait(self) -> None:
         """For scripts that want to be silent: until the test is over."""
-        self._leave.wait(30)
+        self._leave.wait(90)
 
     def _serve(self) -> None:
         while True:
@@ -94,4 +94,4 @@ class RawPeer:
         self._leave.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._thread.join(5)
+        self._thread.join(90)

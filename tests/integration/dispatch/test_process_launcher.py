@@ -83,7 +83,7 @@ def stand_in(tmp_path: Path) -> Iterator[StandIn]:
     stand_in.end()
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 90) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
@@ -188,7 +188,7 @@ def test_an_ended_child_is_waited_for_and_told_of_at_once(stand_in: StandIn) -> 
     pid = stand_in.pid()
     assert launcher.alive(an_attempt()) is True
     stand_in.end()
-    assert told.wait(20)
+    assert told.wait(90)
     assert launcher.alive(an_attempt()) is False
     launcher.reap(())
     assert launcher.alive(an_attempt()) is False
@@ -204,7 +204,7 @@ def test_stop_asks_and_kill_does_not(stand_in: StandIn) -> None:
     assert not told.wait(0.2)
     assert launcher.alive(an_attempt()) is True
     launcher.kill(an_attempt())
-    assert told.wait(20)
+    assert told.wait(90)
     assert launcher.alive(an_attempt()) is False
     launcher.kill(an_attempt())
     launcher.stop(an_attempt())

@@ -40,7 +40,7 @@ def test_two_at_once_make_each_task_once(scene: Scene) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(90)
     assert sum(made) == len(SEEDS)
     assert len(list(scene.ledger.tasks(job_id))) == len(SEEDS)
 

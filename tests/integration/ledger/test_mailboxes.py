@@ -111,7 +111,7 @@ def test_both_at_the_same_moment(workers: list[AttemptLedger]) -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(90)
         assert sum(each is None for each in opened) == 1
         for worker, each in zip(workers, made, strict=True):
             worker.close_mailbox(each.id, NOW)

@@ -69,7 +69,7 @@ def test_two_migrations_at_once_are_harmless(empty_url: str) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(90)
     assert sorted(done) == [(), (), REVISIONS]
 
 

@@ -126,7 +126,7 @@ def test_dispatcher_and_workers_share_few_server_connections(pooled: Pooled) -> 
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(90)
     assert seen == {number: sorted(f"{number}.{place}" for place in range(20)) for number in range(len(claims))}
     for ended in scene.ledger.ended(10):
         assert scene.ledger.settle(ended.attempt_id, SUCCESS, after(3))

@@ -211,7 +211,7 @@ def test_the_same_job_applied_twice_at_once_is_one_job(scene: Scene) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(90)
     assert sorted(answers) == [Applied.CREATED] + [Applied.UNCHANGED] * 3
     assert len(scene.ledger.jobs()) == 1
 

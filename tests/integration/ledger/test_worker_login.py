@@ -122,7 +122,7 @@ def test_two_at_once_are_harmless(server: EmbeddedPostgres) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(90)
     assert sorted(done) == [Change.CREATED, Change.NONE, Change.NONE]
 
 

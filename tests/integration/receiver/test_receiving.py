@@ -153,7 +153,7 @@ def test_several_associations_at_once_and_memory_stays_flat(receiver: Receiver) 
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(90)
     held = inbox(receiver)
     assert all(held[str(each.SOPInstanceUID)] == encoded(each) for each in objects)
     assert receiver.memory() - before < 60 * 2**20

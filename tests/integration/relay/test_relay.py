@@ -140,7 +140,7 @@ def test_nothing_is_told_to_a_stranger_at_the_workers_address(connect: Connect) 
         mailbox = Mailbox(uuid4(), "127.0.0.1", listening.getsockname()[1], new_secret())
         with pytest.raises(NotProven):
             send(connect(mailbox))
-        thread.join(10)
+        thread.join(90)
     assert len(heard) == 16 + 16 + 32
     assert bytes.fromhex(mailbox.secret) not in heard
 
@@ -239,7 +239,7 @@ def test_closing_waits_for_what_is_being_taken_over(worker: Worker, tmp_path: Pa
 
     def wait() -> None:
         reached.set()
-        gate.wait(30)
+        gate.wait(90)
 
     worker.before = wait
     first, second = connect(closing.mailbox), connect(closing.mailbox)
@@ -254,15 +254,15 @@ def test_closing_waits_for_what_is_being_taken_over(worker: Worker, tmp_path: Pa
     threads = [threading.Thread(target=try_send, args=(each,)) for each in (first, second)]
     for thread in threads:
         thread.start()
-    assert reached.wait(10)
+    assert reached.wait(90)
     ending = threading.Thread(target=closing.close)
     ending.start()
     gate.set()
-    ending.join(10)
+    ending.join(90)
     assert not ending.is_alive()
     taken = len(worker.taken)
     for thread in threads:
-        thread.join(10)
+        thread.join(90)
     assert len(worker.taken) == taken <= 2
     assert statuses.count(0) <= taken  # nobody was told success for what was not taken
 

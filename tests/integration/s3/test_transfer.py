@@ -167,7 +167,7 @@ def test_a_worker_killed_while_it_writes_leaves_nothing_half_and_nothing_twice(
         folder("source", tmp_path / "source"), s3("lake", bucket.name, proxy.url), study.study_instance_uid
     )
     worker = task.start()
-    assert reached.wait(60), worker.log.read_text()
+    assert reached.wait(90), worker.log.read_text()
     if moment == "after":
         wait_until(lambda: len(written(bucket)) == 4, "the server has it")
     worker.kill()

@@ -95,7 +95,7 @@ def test_a_worker_that_is_killed_amid_an_archive(scene: Scene, source: ScriptedS
 
     def wait(what: str, number: int) -> None:
         if number == 6 and "sub-operation" in what:
-            killed.wait(20)
+            killed.wait(90)
 
     source.behaviour = Behaviour(before=wait)
     worker = task.start()
@@ -150,7 +150,7 @@ def test_a_cancelled_task_shows_nothing(scene: Scene, source: ScriptedSCP) -> No
     def cancel(what: str, number: int) -> None:
         if (what, number) == ("C-GET sub-operation", 4):
             stop.set()
-            over.wait(20)  # the study cannot be through before the order is noticed
+            over.wait(90)  # the study cannot be through before the order is noticed
 
     source.behaviour = Behaviour(before=cancel)
     report = task_of(scene, source).run(stop=stop)

@@ -239,7 +239,7 @@ def test_a_source_that_will_not_stop(scene: Scene, source: ScriptedSCP, destinat
     def cancel(what: str, number: int) -> None:
         if (what, number) == ("C-MOVE sub-operation", 3):
             stop.set()
-            over.wait(20)
+            over.wait(90)
 
     source.move.behaviour = MoveBehaviour(cancels=False)
     source.behaviour = Behaviour(before=cancel)
@@ -247,7 +247,7 @@ def test_a_source_that_will_not_stop(scene: Scene, source: ScriptedSCP, destinat
     report = task_of(scene, source, destination).run(stop=stop)
     over.set()
     assert report.outcome is Outcome.CANCELLED
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60
 
 
 def test_a_killed_worker(scene: Scene, source: ScriptedSCP, destination: ScriptedSCP) -> None:
@@ -256,7 +256,7 @@ def test_a_killed_worker(scene: Scene, source: ScriptedSCP, destination: Scripte
 
     def wait(what: str, number: int) -> None:
         if (what, number) == ("C-MOVE sub-operation", 3):
-            killed.wait(20)
+            killed.wait(90)
 
     source.behaviour = Behaviour(before=wait)
     task = task_of(scene, source, destination)

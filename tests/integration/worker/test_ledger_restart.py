@@ -55,7 +55,7 @@ def test_restarted_in_the_middle(server: EmbeddedPostgres, own_scene: Scene) -> 
     ):
         task = own_scene.task(dimse("source", source), dimse("destination", destination), STUDY.study_instance_uid)
         worker = task.start()
-        assert gate.reached.wait(30)
+        assert gate.reached.wait(90)
         crash(server)
         gate.opened.set()
         wait_until(lambda: len(destination.holds) == 12, "everything is stored while the ledger is away")
@@ -74,7 +74,7 @@ def test_away_for_longer_than_the_lease(server: EmbeddedPostgres, own_scene: Sce
     ):
         task = own_scene.task(dimse("source", source), dimse("destination", destination), STUDY.study_instance_uid)
         worker = task.start()
-        assert gate.reached.wait(30)
+        assert gate.reached.wait(90)
         crash(server)
         assert worker.wait() == EXIT_CODES[Outcome.TRANSIENT_FAULT]
         gate.opened.set()

@@ -40,7 +40,7 @@ class Gate:
     def __call__(self, service: str, number: int) -> None:
         if service == self.service and number == self.number:
             self.reached.set()
-            self.opened.wait(30)
+            self.opened.wait(90)
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_killed_while_fetching(task: Task, source: ScriptedSCP, destination: Scr
     gate = Gate("C-GET sub-operation", 9)
     source.behaviour = Behaviour(before=gate)
     worker = task.start()
-    assert gate.reached.wait(30)
+    assert gate.reached.wait(90)
     wait_until(lambda: task.count(STORED) == 8, "the ledger knows what was stored")
     worker.kill()
     gate.opened.set()
@@ -106,7 +106,7 @@ def test_killed_while_storing(task: Task, source: ScriptedSCP, destination: Scri
     gate = Gate("C-STORE", 12)
     destination.behaviour = Behaviour(before=gate)
     worker = task.start()
-    assert gate.reached.wait(30)
+    assert gate.reached.wait(90)
     wait_until(lambda: task.count(STORED) > 0, "the ledger knows of some")
     worker.kill()
     gate.opened.set()
@@ -127,7 +127,7 @@ def test_sigterm_stores_what_was_received_and_the_next_attempt_goes_on(
     gate = Gate("C-GET sub-operation", 9)
     source.behaviour = Behaviour(before=gate)
     worker = task.start()
-    assert gate.reached.wait(30)
+    assert gate.reached.wait(90)
     worker.process.send_signal(signal.SIGTERM)
     assert worker.wait() == EXIT_CODES[Outcome.CANCELLED] == 143
     gate.opened.set()
@@ -172,7 +172,7 @@ def test_a_cancelled_attempt_stops_itself(scene: Scene, task: Task, source: Scri
     gate = Gate("C-GET sub-operation", 9)
     source.behaviour = Behaviour(before=gate)
     worker = task.start()
-    assert gate.reached.wait(30)
+    assert gate.reached.wait(90)
     scene.ledger.request_stop([worker.assignment.attempt_id], now())
     assert worker.wait() == EXIT_CODES[Outcome.CANCELLED]
     gate.opened.set()
@@ -186,7 +186,7 @@ def test_a_fenced_worker_stops_and_can_change_nothing(
     gate = Gate("C-GET sub-operation", 9)
     source.behaviour = Behaviour(before=gate)
     late = task.start()
-    assert gate.reached.wait(30)
+    assert gate.reached.wait(90)
     wait_until(lambda: task.count(STORED) == 8, "the ledger knows what was stored")
     late.process.send_signal(signal.SIGSTOP)
     task.lost(late.assignment)
@@ -219,7 +219,7 @@ def test_a_worker_names_itself_for_its_launcher(scene: Scene, task: Task, source
     gate = Gate("C-FIND", 1)
     source.behaviour = Behaviour(before=gate)
     worker = task.start()
-    assert gate.reached.wait(30)
+    assert gate.reached.wait(90)
     [running] = scene.ledger.running()
     assert running.reference is not None
     reference = parse(running.reference)
@@ -236,7 +236,7 @@ def test_an_attempt_that_takes_too_long_stops_and_the_next_one_goes_on(
     source.behaviour = Behaviour(before=gate)
     assignment = task.claim()
     worker = Worker(scene, assignment, ADIT_ATTEMPT_SECONDS="5")
-    assert gate.reached.wait(30)
+    assert gate.reached.wait(90)
     assert worker.wait() == EXIT_CODES[Outcome.TRANSIENT_FAULT]
     gate.opened.set()
     [ended] = scene.ledger.ended(10)

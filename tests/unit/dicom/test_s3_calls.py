@@ -30,7 +30,7 @@ def test_ahead_keeps_the_order_and_the_width() -> None:
         with lock:
             running += 1
             most = max(most, running)
-        three.wait(10)  # only three at once get past it
+        three.wait(90)  # only three at once get past it
         with lock:
             running -= 1
         return item * 10
@@ -56,9 +56,9 @@ def test_an_interruption_ends_calls_that_never_end_and_all_later_ones() -> None:
 
     thread = threading.Thread(target=run)
     thread.start()
-    assert begun.wait(10)
+    assert begun.wait(90)
     calls.interrupt()
-    thread.join(10)
+    thread.join(90)
     assert ended == [Stopped]
     with pytest.raises(Stopped):
         calls.run(lambda: 7)
@@ -73,7 +73,7 @@ def test_what_nobody_takes_any_more_is_discarded() -> None:
 
     def work(item: int) -> int:
         if item:
-            release.wait(10)
+            release.wait(90)
         return item
 
     results = calls.ahead(range(4), work, 3, lambda item: discarded.release())
@@ -89,7 +89,7 @@ def test_what_comes_after_an_interruption_is_discarded() -> None:
     release, discarded = threading.Event(), threading.Event()
 
     def work() -> int:
-        release.wait(10)
+        release.wait(90)
         return 7
 
     future = calls.start(work, lambda result: discarded.set())
@@ -97,4 +97,4 @@ def test_what_comes_after_an_interruption_is_discarded() -> None:
     with pytest.raises(Stopped):
         future.result()
     release.set()
-    assert discarded.wait(10)
+    assert discarded.wait(90)

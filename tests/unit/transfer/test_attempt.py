@@ -399,13 +399,13 @@ def test_a_signal_stores_what_was_received_and_tells_so() -> None:
     def endless(node: MemoryNode, wanted: Wanted, deliver: Deliver) -> FetchReport:
         send(node.chosen(wanted)[:4], deliver)
         arrived.set()
-        assert node.interrupted.wait(10)
+        assert node.interrupted.wait(90)
         raise fault(FaultCode.INTERRUPTED)
 
     bench.source.on_fetch = endless
 
     def signal() -> None:
-        arrived.wait(10)
+        arrived.wait(90)
         bench.stop.set()
 
     threading.Thread(target=signal, daemon=True).start()
@@ -420,7 +420,7 @@ def test_a_destination_that_hangs_is_interrupted_after_the_grace() -> None:
 
     def hang(node: MemoryNode, instance: Instance) -> None:
         bench.stop.set()
-        assert node.interrupted.wait(10)
+        assert node.interrupted.wait(90)
         raise fault(FaultCode.INTERRUPTED)
 
     bench.destination.on_store = hang
@@ -433,7 +433,7 @@ def test_the_deadline_ends_it() -> None:
 
     def late(node: MemoryNode, wanted: Wanted, deliver: Deliver) -> FetchReport:
         bench.now += timedelta(hours=1)
-        assert node.interrupted.wait(10)
+        assert node.interrupted.wait(90)
         raise fault(FaultCode.INTERRUPTED)
 
     bench.source.on_fetch = late

@@ -153,7 +153,7 @@ def test_every_parcel_is_settled_once_and_the_bound_holds(
             peak = max(peak, held)
     channel.close()
     for thread in threads:
-        thread.join(10)
+        thread.join(90)
         assert not thread.is_alive()
     assert settled == Counter(str(number) for number in range(len(sizes)))
     assert peak <= max([capacity, *sizes])
