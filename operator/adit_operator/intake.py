@@ -21,8 +21,9 @@ from adit.ledger.records import Applied
 from adit.model.deid_profile import DeidProfile
 from adit.model.dicom_node import DicomNode
 from adit.model.transfer_job import TransferJob
-from adit_operator.kubernetes_api import DEID_PROFILES, DICOM_NODES, TRANSFER_JOBS, Kind, KubernetesApi
+from adit_operator.kubernetes_api import DEID_PROFILES, DICOM_NODES, TRANSFER_JOBS, ApiRefused, Kind, KubernetesApi
 from adit_operator.metrics import SWEEP_CORRECTIONS
+from adit_operator.ownership import Ownership
 from adit_operator.problem import Problem, change_refused, invalid, unusable
 from adit_operator.status_writer import StatusWriter, is_settled
 
@@ -47,12 +48,15 @@ class Intake:
         *,
         clock: Callable[[], datetime],
         on_change: Callable[[], None] = lambda: None,
+        ownership: Ownership | None = None,
     ) -> None:
-        """`on_change` is called when the ledger has something new for the dispatcher."""
+        """`on_change` is called when the ledger has something new for the dispatcher. Without `ownership`
+        all is ours."""
         self._ledger = ledger
         self._writer = writer
         self._clock = clock
         self._on_change = on_change
+        self._ownership = ownership
         self._lock = threading.Lock()
         self._taken: dict[str, tuple[int, Problem | None]] = {}  # by uid: the last generation that was taken
         self._gone: set[str] = (
@@ -68,6 +72,9 @@ class Intake:
             self.gone(kind, body)
             return
         uid, generation = str(metadata["uid"]), int(metadata.get("generation", 0))
+        if not self._owns(metadata["namespace"]):
+            self._leave_alone(uid)
+            return
         with self._lock:
             taken = self._taken.get(uid)
         if taken is not None and generation < taken[0]:
@@ -115,6 +122,8 @@ class Intake:
             self._gone.clear()
         # Asked before the lists are read: what is made meanwhile is in the lists only, and never taken for gone.
         known_jobs = self._ledger.live_jobs()
+        if self._ownership is not None:
+            self._ownership.renew({job.namespace for job in known_jobs.values()}.union(namespaces or ()))
         known_nodes = {node.key: node.metadata.uid for node in self._ledger.nodes()}
         known_profiles = {profile.key: profile.metadata.uid for profile in self._ledger.profiles()}
         jobs: set[UUID] = set()
@@ -143,6 +152,20 @@ class Intake:
             for uid_gone in self._taken.keys() - uids:
                 del self._taken[uid_gone]
         self._on_change()
+
+    def _owns(self, namespace: str) -> bool:
+        try:
+            return self._ownership is None or self._ownership.owns(namespace)
+        except ApiRefused as error:
+            _log.warning("nobody can tell whose a namespace is", namespace=namespace, reason=str(error))
+            self.behind.set()
+            return False
+
+    def _leave_alone(self, uid: str) -> None:
+        """Another release tells of it. What the ledger has of it from before stays, and nothing of it is started."""
+        self._writer.gone(uid)
+        with self._lock:
+            self._taken.pop(uid, None)
 
     def _take_all(
         self,

@@ -48,6 +48,10 @@ class JobPicture:
         kept = {"metadata": {key: metadata[key] for key in _KEPT_METADATA}, "status": job.get("status") or {}}
         with self._lock:
             before = self._sights.get(attempt_id)
+            if before is not None and before.uid != metadata["uid"]:
+                if before.job["metadata"]["creationTimestamp"] > metadata["creationTimestamp"]:
+                    return False  # of a release, or a ledger, before ours, whose attempts had the same numbers
+                before = None
             finished_at = before.finished_at if before is not None else None
             finishes = finished_at is None and post_mortem.has_finished(job)
             if finishes:

@@ -24,6 +24,7 @@ from adit_operator.job_picture import JobPicture, Sight, attempt_of, job_of
 from adit_operator.kubernetes_api import JOBS, PODS, ApiRefused, KubernetesApi, Object, Refusal
 from adit_operator.launch_gate import LaunchGate
 from adit_operator.metrics import LAUNCHES, SWEEP_CORRECTIONS
+from adit_operator.ownership import Ownership
 from adit_operator.reach import readable
 from adit_operator.worker_settings import WorkerSettings
 
@@ -67,14 +68,17 @@ class KubernetesLauncher:
         clock: Callable[[], datetime],
         monotonic: Callable[[], float],
         on_change: Callable[[], None] = lambda: None,
+        ownership: Ownership | None = None,
     ) -> None:
-        """`namespaces`: those that are looked after; None for all. `on_change` is called when a Job ended."""
+        """`namespaces`: those that are looked after; None for all. `on_change` is called when a Job ended. Without
+        `ownership` all of them are ours."""
         self._api = api
         self._settings = settings
         self._namespaces = namespaces
         self._clock = clock
         self._monotonic = monotonic
         self._on_change = on_change
+        self._ownership = ownership
         self._picture = JobPicture(monotonic)
         self._gate = LaunchGate(monotonic)
         self._missing: dict[int, float] = {}  # attempt id: since when its Job is missing (monotonic)
@@ -159,7 +163,8 @@ class KubernetesLauncher:
         raise StillEnding
 
     def closed(self) -> frozenset[str]:
-        return self._gate.closed()
+        """Also where another release launches."""
+        return self._gate.closed() | (frozenset() if self._ownership is None else self._ownership.others())
 
     def own(self) -> frozenset[int]:
         """None: workers outlive the operator, and the next one finds them by their Jobs."""
@@ -200,13 +205,13 @@ class KubernetesLauncher:
 
         Its end is no news where the ledger has the attempt's end already, as is usual: nobody is woken then.
         """
-        if self._see(job) and attempt_of(job) in self._running:
+        if self._is_ours(job) and self._see(job) and attempt_of(job) in self._running:
             self._on_change()
 
     def job_deleted(self, job: Object) -> None:
         """From the watch."""
         attempt_id = attempt_of(job)
-        if attempt_id is not None:
+        if attempt_id is not None and self._is_ours(job):
             self._picture.forget(attempt_id)
             if attempt_id in self._running:
                 self._on_change()
@@ -214,7 +219,7 @@ class KubernetesLauncher:
     def pod_failed(self, pod: Object) -> None:
         """From the watch: a worker's pod has failed. One that had to go is gone a moment later."""
         attempt_id, fault = attempt_of(pod), post_mortem.why_interrupted([pod])
-        if attempt_id is not None and fault is not None:
+        if attempt_id is not None and fault is not None and self._is_ours(pod):
             self._disruptions.note(attempt_id, fault)
 
     def trouble(self, job_id: UUID) -> Fault | None:
@@ -270,6 +275,10 @@ class KubernetesLauncher:
         if job_id is not None:
             self._refusals.pop(job_id, None)
         return self._picture.see(job)
+
+    def _is_ours(self, thing: Object) -> bool:
+        """Another release's Jobs look like ours, and their attempts have the same numbers."""
+        return self._ownership is None or self._ownership.is_ours(thing["metadata"]["namespace"])
 
     # --- how attempts are ---
 
@@ -362,7 +371,7 @@ class KubernetesLauncher:
         listed = (
             self._api.list(JOBS, each, labels=SELECTOR) for each in ((None,) if namespaces is None else namespaces)
         )
-        self._picture.replace(before, [job for jobs in listed for job in jobs])
+        self._picture.replace(before, [job for jobs in listed for job in jobs if self._is_ours(job)])
 
     def _end_orphans(self, known: set[int]) -> None:
         """Ends Jobs that run for no attempt, once two lists have said so: the first may have met a launch half done."""

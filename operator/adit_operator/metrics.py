@@ -32,6 +32,9 @@ SWEEP_CORRECTIONS: Final = Counter(
 LEDGER_FAILURES: Final = Counter(
     "adit_operator_ledger_failures", "Steps that failed because the ledger could not be reached"
 )
+FOREIGN_NAMESPACES: Final = Gauge(
+    "adit_operator_foreign_namespaces", "Namespaces that are left alone, as another release serves them; should be 0"
+)
 OPEN_JOBS: Final = Gauge("adit_operator_open_jobs", "TransferJobs that have not ended")
 WAITING_TASKS: Final = Gauge("adit_operator_waiting_tasks", "Tasks that wait for their first or next attempt")
 STATUS_WRITES: Final = Counter("adit_operator_status_writes", "Status objects written to the API server", ["kind"])

@@ -28,6 +28,7 @@ from adit_operator.intake import Intake
 from adit_operator.job_manifest import GRACE_SECONDS
 from adit_operator.kubernetes_api import ApiRefused, KubernetesApi
 from adit_operator.kubernetes_launcher import KubernetesLauncher
+from adit_operator.ownership import Ownership
 from adit_operator.reach import readable
 from adit_operator.settings import OperatorSettings
 from adit_operator.status_writer import StatusWriter
@@ -70,12 +71,25 @@ class Reign:
         self._threads: list[threading.Thread] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watch_stop: asyncio.Event | None = None
+        ownership = Ownership(
+            api,
+            f"{settings.pod_namespace}/{settings.lease}",
+            seconds=3 * settings.sweep_seconds,
+            monotonic=time.monotonic,
+            clock=_utc_now,
+        )
         self._launcher = KubernetesLauncher(
-            api, workers, self._namespaces, clock=_utc_now, monotonic=time.monotonic, on_change=self._wake.set
+            api,
+            workers,
+            self._namespaces,
+            clock=_utc_now,
+            monotonic=time.monotonic,
+            on_change=self._wake.set,
+            ownership=ownership,
         )
         self._events = ClusterEvents(api, settings.pod_name)
         self._writer = StatusWriter(ledger, api, self._events, self._launcher.trouble)
-        self._intake = Intake(ledger, self._writer, clock=_utc_now, on_change=self._wake.set)
+        self._intake = Intake(ledger, self._writer, clock=_utc_now, on_change=self._wake.set, ownership=ownership)
         self._dispatcher = Dispatcher(
             ledger,
             self._launcher,

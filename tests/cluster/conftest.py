@@ -32,6 +32,7 @@ ONLY_IN_THE_RIG = {
             "test_launcher.py",
             "test_leadership.py",
             "test_operator_process.py",
+            "test_ownership.py",
             "test_status.py",
         ),
         "starts API servers of its own from the programs that `make cluster` builds",

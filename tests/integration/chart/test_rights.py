@@ -29,6 +29,8 @@ OPERATOR = (
     | rights("batch", ["jobs"], ["get", "list", "watch", "create", "delete"])
     | rights("", ["pods"], ["list", "watch"])
     | rights("events.k8s.io", ["events"], ["create"])
+    | rights("coordination.k8s.io", ["leases"], ["create"])
+    | rights("coordination.k8s.io", ["leases"], ["get", "update"], ("adit-owner",))
 )
 LEADER = rights("coordination.k8s.io", ["leases"], ["create"]) | rights(
     "coordination.k8s.io", ["leases"], ["get", "update"], ("adit-operator",)
