@@ -249,7 +249,7 @@ def test_a_job_of_an_older_ledger_with_the_same_number_is_not_taken_for_ours(sce
     """Both releases counted their attempts from 1."""
     before = Operator(scene, ledger, "first")
     before.sweep()
-    each = {"namespace": scene.namespace, "attempt_id": 1}
+    each: dict[str, Any] = {"namespace": scene.namespace, "attempt_id": 1}
     before.launcher.launch(claim(**each, task_id=1, token=uuid4(), job_id=uuid4()))
     [old] = scene.api.list(JOBS, scene.namespace)
     after = Operator(scene, ledger, "first")
