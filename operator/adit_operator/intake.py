@@ -69,7 +69,7 @@ class Intake:
         """The resource is there. Raises nothing that a sweep can mend."""
         metadata = body["metadata"]
         if metadata.get("deletionTimestamp") is not None:
-            self.gone(kind, body)
+            self._going(kind, body)
             return
         uid, generation = str(metadata["uid"]), int(metadata.get("generation", 0))
         if not self._owns(metadata["namespace"]):
@@ -94,9 +94,22 @@ class Intake:
 
     def gone(self, kind: Kind, body: Mapping[str, Any]) -> None:
         """The resource was deleted: a job's work is stopped, and its record stays."""
-        metadata = body["metadata"]
-        uid = str(metadata["uid"])
-        self._writer.gone(uid)
+        self._writer.gone(str(body["metadata"]["uid"]))
+        self._delete(kind, body)
+
+    def _going(self, kind: Kind, body: Mapping[str, Any]) -> None:
+        """It was deleted, and somebody's finalizer still holds it: of a job is told how its work comes to its end."""
+        if not self._owns(body["metadata"]["namespace"]):
+            self._leave_alone(str(body["metadata"]["uid"]))
+            return
+        self._delete(kind, body)
+        if kind == TRANSFER_JOBS:
+            self._writer.seen({"kind": kind.name, **body})
+        else:
+            self._writer.gone(str(body["metadata"]["uid"]))
+
+    def _delete(self, kind: Kind, body: Mapping[str, Any]) -> None:
+        uid = str(body["metadata"]["uid"])
         with self._lock:
             self._taken.pop(uid, None)
             self._gone.add(uid)
@@ -120,6 +133,7 @@ class Intake:
         self.behind.clear()
         with self._lock:
             self._gone.clear()
+        told_of = self._writer.uids()
         # Asked before the lists are read: what is made meanwhile is in the lists only, and never taken for gone.
         known_jobs = self._ledger.live_jobs()
         if self._ownership is not None:
@@ -148,6 +162,8 @@ class Intake:
         for key in known_profiles.keys() - profiles:
             if _is_ours(key[0], namespaces) and self._ledger.delete_profile(key, known_profiles[key]):
                 SWEEP_CORRECTIONS.labels("profile_gone").inc()
+        for uid_gone in told_of - uids:
+            self._writer.gone(uid_gone)
         with self._lock:
             for uid_gone in self._taken.keys() - uids:
                 del self._taken[uid_gone]

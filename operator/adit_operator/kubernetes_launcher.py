@@ -408,6 +408,7 @@ class KubernetesLauncher:
         if job is not None:
             name = job_name(attempt.task_id, attempt.number)
             self._api.delete(JOBS, attempt.namespace, name, uid=job["metadata"]["uid"])
+            self._picture.forget(attempt.attempt_id)  # a watch that has only begun may never tell that it is gone
 
     def _own_job_of(self, attempt: RunningAttempt) -> Object | None:
         job = self._api.read(JOBS, attempt.namespace, job_name(attempt.task_id, attempt.number))

@@ -2,7 +2,8 @@
 
 The operator's main loop tells it of resources and calls `write_due` each second from a thread of its own.
 What turns a job takes is written at once, mere numbers at most every few seconds, and nothing that stands
-there already. Jobs that have ended cost nothing: their status is in the cluster and they are forgotten.
+there already. Jobs that have ended cost nothing: their status is in the cluster and they are forgotten, until somebody
+else writes to them.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ REFRESH: Final = timedelta(seconds=60)
 """How often a job is looked at though nothing hints at a change."""
 AT_ONCE: Final = 200
 """How many resources are looked at in one pass: the others come first in the next."""
+COMPARED: Final = 1000
+"""How many resources are kept in memory at most while ended jobs of before this start are still to be compared."""
 
 _PAUSE: Final = timedelta(seconds=1)
 _LONGEST_PAUSE: Final = timedelta(seconds=60)
@@ -78,12 +81,14 @@ class _Open:
     news: bool = True  # to be looked at in the next pass
     hinted: bool = False  # its numbers are said to have changed
     drifted: bool = False  # the cluster shows something else than what was written
+    compared: bool = False  # it is open only to see whether what stands there is so
     stage: JobStage | None = None
     trouble: Fault | None = None
     active: int = 0
     active_at: datetime | None = None  # when an attempt was last seen
     looked_at: datetime | None = None
     written_at: datetime | None = None
+    version: str | None = None  # the resourceVersion of the object as it was last seen or written
     failures: int = 0
     not_before: datetime | None = None
     measured: tuple[datetime, int] | None = None
@@ -136,6 +141,7 @@ class StatusWriter:
         self._lock = Lock()
         self._open: dict[str, _Open] = {}
         self._ended: OrderedDict[str, tuple[int, datetime]] = OrderedDict()  # generation, and when it was forgotten
+        self._proven: dict[str, str] = {}  # of jobs that have ended: the version whose status is as the ledger has it
         self._not_before: datetime | None = None
         self._failures = 0
 
@@ -148,22 +154,23 @@ class StatusWriter:
         """
         metadata, status = body["metadata"], body.get("status")
         uid, generation = metadata["uid"], int(metadata.get("generation", 0))
-        if metadata.get("deletionTimestamp") is not None:
-            self.gone(uid)
-            return
         with self._lock:
             entry = self._open.get(uid)
             if entry is None:
-                settled = is_settled(status, generation) or self._was_settled(uid, generation)
-                if problem is not None or not settled:
-                    self._open[uid] = _entry(body, generation, problem)
-                    if self._open[uid].regarding.kind != TRANSFER_JOBS:
-                        self._tell_users_of(self._open[uid].regarding)
+                if problem is None and self._was_settled(uid, generation):
+                    return
+                settled = problem is None and is_settled(status, generation)
+                if not settled or self._is_to_prove(uid, metadata.get("resourceVersion")):
+                    self._open[uid] = entry = _entry(body, generation, problem)
+                    entry.compared = settled
+                    if entry.regarding.kind != TRANSFER_JOBS:
+                        self._tell_users_of(entry.regarding)
                 return
             if generation < entry.generation:
                 return  # an old event that arrives late
             if (generation, problem) != (entry.generation, entry.problem):
                 entry.generation, entry.problem, entry.news = generation, problem, True
+            entry.version = metadata.get("resourceVersion")
             shown = _ours(status)
             if entry.written_at is None:
                 entry.status = shown
@@ -175,6 +182,7 @@ class StatusWriter:
         with self._lock:
             gone = self._open.pop(uid, None)
             self._ended.pop(uid, None)
+            self._proven.pop(uid, None)
             if gone is not None and gone.regarding.kind != TRANSFER_JOBS:
                 self._tell_users_of(gone.regarding)
 
@@ -192,6 +200,11 @@ class StatusWriter:
             names = (entry.source, entry.destination) if named.kind == DICOM_NODES else (entry.profile,)
             if key in names:
                 entry.news = True
+
+    def uids(self) -> set[str]:
+        """Of the resources that are kept in memory."""
+        with self._lock:
+            return set(self._open)
 
     @property
     def open(self) -> int:
@@ -235,7 +248,7 @@ class StatusWriter:
                     due.append(entry)
             elif entry.regarding.kind == DEID_PROFILES and _is_profile_due(entry, now):
                 due.append(entry)
-        due.sort(key=lambda each: (not each.news, each.looked_at is not None, each.looked_at or now))
+        due.sort(key=lambda each: (each.compared, not each.news, each.looked_at is not None, each.looked_at or now))
         current = _Pass(self._ledger)
         for entry in due[:AT_ONCE]:
             if not self._look(entry, current, now):
@@ -313,7 +326,7 @@ class StatusWriter:
     def _write(self, entry: _Open, status: Status, now: datetime) -> bool:
         at = entry.regarding
         try:
-            self._api.apply_status(at.kind, at.namespace, at.name, status, uid=at.uid)
+            written = self._api.apply_status(at.kind, at.namespace, at.name, status, uid=at.uid)
         except ApiRefused as error:
             if error.refusal is Refusal.NOT_FOUND:
                 self.gone(at.uid)
@@ -328,6 +341,7 @@ class StatusWriter:
         STATUS_WRITES.labels(at.kind.name).inc()
         self._events.tell(at, entry.status, status, now)
         entry.status, entry.written_at, entry.drifted = status, now, False
+        entry.version = (written.get("metadata") or {}).get("resourceVersion")
         entry.failures, entry.not_before = 0, None
         self._forget_if_settled(entry, now)
         return True
@@ -343,6 +357,14 @@ class StatusWriter:
             is_last = entry.problem is None and not entry.drifted and is_settled(entry.status, entry.generation)
             if is_last and self._open.pop(uid, None) is not None:
                 self._ended[uid] = (entry.generation, now)
+                if entry.version is not None:
+                    self._proven[uid] = entry.version
+
+    def _is_to_prove(self, uid: str, version: str | None) -> bool:
+        """Whether somebody may have written to an ended job since its status was compared with the ledger: right after
+        a start that is so of all, and they are compared by and by."""
+        proven = self._proven.get(uid)
+        return version is not None and version != proven and (proven is not None or len(self._open) < COMPARED)
 
     def _was_settled(self, uid: str, generation: int) -> bool:
         return uid in self._ended and generation <= self._ended[uid][0]
@@ -377,6 +399,7 @@ def _entry(body: Mapping[str, Any], generation: int, problem: Problem | None) ->
         profile,
         status,
         problem,
+        version=metadata.get("resourceVersion"),
     )
 
 

@@ -307,6 +307,68 @@ def test_a_job_of_the_same_name_gets_no_status_of_the_old_one(desk: Desk) -> Non
     assert desk.body()["status"] == {"observedGeneration": -1}
 
 
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_status_that_somebody_forged_after_the_end_is_mended(desk: Desk, anew: bool) -> None:
+    """Its end is in place, so that nothing but the ledger tells that it is wrong; by a restarted operator, too."""
+    desk.apply_nodes()
+    desk.apply()
+    desk.go_round()
+    desk.expand()
+    desk.end(SUCCESS, FAILURE)
+    desk.go_round()
+    true = desk.body()["status"]
+    desk.now += timedelta(minutes=5)
+    desk.writer.write_due(desk.now)
+    if anew:
+        desk.start()
+    conditions = [
+        each | {"status": {"Complete": "True", "Failed": "False"}.get(each["type"], each["status"])}
+        for each in true["conditions"]
+    ]
+    forged = {"status": {"state": "Success", "conditions": conditions, "counts": true["counts"] | {"failed": 0}}}
+    desk.plane.kubectl(
+        "patch", "tj", desk.name, "--subresource=status", "--type=merge", f"--patch={json.dumps(forged)}"
+    )
+    assert desk.waits("condition=Complete")
+    desk.go_round()
+    assert _timeless(desk.body()["status"]) == _timeless(true)
+    version = desk.body()["metadata"]["resourceVersion"]
+    desk.now += timedelta(minutes=5)
+    desk.go_round()
+    assert desk.body()["metadata"]["resourceVersion"] == version
+
+
+def _timeless(status: dict[str, Any]) -> dict[str, Any]:
+    """A condition that was forged has turned, and turned back."""
+    conditions = [{key: each[key] for key in each if key != "lastTransitionTime"} for each in status["conditions"]]
+    return status | {"conditions": conditions}
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_deleted_job_that_a_finalizer_holds_is_told_of_to_its_end(desk: Desk, anew: bool) -> None:
+    desk.apply_nodes()
+    desk.apply()
+    desk.go_round()
+    desk.expand()
+    desk.go_round()
+    assert desk.line()["STATUS"] == "Pending"
+    desk.plane.kubectl("patch", "tj", desk.name, "--type=merge", '-p={"metadata":{"finalizers":["example.org/mine"]}}')
+    desk.plane.kubectl("delete", "tj", desk.name, "--wait=false")
+    try:
+        desk.go_round()
+        assert desk.line()["STATUS"] == "Canceling"
+        if anew:
+            desk.start()
+        desk.scene.ledger.cancel_pending(desk.now)
+        desk.scene.ledger.close_jobs(desk.now)
+        desk.go_round()
+        assert desk.line()["STATUS"] == "Canceled"
+    finally:
+        desk.plane.kubectl("patch", "tj", desk.name, "--type=merge", '-p={"metadata":{"finalizers":null}}')
+    desk.go_round()
+    assert desk.writer.open == 2  # the nodes
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_api_server_takes_every_status(desk: Desk, stage: str) -> None:
     """As it is, with nothing dropped."""

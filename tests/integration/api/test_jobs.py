@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -14,8 +15,11 @@ from adit.model.outcome import Outcome
 from adit.model.state import TaskState
 from adit.model.transfer_job import ListReference, TransferJob
 from adit_api.app import application
+from adit_api.ledger_registry import LedgerRegistry
+from adit_api.registry import FoundJob, Key
 from adit_api.services import utc_now
-from tests.integration.api.running import Facade
+from adit_api.settings import Settings
+from tests.integration.api.running import Facade, running
 from tests.integration.ledger.scene import FAILURE, NOW, Scene, report, row, seeds, transfer_job
 
 pytestmark = pytest.mark.usefixtures("nodes")
@@ -264,3 +268,34 @@ def _shape(document: Any) -> Any:
     if isinstance(document, dict) and document.keys().isdisjoint(TaskState):
         return {key: _shape(value) for key, value in document.items()}
     return None
+
+
+class _Holding(LedgerRegistry):
+    """As a cluster where somebody's finalizer holds what was deleted."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__(ledger, utc_now)
+        self._holds = ledger
+        self.held: UUID | None = None
+
+    def find(self, key: Key) -> FoundJob | None:
+        record = None if self.held is None else self._holds.job_by_id(self.held)
+        return None if record is None else FoundJob(record.job, record.created_at, str(record.id))
+
+
+def test_a_job_that_is_deleted_and_held_is_told_by_its_name_as_by_its_uid(
+    ledger: Ledger, settings: Settings, scene: Scene
+) -> None:
+    registry = _Holding(ledger)
+    with running(ledger, settings, registry) as facade:
+        token = facade.token("admin", name="admin")
+        ledger.create_job(transfer_job("ct"), NOW)
+        record = scene.record("ct")
+        ledger.expand(record.id, seeds(record.job), NOW)
+        registry.held = record.id
+        ledger.delete_job(record.id, NOW)
+        by_name = facade.call("GET", f"{JOBS}/default/ct", token).json()
+        assert by_name == facade.call("GET", f"{JOBS}/default/ct?uid={record.id}", token).json()
+        assert by_name["state"] == "Canceling"
+        assert facade.call("GET", f"{JOBS}/default/ct/tasks", token).status_code == 200
+        assert facade.call("POST", f"{JOBS}/default/ct/suspend", token).status_code == 409

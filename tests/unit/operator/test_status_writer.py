@@ -15,7 +15,7 @@ from adit.model.outcome import Fault
 from adit.model.state import TaskState
 from adit_operator.kubernetes_api import Refusal
 from adit_operator.problem import Problem
-from adit_operator.status_writer import REFRESH
+from adit_operator.status_writer import AT_ONCE, REFRESH
 from tests.unit.dispatch.nouns import folder_node
 from tests.unit.model.specs import PROFILE, resource
 from tests.unit.operator.cluster import Cluster, at, job_body, node_body, profile_body, running
@@ -287,10 +287,44 @@ def test_a_deleted_resource_is_forgotten(cluster: Cluster) -> None:
     uid = cluster.job(1, WAITING)
     cluster.writer.gone(uid)
     cluster.writer.touch(uid)
-    body = job_body(2)
-    body["metadata"]["deletionTimestamp"] = "2026-03-02T12:00:00Z"
-    cluster.writer.seen(body)
     assert cluster.writer.open == 0
+
+
+def test_an_ended_job_that_somebody_wrote_to_is_compared_once_and_mended(cluster: Cluster) -> None:
+    uid = cluster.job(1, DONE)
+    cluster.writer.write_due(at(0))
+    true = cluster.status(uid)
+    cluster.restart()
+
+    def listed(status: dict[str, object], version: str) -> None:
+        body = job_body(1, status)
+        cluster.writer.seen({**body, "metadata": body["metadata"] | {"resourceVersion": version}})
+
+    listed(true, "7")
+    pass_seconds(cluster, 1, 70)
+    assert (cluster.writes(uid), cluster.writer.open) == (1, 0)
+    asked = cluster.ledger.asked_of[UUID(int=1)]
+    listed(true, "7")
+    cluster.writer.write_due(at(71))
+    assert cluster.ledger.asked_of[UUID(int=1)] == asked
+    forged = true | {"progress": "0/1000", "state": "Failure"}
+    listed(forged, "8")
+    cluster.writer.write_due(at(72))
+    assert (cluster.writes(uid), cluster.status(uid)) == (2, true)
+    assert cluster.writer.open == 0
+
+
+def test_ended_jobs_that_are_compared_hold_up_nobody(cluster: Cluster) -> None:
+    for number in range(10, 10 + 2 * AT_ONCE):
+        cluster.set(number, DONE)
+        body = job_body(number, {"observedGeneration": 1, "completionTime": "2026-03-02T12:00:00Z", "conditions": []})
+        cluster.writer.seen({**body, "metadata": body["metadata"] | {"resourceVersion": "7"}})
+    uid = cluster.job(1, WAITING)
+    cluster.writer.write_due(at(0))
+    assert cluster.writes(uid) == 1
+    cluster.writer.write_due(at(1))
+    cluster.writer.write_due(at(2))
+    assert cluster.writer.open == 1
 
 
 @pytest.mark.parametrize("refusal", sorted(set(Refusal) - {Refusal.NOT_FOUND}))

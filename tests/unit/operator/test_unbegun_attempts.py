@@ -129,8 +129,6 @@ def test_after_the_limit_it_is_given_back_with_its_pod_and_the_reason(scene: Sce
 def test_it_is_given_back_though_no_event_tells_that_the_job_is_gone(scene: Scene) -> None:
     scene.add_pod("Pending", **UNSCHEDULABLE)
     scene.at(LIMIT, running())
-    assert scene.launcher.alive(running()) is True
-    scene.at(LIMIT + 60, running())
     assert scene.bury(running()) is FaultCode.UNSCHEDULABLE
     assert len(scene.deletions()) == 1
 

@@ -51,6 +51,16 @@ Known = Annotated[JobRecord, Depends(_known)]
 
 
 def find_record(here: Here, namespace: str, name: str, uid: UUID | None) -> JobRecord | None:
+    """By name that of the resource which has it; also while that is deleted, and held by somebody's finalizer."""
+    record = _find_record(here, namespace, name, uid)
+    if record is None and uid is None:
+        found = here.registry.find((namespace, name))
+        if found is not None and found.uid is not None:
+            return _find_record(here, namespace, name, UUID(found.uid))
+    return record
+
+
+def _find_record(here: Here, namespace: str, name: str, uid: UUID | None) -> JobRecord | None:
     record = here.ledger.job((namespace, name)) if uid is None else here.ledger.job_by_id(uid)
     return record if record is not None and record.job.key == (namespace, name) else None
 

@@ -325,7 +325,9 @@ def _waits_for(here: Services, summary: JobSummary) -> Fault | None:
 
 
 def _steer(here: Services, key: Key, field: Steered, value: Any) -> JobView:
-    record = here.ledger.job(key)
+    record = find_record(here, *key, None)
+    if record is not None and record.deleted_at is not None:
+        raise ProblemError(409, "conflict", "The job was deleted: its work is being stopped, or has ended.")
     if record is not None and record.ended_at is not None:
         raise ProblemError(409, "finished", "A finished job is frozen. What failed can be tried again: retry-failed.")
     found: FoundJob | None = None
