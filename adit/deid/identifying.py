@@ -17,5 +17,8 @@ ADDRESS: Final = 0x00101040
 BIRTH_DATE: Final = 0x00100030
 UIDS: Final = frozenset({0x00080018, 0x0020000D, 0x0020000E})
 
+IDENTITY: Final = NAMES | {PATIENT_ID, OTHER_PATIENT_IDS, OTHER_IDS, 0x00101090, 0x00102154, ADDRESS}
+"""What says outright who someone is: names, the patient's own numbers, address and telephone."""
+
 IDENTIFYING: Final = NAMES | NUMBERS | UIDS | INSTITUTION | {ADDRESS, BIRTH_DATE, OTHER_IDS}
 """The top-level elements of the original that are looked at."""

@@ -31,10 +31,15 @@ def method_texts(policy: Policy) -> list[str]:
 def method_codes(policy: Policy, *, pixels_cleaned: bool = False) -> list[tuple[str, str]]:
     """Value and meaning of each code of CID 7050 that holds."""
     names = [] if policy.weakened else [BASIC_PROFILE]
-    names += [option for option in Option if option in policy.options]
+    names += [option for option in Option if option in policy.options and not policy.loosens(option)]
     if pixels_cleaned:
         names.append(_CLEAN_PIXEL_DATA)
     return sorted(policy.standard.methods[name] for name in names)
+
+
+def identity_removed(policy: Policy) -> str:
+    """The value of PatientIdentityRemoved."""
+    return "NO" if policy.keeps_identity else "YES"
 
 
 def temporal(policy: Policy) -> str:
@@ -56,7 +61,7 @@ def encoded_marks(policy: Policy, *, implicit: bool, pixels_cleaned: bool = Fals
         for value, meaning in method_codes(policy, pixels_cleaned=pixels_cleaned)
     ]
     return (
-        (IDENTITY_REMOVED, text(IDENTITY_REMOVED, "CS", "YES")),
+        (IDENTITY_REMOVED, text(IDENTITY_REMOVED, "CS", identity_removed(policy))),
         (METHOD, text(METHOD, "LO", "\\".join(method_texts(policy)))),
         (METHOD_CODES, sequence(METHOD_CODES, codes, implicit=implicit)),
         (TEMPORAL, text(TEMPORAL, "CS", temporal(policy))),

@@ -11,7 +11,7 @@ from typing import Final
 
 from adit.deid import dictionary
 from adit.deid.decision import Action, Decision
-from adit.deid.identifying import IDENTIFYING
+from adit.deid.identifying import IDENTIFYING, IDENTITY
 from adit.deid.standard import Row, Standard, standard
 from adit.model.deid_profile import DeidProfile, Option, Override, OverrideAction
 
@@ -26,6 +26,10 @@ _OURS: Final = frozenset({0x00120062, 0x00120063, 0x00120064, 0x00280303})
 """Written by the engine itself, so whatever stands there goes: PatientIdentityRemoved and the other marks."""
 _TEMPORAL: Final = frozenset({"DA", "DT", "TM"})
 _DATES: Final = frozenset({Option.RETAIN_FULL_DATES, Option.RETAIN_MODIFIED_DATES})
+_CLEANING: Final = frozenset(
+    {Option.CLEAN_DESCRIPTORS, Option.CLEAN_STRUCTURED_CONTENT, Option.CLEAN_GRAPHICS, Option.RETAIN_MODIFIED_DATES}
+)
+_SOP_CLASS: Final = 0x00080016
 _OWN_UIDS: Final = frozenset({0x00080018, 0x0020000D, 0x0020000E})
 """SOPInstanceUID, StudyInstanceUID, SeriesInstanceUID: destinations file and prove instances by them."""
 _FIRST_GROUP: Final = 0x0008
@@ -88,7 +92,9 @@ class Policy:
         self.profile = profile
         self.options = frozenset(profile.spec.options)
         self.standard: Standard = standard()
-        self._selected = [_select(number, each) for number, each in enumerate(profile.spec.overrides, start=1)]
+        self._selected = [
+            _select(number, each, self.options) for number, each in enumerate(profile.spec.overrides, start=1)
+        ]
         self._classes: dict[str, ClassPolicy] = {}
 
     def for_class(self, sop_class_uid: str) -> ClassPolicy:
@@ -104,17 +110,6 @@ class Policy:
         return frozenset(each.path[-1] for each in self._selected if each.path is not None)
 
     @property
-    def spared(self) -> frozenset[int]:
-        """Of these the ones in which nobody is looked for: what an override writes, and what it keeps although, or
-        because, it names someone. Texts that it keeps are none of them."""
-        kept = OverrideAction.KEEP
-        return frozenset(
-            each.path[-1]
-            for each in self._selected
-            if each.path is not None and (each.override.action is not kept or names_someone(each.path[-1]))
-        )
-
-    @property
     def creators(self) -> frozenset[str]:
         """Of private blocks, of which anything may stay."""
         own = {each.override.private_creator or "" for each in self._selected} - {""}
@@ -124,7 +119,23 @@ class Policy:
     @property
     def weakened(self) -> bool:
         """Whether an override keeps what the profile would not: then the standard's profile cannot be claimed."""
-        return any(each.override.action is OverrideAction.KEEP for each in self._selected)
+        return bool(self._keeping)
+
+    @property
+    def keeps_identity(self) -> bool:
+        """Whether an override keeps what says outright who the patient is."""
+        return any(each.path is not None and each.path[-1] in IDENTITY for each in self._keeping)
+
+    def loosens(self, option: Option) -> bool:
+        """Whether an override keeps what this option cleans: then the option cannot be claimed either."""
+        if option is Option.RETAIN_SAFE_PRIVATE:
+            return any(each.path is None for each in self._keeping)
+        rows = [self.standard.attributes.get(each.path[-1]) for each in self._keeping if each.path is not None]
+        return option in _CLEANING and any(row is not None and row.options.get(option) == "C" for row in rows)
+
+    @property
+    def _keeping(self) -> list[_Selected]:
+        return [each for each in self._selected if each.override.action is OverrideAction.KEEP]
 
     def overrides_dates(self, action: OverrideAction) -> bool:
         """Whether an override does this to a date or time. (In private blocks none is kept as it is.)"""
@@ -170,6 +181,14 @@ class ClassPolicy:
     def kept_identifiers(self) -> frozenset[int]:
         """Which attributes of IDENTIFYING stay at the top level on purpose: their values may stand anywhere."""
         return frozenset(tag for tag in IDENTIFYING if self.decide((), tag, "").action is Action.KEEP)
+
+    def spares(self, path: Path, tag: int) -> bool:
+        """Whether nobody is looked for in the element: an override writes it, or keeps it although, or because, it
+        names someone. Texts that one keeps, or puts together of others, are looked through."""
+        found = self._overridden(path, tag)
+        if found is None or found.override.action is OverrideAction.TEMPLATE:
+            return False
+        return found.override.action is not OverrideAction.KEEP or names_someone(tag)
 
     def scrubs(self, decision: Decision, tag: int) -> bool:
         """Whether the element, which is kept, is emptied where it tells of someone. UIDs are not, as an instance may
@@ -359,7 +378,7 @@ def tags_of(path: str) -> Path:
     return tuple(tags)
 
 
-def _select(number: int, override: Override) -> _Selected:
+def _select(number: int, override: Override, options: frozenset[Option]) -> _Selected:
     rule = f"override {number}"
     if override.private_creator is not None:
         return _Selected(override, rule, None, anywhere=True)
@@ -371,8 +390,12 @@ def _select(number: int, override: Override) -> _Selected:
         raise ProfileError(str(error), field) from None
     if path[-1] >> 16 & 1:
         raise ProfileError("a private element is named by its privateCreator, as its block may lie anywhere", field)
-    if path[-1] in _OWN_UIDS and override.action is not OverrideAction.MAP and (len(path) == 1 or not override.path):
+    of_instance = len(path) == 1 or not override.path
+    mapped = override.action is OverrideAction.MAP and Option.RETAIN_UIDS not in options
+    if path[-1] in _OWN_UIDS and of_instance and not mapped:
         raise ProfileError(f"{given} names the instance itself: it is mapped, or kept by RetainUIDs", field)
+    if path[-1] == _SOP_CLASS and of_instance and override.action is not OverrideAction.KEEP:
+        raise ProfileError(f"{given} tells what the instance is: it stays, or its instances are excluded", field)
     if path[-1] >> 16 <= 0x0002 or path[-1] >> 16 >= 0x7FE0:
         raise ProfileError(f"{given} cannot be overridden", field)
     return _Selected(override, rule, path, anywhere=override.path is None)

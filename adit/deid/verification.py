@@ -7,7 +7,7 @@ what must never be: so a mistake in a decision is found here. Raises Quarantine;
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -21,7 +21,8 @@ _NEVER: Final = frozenset(
 )
 """Removed by the Basic Profile, and by no option kept: other IDs and names, address, telephone, originals."""
 _UNDEFINED: Final = 0xFFFFFFFF
-_MARKS: Final = {0x00120062: b"YES", 0x00120063: None, 0x00120064: None, 0x00280303: None}
+_IDENTITY_REMOVED: Final = 0x00120062
+_MARKS: Final = frozenset({_IDENTITY_REMOVED, 0x00120063, 0x00120064, 0x00280303})
 _PATIENT: Final = (0x00100010, 0x00100020)
 _UIDS: Final = (0x00080018, 0x0020000D, 0x0020000E)
 _PIXELS: Final = (0x7FE00008, 0x7FE00009, 0x7FE00010)
@@ -37,13 +38,15 @@ _LONGEST: Final = 2**14
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What must hold. Of the tags that overrides of the site decide about, nobody is looked for in those `spared`."""
+    """What must hold. `overridden` are the tags that overrides of the site decide about somewhere; at the places that
+    `spares` tells of them, by path and tag, nobody is looked for."""
 
     identifiers: Identifiers
     pseudonym: bytes | None  # None where an override writes the patient
     private_creators: frozenset[str]
     overridden: frozenset[int]
-    spared: frozenset[int]
+    spares: Callable[[tuple[int, ...], int], bool]
+    identity_removed: bytes  # the mark, YES or NO
     uids: Mapping[int, bytes] = field(default_factory=dict)  # by which the instance will be known
 
 
@@ -172,8 +175,8 @@ class _Look:
     def top(self, known: _Known | None) -> None:
         marks: dict[int, bytes] = {}
         self.data_set(0, len(self._data), (), marks, known)
-        for tag, value in _MARKS.items():
-            if tag not in marks or (value is not None and marks[tag].strip() != value):
+        for tag in _MARKS:
+            if tag not in marks or (tag == _IDENTITY_REMOVED and marks[tag].strip() != self._expected.identity_removed):
                 raise _not_verified((tag,), "the mark is missing")
 
     def data_set(
@@ -249,9 +252,12 @@ class _Look:
         stop = start + length
         if stop > end:
             raise _not_verified((*path, tag), "it is longer than what is there")
-        if self._suspicious and length and tag not in expected.spared and not _is_ours(tag, path):
+        if self._suspicious and length and not _is_ours(tag, path) and not self._spares(path, tag):
             self._text(tag, vr, data[start:stop], path)
         return stop
+
+    def _spares(self, path: tuple[int, ...], tag: int) -> bool:
+        return tag in self._expected.overridden and self._expected.spares(path, tag)
 
     def _patient(self, tag: int, value: bytes) -> None:
         expected = self._expected

@@ -30,7 +30,7 @@ from adit.deid.engine.scan import (
     malformed,
 )
 from adit.deid.engine.trail import END_OF_TRACE, Block, Outcome, Removed, Trace, Trail
-from adit.deid.engine.values import Values
+from adit.deid.engine.values import MADE_OF_TEXT, Values
 from adit.deid.identifiers import Identifiers
 from adit.deid.identifying import OTHER_IDS
 from adit.deid.quarantine import Quarantine, Reason, place_of
@@ -308,7 +308,7 @@ class ByteWalk:
             self.notes[entry.tag] = old
         if (
             self.identifiers is not None
-            and entry.decision.action is Action.CLEAN
+            and entry.decision.action in MADE_OF_TEXT
             and self.identifiers.stands_in(new, vr)
         ):
             new = b""

@@ -26,7 +26,7 @@ from adit.deid.identifiers import Identifiers, identifiers_of
 from adit.deid.identifying import IDENTIFYING, OTHER_IDS, OTHER_PATIENT_IDS, PATIENT_ID
 from adit.deid.identity import Identity
 from adit.deid.mapping import Kind
-from adit.deid.marks import METHOD_CODES, encoded_marks
+from adit.deid.marks import METHOD_CODES, encoded_marks, identity_removed
 from adit.deid.pixels.decoder import Decoder
 from adit.deid.pixels.facts import FACT_TAGS, REGION_TAGS, SEQUENCE_OF_ULTRASOUND_REGIONS
 from adit.deid.policy import Policy, tags_of, vr_of
@@ -337,7 +337,8 @@ class Engine:
             pseudonym=Values(self.identity, patient.subject, patient.charset).text(patient.subject.pseudonym),
             private_creators=self.policy.creators,
             overridden=self.policy.overridden,
-            spared=self.policy.spared,
+            spares=self.policy.for_class(patient.sop_class_uid).spares,
+            identity_removed=identity_removed(self.policy).encode(),
             uids=self._new_uids(patient),
         )
 

@@ -28,7 +28,7 @@ from adit.deid.engine.dummies import dummy_sequence
 from adit.deid.engine.pixel_step import ReadBlock
 from adit.deid.engine.plan import Change, Entry, Level, Step
 from adit.deid.engine.scan import Buffer
-from adit.deid.engine.values import Values
+from adit.deid.engine.values import MADE_OF_TEXT, Values
 from adit.deid.identifiers import Identifiers
 from adit.deid.identifying import OTHER_IDS, OTHER_PATIENT_IDS, PATIENT_ID
 from adit.deid.marks import METHOD_CODES, encoded_marks
@@ -261,7 +261,7 @@ class _DataSetWalk:
             return None
         if (
             self.identifiers is not None
-            and entry.decision.action is Action.CLEAN
+            and entry.decision.action in MADE_OF_TEXT
             and self.identifiers.stands_in(new, vr)
         ):
             new = b""

@@ -16,6 +16,9 @@ from adit.deid.mapping import Kind
 from adit.deid.policy import PATIENT_ID, PATIENT_NAME
 from adit.deid.quarantine import Quarantine, Reason
 
+MADE_OF_TEXT: Final = frozenset({Action.CLEAN, Action.TEMPLATE})
+"""Whose values are words of the original, and may be someone's name all the same."""
+
 _PATIENT: Final = frozenset({PATIENT_NAME, PATIENT_ID})
 _TEXTS: Final = {"AE": 16, "CS": 16, "SH": 16, "LO": 64, "PN": 64, "ST": 1024, "LT": 10240, "UC": 1024, "UT": 1024}
 

@@ -49,6 +49,31 @@ def test_each_option_that_is_on_has_its_code_and_no_other() -> None:
     assert "2026d" in found.DeidentificationMethod[0]
 
 
+@pytest.mark.parametrize("keyword", ["PatientName", "PatientID", "OtherPatientIDs", "PatientAddress"])
+def test_an_identity_that_is_kept_is_not_called_removed(keyword: str) -> None:
+    _, _, found = treated(instance(), overrides=[{"keyword": keyword, "action": "Keep"}])
+    assert found.PatientIdentityRemoved == "NO"
+    assert codes(found) == set()
+
+
+@pytest.mark.parametrize(
+    ("option", "code", "override"),
+    [
+        ("CleanDescriptors", "113105", {"keyword": "StudyDescription"}),
+        ("RetainLongitudinalModifiedDates", "113107", {"keyword": "StudyDate"}),
+        ("CleanStructuredContent", "113104", {"keyword": "ContentSequence"}),
+        ("CleanGraphics", "113103", {"keyword": "GraphicAnnotationSequence"}),
+        ("RetainSafePrivate", "113111", {"privateCreator": "ACME"}),
+    ],
+)
+def test_what_is_kept_by_an_override_is_not_called_clean(option: str, code: str, override: dict[str, str]) -> None:
+    _, _, found = treated(instance(), option, overrides=[{**override, "action": "Keep"}])
+    assert codes(found) == set()
+    assert found.PatientIdentityRemoved == "YES"
+    _, _, found = treated(instance(), option, overrides=[{"keyword": "PatientWeight", "action": "Keep"}])
+    assert codes(found) == {code}
+
+
 def test_what_stood_there_before_is_gone() -> None:
     lies = Element(0x00120063, "LO", b"by hand"), Element(0x00120062, "CS", b"NO"), Element(0x00280303, "CS", b"X")
     _, data, found = treated(instance(*lies))

@@ -9,6 +9,7 @@ from pydicom import Dataset
 
 from adit.deid.engine.irregular import treat_irregular
 from adit.deid.identity import Identity
+from adit.deid.policy import ProfileError
 from adit.deid.quarantine import LeftOut
 from tests.unit.deid.engine.encoded import CT, KEY, Element, Item, encode, engine, instance, read, syntax, treated
 
@@ -154,3 +155,56 @@ def test_a_mark_is_no_ones_name() -> None:
     """The words that the engine itself writes are the same for everybody."""
     _, _, found = treated(instance(name=b"Profile^Basic", patient_id=b"113100"))
     assert found.DeidentificationMethodCodeSequence[0].CodeValue == "113100"
+
+
+CONTENT = "ContentDescription"
+TOLD = Element(0x00700081, "LO", b"for Zyxwvut")
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [{"path": f"ReferencedImageSequence.{CONTENT}", "action": "Empty"}],
+        [{"keyword": CONTENT, "sopClass": MR, "action": "Replace", "value": "x"}],
+        [{"keyword": CONTENT, "action": "Replace", "value": "x"}, {"path": CONTENT, "action": "Keep"}],
+        [{"keyword": CONTENT, "action": "Template", "value": "CT {SequenceName}"}],
+        [{"path": f"SourceImageSequence.{CONTENT}", "action": "Template", "value": "CT {Modality}"}],
+    ],
+    ids=["another place", "another class", "overruled", "made of what is kept", "another template"],
+)
+@pytest.mark.parametrize("implicit", [False, True], ids=["explicit", "implicit"])
+def test_an_override_spares_its_own_place_alone(overrides: list[dict[str, str]], implicit: bool) -> None:
+    """Everywhere else a text that tells of the patient is emptied as ever."""
+    elements = instance(TOLD, Element(0x00180024, "SH", b"Zyxwvut seq"))
+    _, data, found = treated(elements, implicit=implicit, overrides=overrides)
+    assert b"zyxwvut" not in data.lower()
+    assert (found.ContentDescription, found.SequenceName) == ("", "")
+    other = treat_irregular(
+        engine(overrides=overrides), encode(elements, implicit=implicit), syntax(implicit), None, None
+    )
+    assert b"zyxwvut" not in b"".join(other.pieces()).lower()
+
+
+def test_a_template_of_what_was_cleaned_names_nobody() -> None:
+    described = Element(0x0008103E, "LO", b"Hand left"), Element(0x00081030, "LO", b"x")
+    override = {"keyword": "StudyDescription", "action": "Template", "value": "{SeriesDescription} CT"}
+    _, data, found = treated(instance(*described, name=b"Hand^Quorra"), "CleanDescriptors", overrides=[override])
+    assert b"hand" not in data.lower()
+    _, _, found = treated(instance(*described), "CleanDescriptors", overrides=[override])
+    assert found.StudyDescription == "Hand left CT"
+
+
+@pytest.mark.parametrize(
+    ("options", "override"),
+    [
+        ((), {"keyword": "SOPClassUID", "action": "Remove"}),
+        ((), {"tag": "00080016", "action": "Map"}),
+        ((), {"path": "SOPClassUID", "action": "Replace", "value": "1.2"}),
+        (("RetainUIDs",), {"keyword": "StudyInstanceUID", "action": "Map"}),
+        ((), {"keyword": "SOPInstanceUID", "action": "Keep"}),
+    ],
+)
+def test_what_files_an_instance_is_not_overridden(options: tuple[str, ...], override: dict[str, str]) -> None:
+    with pytest.raises(ProfileError) as told:
+        engine(*options, overrides=[override])
+    assert told.value.field == "spec.overrides[0]"

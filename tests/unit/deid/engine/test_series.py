@@ -89,7 +89,8 @@ def header(*more: Element, sop_instance: bytes = UIDS[0x00080018], marks: bool =
 def verification() -> Verification:
     """It has seen some of the series."""
     identifiers = identifiers_of({0x00100010: b"Zyxwvut", 0x00100020: b"MRN-990017"}, (), frozenset())
-    made = Verification(Expected(identifiers, PSEUDONYM, frozenset(), frozenset(), frozenset()), implicit=False)
+    expected = Expected(identifiers, PSEUDONYM, frozenset(), frozenset(), lambda _path, _tag: False, b"YES")
+    made = Verification(expected, implicit=False)
     for _ in range(4):
         assert made.passes(header(), ORIGINAL, UIDS)
     return made
