@@ -130,7 +130,7 @@ def _refusal(
     failed_job = ledger.job((job.metadata.namespace, named.name)) if named else None
     listed = job.spec.selection.listed
     selection = ledger.selection(job.metadata.namespace, listed) if listed else None
-    fault = accept(job, nodes, failed_job, selection, profiles=profiles)
+    fault = accept(job, nodes, failed_job, selection, profiles=profiles, find_job=ledger.job)
     if fault is None:
         return None
     beside = named is not None and (job.metadata.namespace, named.name) in {each.key for each in jobs}

@@ -6,7 +6,7 @@ made. What a resource can be judged by alone stands in its model, not here.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Final
 
 from adit.ledger.records import JobRecord, NodeKey, ProfileKey, SelectionRecord
@@ -48,19 +48,21 @@ def accept(
     selection: SelectionRecord | None = None,
     *,
     profiles: Container[ProfileKey] = (),
+    find_job: Callable[[tuple[str, str]], JobRecord | None] = lambda key: None,
 ) -> Fault | None:
     """Why the job cannot run as things stand, or None if it can.
 
     `failed_job` is the ledger's record of the job that `selection.failedOf` names, `selection` that of the
     list that `selection.list` names, if there is one. `profiles` are those that are there, or frozen into the
-    job. The fault's message begins with the field at fault.
+    job; `find_job` finds the jobs that the named job waits for itself. The fault's message begins with the field at
+    fault.
     """
     return (
         _listed(job, selection)
         or _treatment(job, selection)
         or _nodes(job, nodes, selection)
         or _profile(job, profiles)
-        or _failed_of(job, failed_job)
+        or _failed_of(job, failed_job, find_job)
     )
 
 
@@ -237,7 +239,9 @@ def _no_patient_id(source: DicomNode, missing: str) -> Fault:
     )
 
 
-def _failed_of(job: TransferJob, failed_job: JobRecord | None) -> Fault | None:
+def _failed_of(
+    job: TransferJob, failed_job: JobRecord | None, find_job: Callable[[tuple[str, str]], JobRecord | None]
+) -> Fault | None:
     named = job.spec.selection.failed_of
     if named is None:
         return None
@@ -264,6 +268,13 @@ def _failed_of(job: TransferJob, failed_job: JobRecord | None) -> Fault | None:
                 message=f"spec.{field} differs from that of TransferJob {named.name}, which is to be retried.",
                 cure=f"Give it the {field} of {named.name}, or none if that has none.",
             )
+    circle = _circle(job, failed_job, find_job)
+    if circle:
+        return Fault(
+            code=FaultCode.JOB_NOT_FINISHED,
+            message=f"spec.selection.failedOf.name: {named.name} waits for this job in turn ({' → '.join(circle)}).",
+            cure="Neither will ever start: delete one of them, and make it anew with another selection.",
+        )
     if failed_job.ended_at is None:
         return Fault(
             code=FaultCode.JOB_NOT_FINISHED,
@@ -271,3 +282,22 @@ def _failed_of(job: TransferJob, failed_job: JobRecord | None) -> Fault | None:
             cure="Wait until it has, or cancel it.",
         )
     return None
+
+
+def _circle(
+    job: TransferJob, failed_job: JobRecord, find_job: Callable[[tuple[str, str]], JobRecord | None]
+) -> list[str]:
+    """The names from the job to itself again, each of which has no tasks before the next one's end; else none."""
+    names, waits_for = [job.metadata.name], failed_job
+    while waits_for.ended_at is None and waits_for.expanded_at is None:
+        name, named = waits_for.job.metadata.name, waits_for.job.spec.selection.failed_of
+        if name == names[0]:
+            return [*names, name]
+        if name in names or named is None:  # others' circle, which those are told of
+            return []
+        names.append(name)
+        found = find_job((job.metadata.namespace, named.name))
+        if found is None:
+            return []
+        waits_for = found
+    return []

@@ -199,7 +199,7 @@ class Dispatcher:
         key = None if asked is None else (job.metadata.namespace, asked.profile)
         # One that was frozen with the first tasks is enough, whatever became of its resource.
         there = {key} if key is not None and record.has_profile else profiles.keys()
-        fault = accept(job, nodes, failed_job, selection, profiles=there)
+        fault = accept(job, nodes, failed_job, selection, profiles=there, find_job=self._ledger.job)
         profile = None if key is None else profiles.get(key)
         if fault is not None and can_wait(fault):
             fault = _end_of_waiting(record, fault, now)

@@ -194,6 +194,7 @@ class Retention(Strict):
     )
 
 
+_NOT_ITSELF: Final = "selection.failedOf must name another job, one that has ended"
 _PAST_US: Final = "source.direct sends instances past us, unchanged: neither deidentification nor trial may be given"
 
 
@@ -295,9 +296,21 @@ class TransferJob(Resource):
             "self.spec.retry == oldSelf.spec.retry)",
             message="a finished job is frozen; make a new one with selection.failedOf",
         ),
+        Rule(
+            rule="!has(self.spec.selection.failedOf) || self.spec.selection.failedOf.name != self.metadata.name",
+            message=_NOT_ITSELF,
+            field_path=".spec.selection.failedOf.name",
+        ),
     )
     plural: ClassVar[str] = "transferjobs"
     short_names: ClassVar[tuple[str, ...]] = ("tj",)
+
+    @model_validator(mode="after")
+    def _of_another_job(self) -> TransferJob:
+        named = self.spec.selection.failed_of
+        if named is not None and named.name == self.metadata.name:
+            raise ValueError(_NOT_ITSELF)
+        return self
 
     @property
     def owner(self) -> str:

@@ -321,7 +321,7 @@ class StatusWriter:
         failed_job = self._ledger.job((namespace, selection.failed_of.name)) if selection.failed_of else None
         listed = self._ledger.selection(namespace, selection.listed) if selection.listed else None
         profiles = () if record.job.spec.deidentification is None else current.profiles
-        return accept(record.job, current.nodes, failed_job, listed, profiles=profiles)
+        return accept(record.job, current.nodes, failed_job, listed, profiles=profiles, find_job=self._ledger.job)
 
     def _write(self, entry: _Open, status: Status, now: datetime) -> bool:
         at = entry.regarding

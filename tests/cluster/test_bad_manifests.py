@@ -26,6 +26,7 @@ REFUSED_JOBS: list[tuple[dict[str, Any], str]] = [
     ({"selection.studies": []}, "spec.selection.studies"),
     ({"selection.failedOf": {"name": "other"}}, "spec.selection"),
     ({"selection.studies": GONE, "selection.failedOf": {}}, "spec.selection.failedOf.name"),
+    ({"selection.studies": GONE, "selection.failedOf": {"name": "x"}}, "spec.selection.failedOf.name"),
     ({"selection.studies": [{"studyInstanceUID": "1.2"}] * 2}, "spec.selection.studies"),
     ({"selection.studies": [{"studyInstanceUID": f"1.2.{n}"} for n in range(501)]}, "spec.selection.studies"),
     ({f"{STUDY}.studyInstanceUID": GONE}, "studyInstanceUID"),

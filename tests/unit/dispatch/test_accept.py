@@ -192,6 +192,30 @@ def test_failed_of_names_a_job_that_has_finished() -> None:
     assert accept(job, BOTH, job_record(1, first, ended=True)) is None
 
 
+def test_jobs_that_wait_for_each_other_are_told_of_their_circle() -> None:
+    names = {"a": "b", "b": "c", "c": "a", "outside": "a"}
+    records = {
+        ("default", name): replace(job_record(number, transfer_job(name, failed_of=other)), expanded_at=None)
+        for number, (name, other) in enumerate(names.items())
+    }
+
+    def told(name: str) -> str:
+        job = records["default", name].job
+        fault = accept(job, BOTH, records["default", names[name]], find_job=records.get)
+        assert fault is not None
+        assert fault.code is FaultCode.JOB_NOT_FINISHED
+        assert can_wait(fault)  # one of them may be deleted
+        return fault.message
+
+    assert "b waits for this job in turn (a → b → c → a)" in told("a")
+    assert "a waits for this job in turn (c → a → b → c)" in told("c")
+    assert told("outside").endswith("TransferJob a has not finished.")
+    records["default", "c"] = replace(records["default", "c"], expanded_at=NOW)  # by an older version, say
+    assert told("a").endswith("TransferJob b has not finished.")
+    del records["default", "c"]
+    assert told("a").endswith("TransferJob b has not finished.")
+
+
 def test_failed_of_a_refused_job_would_retry_nothing() -> None:
     late = Fault(code=FaultCode.DEADLINE_EXCEEDED, message="The job's deadline passed while it waited.")
     first = replace(job_record(1, transfer_job("first"), ended=True), refusal=late)

@@ -188,6 +188,11 @@ CORPUS: list[tuple[str, dict[str, Any], str | None]] = [
     ("TransferJob", {}, None),
     ("TransferJob", {"destination.node": "pacs"}, "source and destination must be different nodes"),
     ("TransferJob", {"selection": {"failedOf": {"name": "a"}}}, None),
+    (
+        "TransferJob",
+        {"selection": {"failedOf": {"name": "x"}}},
+        "selection.failedOf must name another job, one that has ended",
+    ),
     ("TransferJob", {"selection": {}}, "exactly one of studies, list, failedOf must be given"),
     ("TransferJob", {"selection.failedOf": {"name": "a"}}, "exactly one of studies, list, failedOf must be given"),
     ("TransferJob", {"selection": {"list": {"name": "a"}}}, None),

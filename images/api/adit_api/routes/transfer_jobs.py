@@ -313,7 +313,7 @@ def _fault(here: Services, job: TransferJob) -> Fault | None:
     asked = job.spec.deidentification
     key = None if asked is None else (namespace, asked.profile)
     profiles = {key} if key is not None and here.ledger.profile(key) is not None else ()
-    return accept(job, nodes, failed_job, listed, profiles=profiles)
+    return accept(job, nodes, failed_job, listed, profiles=profiles, find_job=here.ledger.job)
 
 
 def _waits_for(here: Services, summary: JobSummary) -> Fault | None:
