@@ -30,7 +30,7 @@ from adit.deid.marks import METHOD_CODES, encoded_marks, identity_removed
 from adit.deid.pixels.decoder import Decoder
 from adit.deid.pixels.facts import FACT_TAGS, REGION_TAGS, SEQUENCE_OF_ULTRASOUND_REGIONS
 from adit.deid.policy import Policy, tags_of, vr_of
-from adit.deid.quarantine import LeftOut, Quarantine, Reason
+from adit.deid.quarantine import LeftOut, Quarantine, Reason, place_of
 from adit.deid.verification import Expected, Verification, verify
 from adit.model.deid_profile import Option
 
@@ -52,6 +52,8 @@ _APART: Final = 2**16  # a longer range of the original is not copied
 _PATIENTS: Final = 100
 _CLASSES: Final = 500
 _SHORTEST_UID: Final = 4
+_LONGEST_UID: Final = 64
+_UID: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
 _OF_PATIENT: Final = (*sorted(IDENTIFYING - {_SOP_INSTANCE, _STUDY, _SERIES}), _CHARSET)
 _IN_COMMON: Final = (*_OF_PATIENT, _SOP_CLASS, _MODALITY)
 """What a trail's instances have in common: everything that a decision may depend on but the element itself."""
@@ -140,7 +142,7 @@ class Engine:
         Raises Quarantine when it cannot be made safe, LeftOut when the profile excludes it, and WholeNeededError
         when that cannot be told without the rest of it.
         """
-        if not transfer_syntax_uid or transfer_syntax_uid in _NOT_FOR_INSTANCES:
+        if not _is_uid(transfer_syntax_uid) or transfer_syntax_uid in _NOT_FOR_INSTANCES:
             raise Quarantine(Reason.UNKNOWN_TRANSFER_SYNTAX, "00020010", "its transfer syntax cannot be told")
         given = _Given(data, start, len(data) if end is None else end, transfer_syntax_uid, pseudonym, patient_id, read)
         try:
@@ -310,6 +312,7 @@ class Engine:
         sop_class, sop_instance = _text(known, _SOP_CLASS), _text(known, _SOP_INSTANCE)
         if not sop_class or not sop_instance:
             raise Quarantine(Reason.IDENTIFIERS_MISSING, "00080018", "it has no SOP class or instance UID")
+        _require_uid(_SOP_CLASS, sop_class)
         if sop_class in self._excluded_classes:
             raise LeftOut(f"SOP class {sop_class}")
         if (modality := _text(known, _MODALITY)) in self._excluded_modalities:
@@ -357,9 +360,9 @@ class Engine:
             size=sum(len(part) if isinstance(part, bytes) else part[1] - part[0] for part in parts),
             transfer_syntax_uid=syntax,
             sop_class_uid=patient.sop_class_uid,
-            sop_instance_uid=self._new_uid(patient.sop_instance_uid),
-            series_instance_uid=self._new_uid(patient.series_instance_uid),
-            study_instance_uid=self._new_uid(patient.study_instance_uid),
+            sop_instance_uid=self._new_uid(_SOP_INSTANCE, patient.sop_instance_uid),
+            series_instance_uid=self._new_uid(_SERIES, patient.series_instance_uid),
+            study_instance_uid=self._new_uid(_STUDY, patient.study_instance_uid),
             changes=tuple(changes),
             pairs=pairs,
             subject=patient.subject,
@@ -367,13 +370,17 @@ class Engine:
 
     def _new_uids(self, patient: Patient) -> dict[int, bytes]:
         return {
-            _SOP_INSTANCE: self._new_uid(patient.sop_instance_uid).encode(),
-            _STUDY: self._new_uid(patient.study_instance_uid).encode(),
-            _SERIES: self._new_uid(patient.series_instance_uid).encode(),
+            _SOP_INSTANCE: self._new_uid(_SOP_INSTANCE, patient.sop_instance_uid).encode(),
+            _STUDY: self._new_uid(_STUDY, patient.study_instance_uid).encode(),
+            _SERIES: self._new_uid(_SERIES, patient.series_instance_uid).encode(),
         }
 
-    def _new_uid(self, original: str) -> str:
-        return original if self._retains_uids else self.identity.uid(original)
+    def _new_uid(self, tag: int, original: str) -> str:
+        """It may name files and folders, so that it must be one. Raises Quarantine."""
+        if not self._retains_uids:
+            return self.identity.uid(original)
+        _require_uid(tag, original)
+        return original
 
     def level(self, sop_class_uid: str, *, implicit: bool, scrubs: bool) -> Level:
         found = self._levels.get((sop_class_uid, implicit, scrubs))
@@ -452,6 +459,15 @@ def _with_other_ids(known: Mapping[int, bytes], *, implicit: bool) -> Mapping[in
         for begin, end in items_of(found, 0, len(found), (OTHER_IDS,), implicit=implicit, undefined=ended, ends={}):
             ids += values_of(found, begin, end, frozenset({PATIENT_ID}), implicit=implicit).values()
     return {**known, OTHER_PATIENT_IDS: b"\\".join(ids)}
+
+
+def _require_uid(tag: int, text: str) -> None:
+    if text and not _is_uid(text):
+        raise Quarantine(Reason.IDENTIFIERS_MISSING, place_of((tag,)), "what stands there is no UID")
+
+
+def _is_uid(text: str) -> bool:
+    return len(text) <= _LONGEST_UID and _UID.fullmatch(text) is not None
 
 
 def _text(known: Mapping[int, bytes], tag: int) -> str:

@@ -270,3 +270,33 @@ def test_the_place_of_a_refusal_tells_no_bytes_of_a_value(implicit: bool) -> Non
 def test_what_the_profile_leaves_out_is_no_error() -> None:
     with pytest.raises(LeftOut, match="modality CT"):
         engine(excludedModalities=["CT"]).treat(encode(instance()), EXPLICIT_LE)
+
+
+NO_UIDS = [b"../../../etc/passwd", b"/tmp/1", b"..", b"1.2/3", b"1.2\0x", b"1.2.\xe9", b"1.2." + b"8" * 61]
+
+
+@pytest.mark.parametrize("given_uid", NO_UIDS, ids=repr)
+@pytest.mark.parametrize("tag", [0x00080018, 0x0020000D, 0x0020000E], ids=["instance", "study", "series"])
+def test_what_is_no_uid_names_no_file(tag: int, given_uid: bytes) -> None:
+    """Of a later slice, too, which is not looked at first. Where UIDs are mapped, the new one is what counts."""
+    own = engine("RetainUIDs")
+    elements = instance(Element(tag, "UI", given_uid))
+    for before in ((), instance()):
+        if before:
+            own.treat(encode(before), EXPLICIT_LE)
+        with pytest.raises(Quarantine) as told:
+            own.treat(encode(elements), EXPLICIT_LE)
+        assert told.value.reason in (Reason.IDENTIFIERS_MISSING, Reason.NOT_VERIFIED)
+    made = engine().treat(encode(elements), EXPLICIT_LE)
+    assert {made.sop_instance_uid[:5], made.study_instance_uid[:5], made.series_instance_uid[:5]} == {"2.25."}
+
+
+@pytest.mark.parametrize("what", ["class", "syntax"])
+@pytest.mark.parametrize("retained", [(), ("RetainUIDs",)], ids=["mapped", "retained"])
+def test_a_class_or_syntax_that_is_no_uid_is_refused(what: str, retained: tuple[str, ...]) -> None:
+    elements = [each for each in instance() if each.tag < 0x00280000]
+    if what == "class":
+        elements = [Element(0x00080016, "UI", b"1.2.840.\xe9") if each.tag == 0x00080016 else each for each in elements]
+    with pytest.raises(Quarantine) as told:
+        engine(*retained).treat(encode(elements), "1.2.840.\ufffd" if what == "syntax" else EXPLICIT_LE)
+    assert told.value.place == ("00020010" if what == "syntax" else "00080016")
