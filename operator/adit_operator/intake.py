@@ -79,7 +79,8 @@ class Intake:
             taken = self._taken.get(uid)
         if taken is not None and generation < taken[0]:
             return  # a list that was begun before a newer event came
-        if taken is None or taken[0] != generation:
+        # What was wrong may be mended without a new generation: in its labels and annotations.
+        if taken is None or taken[0] != generation or taken[1] is not None:
             try:
                 if _is_over(kind, body) and self._is_strange(body):
                     _log.warning("a job that has ended is not in the ledger, and is left alone", uid=uid)

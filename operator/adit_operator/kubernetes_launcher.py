@@ -86,7 +86,7 @@ class KubernetesLauncher:
         self._disruptions = Disruptions()
         self._ending: dict[int, float] = {}  # attempt id: since when it is known to have been interrupted (monotonic)
         self._given_back: dict[int, Fault] = {}  # attempts whose Jobs were deleted because they did not start
-        self._troubles: dict[UUID, Fault] = {}  # by job: why its pods do not start
+        self._troubles: dict[UUID, tuple[Fault, float]] = {}  # by job: why its pods do not start, and when that was so
         self._refusals: dict[UUID, tuple[Fault, float]] = {}  # by job: why its last Job was not taken, and when
         self._busy: frozenset[UUID] = frozenset()  # jobs of which some worker is at work
         self._running: set[int] = set()  # attempts that the ledger last called running, and those launched since
@@ -226,9 +226,11 @@ class KubernetesLauncher:
         """Why nothing of the job runs: workers are refused, or do not start. For people; nothing is decided by it."""
         if job_id in self._busy:
             return None
-        fault, told_at = self._refusals.get(job_id, (None, float("-inf")))
-        is_news = self._monotonic() - told_at < _REFUSAL_SECONDS
-        return fault if fault is not None and is_news else self._troubles.get(job_id)
+        for told in (self._refusals, self._troubles):
+            fault, told_at = told.get(job_id, (None, float("-inf")))
+            if self._monotonic() - told_at < _REFUSAL_SECONDS:
+                return fault
+        return None
 
     # --- launching ---
 
@@ -326,8 +328,16 @@ class KubernetesLauncher:
         return list(self._api.list(PODS, namespace, labels=f"{ATTEMPT_LABEL}={attempt_id}"))
 
     def _look_at_unbegun(self, unbegun: Sequence[RunningAttempt]) -> None:
-        """What keeps pods from starting is remembered for people; what takes too long is given back."""
-        troubles: dict[UUID, Fault] = {}
+        """What keeps pods from starting is remembered for people; what takes too long is given back.
+
+        It stays true between two attempts, and while the next one is young, until one begins.
+        """
+        now = self._monotonic()
+        self._troubles = {
+            job_id: told
+            for job_id, told in self._troubles.items()
+            if job_id not in self._busy and now - told[1] < _REFUSAL_SECONDS
+        }
         pods: dict[int | None, Object] = {}
         asked: set[str] = set()
         for namespace in {attempt.namespace for attempt in unbegun}:
@@ -347,13 +357,12 @@ class KubernetesLauncher:
             if fault is None:
                 continue
             if post_mortem.age(sight.job, self._clock()) >= _TOLD_SECONDS:
-                troubles[attempt.job_id] = fault
+                self._troubles[attempt.job_id] = fault, now
             if post_mortem.age(sight.job, self._clock()) >= patience:
                 _log.warning("given back", attempt=attempt.attempt_id, code=str(fault.code))
                 self._given_back[attempt.attempt_id] = fault
                 with self._patience():
                     self._delete(attempt)
-        self._troubles = troubles
 
     def _trouble(self, sight: Sight, pod: Object | None) -> tuple[Fault | None, float]:
         """What keeps the attempt from starting, and for how many seconds that is borne."""

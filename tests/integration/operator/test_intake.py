@@ -101,6 +101,17 @@ def test_a_profile_comes_is_edited_and_goes(desk: Desk) -> None:
     assert desk.known() is None
 
 
+def test_an_annotation_that_is_mended_is_noticed_with_its_event(desk: Desk) -> None:
+    """It changes no generation."""
+    wrong = body()
+    wrong["metadata"]["annotations"] = {"x" * 400: "longer than Kubernetes lets a key be"}
+    desk.take(wrong)
+    assert desk.condition("Accepted")["reason"] == "Invalid"
+    desk.take(body())
+    assert desk.known() is not None
+    assert desk.condition("Accepted")["status"] == "True"
+
+
 def test_what_only_the_dictionary_knows_is_wrong_is_not_taken(desk: Desk) -> None:
     desk.take(body(overrides=MISSPELT))
     assert desk.known() is None

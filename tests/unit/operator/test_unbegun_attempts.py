@@ -174,6 +174,28 @@ def test_a_pod_that_only_takes_its_time_is_left_to_the_lease(scene: Scene) -> No
     assert scene.deletions() == []
 
 
+def test_what_keeps_pods_away_is_told_all_the_while_until_one_begins(scene: Scene) -> None:
+    """As under a LimitRange: each attempt is given back, and the next one's Job is young for a while."""
+    scene.at(20, running())
+    assert scene.told() is FaultCode.POD_REFUSED
+    scene.at(95, running())
+    assert len(scene.deletions()) == 1
+    scene.launcher.reap([])
+    assert scene.told() is FaultCode.POD_REFUSED
+    scene.server.made_at = (NOW + timedelta(seconds=120)).isoformat()
+    scene.launcher.launch(claim())
+    scene.at(125, running())
+    assert scene.told() is FaultCode.POD_REFUSED
+    scene.at(200, running(begun=True))
+    assert scene.told() is None
+    scene.at(205, running())
+    scene.launcher.reap([])
+    assert scene.told() is FaultCode.POD_REFUSED
+    scene.at(205 + 901, running(begun=True))
+    scene.launcher.reap([])
+    assert scene.told() is None
+
+
 def test_a_job_without_a_pod_is_told_of_soon_and_given_back_after_ninety_seconds(scene: Scene) -> None:
     scene.at(14, running())
     assert scene.told() is None
