@@ -42,9 +42,16 @@ CLASSES_AT_ONCE: Final = 4
 for about 30 syntaxes. With more a source that transcodes may do so, because some syntaxes share a context."""
 
 
+def _unheard(announced: int) -> None:
+    """Nobody asks how many there are."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What to fetch: a study, one of its series, or named instances of a series."""
+    """What to fetch: a study, one of its series, or named instances of a series.
+
+    `heard` is told how many instances the source speaks of, while it speaks: its word counts though it breaks off.
+    """
 
     study_instance_uid: str
     patient_id: str | None = None
@@ -52,6 +59,7 @@ class Wanted:
     sop_instance_uids: tuple[str, ...] | None = None
     sop_class_uids: frozenset[str] = frozenset()  # what the plan announced; empty if unknown
     expected: frozenset[str] = frozenset()  # SOP Instance UIDs that the plan lists of it; empty if unknown
+    heard: Callable[[int], None] = field(default=_unheard, compare=False)
 
 
 class Answer(Protocol):
@@ -112,6 +120,7 @@ class FetchReport:
     faults: tuple[Fault, ...] = ()  # what the final status means; empty when it is plain success
     announced: int = 0  # the highest number of sub-operations that the source spoke of; 0 if of none
     left: tuple[Fault, ...] = ()  # what was wrong with roads that were left for another, which went on
+    cut: bool = False  # it broke off, so that nobody said that this was all
 
 
 @dataclass(frozen=True, slots=True)

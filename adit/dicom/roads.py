@@ -47,7 +47,7 @@ class Roads:
         A study or a series of which something came is not asked for as a whole again: what a broken road left out of
         it is a fault in the report, and to be asked for by name.
         """
-        arrivals = _Arrivals(deliver)
+        arrivals = _Arrivals(deliver, wanted.heard)
         tried: list[FetchReport] = []
         broken: list[Fault] = []
         roads = self._in_order()
@@ -57,7 +57,7 @@ class Roads:
                 break
             before = arrivals.count
             try:
-                report = road.fetch(left, arrivals.take)
+                report = road.fetch(replace(left, heard=arrivals.hear), arrivals.take)
             except TransferFault as error:
                 if arrivals.stopped or error.fault.code not in road.mendable:
                     raise
@@ -65,7 +65,12 @@ class Roads:
                 broken.append(error.fault)
                 if arrivals.count > before and len(roads) > 1:
                     faults = () if arrivals.have_all_of(wanted) else (error.fault,)
-                    tried.append(FetchReport(road.name, arrivals.count - before, 0, 0, faults=faults))
+                    spoken_of = arrivals.spoken_of
+                    tried.append(
+                        FetchReport(
+                            road.name, arrivals.count - before, 0, 0, faults=faults, announced=spoken_of, cut=True
+                        )
+                    )
                 continue
             tried.append(report)
             wrong = [fault for fault in report.faults if fault.code in road.mendable]
@@ -92,8 +97,10 @@ class Roads:
 class _Arrivals:
     """Stands before `deliver`, and remembers what came by any road."""
 
-    def __init__(self, deliver: Deliver) -> None:
+    def __init__(self, deliver: Deliver, heard: Callable[[int], None]) -> None:
         self._deliver = deliver
+        self._heard = heard
+        self.spoken_of = 0  # the most instances that a source told of
         self._uids: set[str] = set()
         self.count = 0  # of those that were taken
         self.stopped = False  # `deliver` wants no more at all
@@ -107,8 +114,15 @@ class _Arrivals:
             raise
         self.count += 1
 
+    def hear(self, announced: int) -> None:
+        self.spoken_of = max(self.spoken_of, announced)
+        self._heard(announced)
+
     def have_all_of(self, wanted: Wanted) -> bool:
-        """Whether all came that is listed: what broke off then broke nothing."""
+        """Whether all came that is listed, and nothing tells of more: what broke off then broke nothing."""
+        unlisted = self._uids - wanted.expected
+        if wanted.sop_instance_uids is None and (unlisted or self.spoken_of > len(self._uids)):
+            return False
         return bool(wanted.expected) and wanted.expected <= self._uids
 
     def left_of(self, wanted: Wanted) -> Wanted | None:
@@ -146,4 +160,5 @@ def _told(tried: Sequence[FetchReport], broken: Sequence[Fault]) -> FetchReport:
         faults=faults,
         announced=max(report.announced for report in tried),
         left=(*last.left, *(fault for fault in broken if fault not in faults)),
+        cut=last.cut,
     )

@@ -119,6 +119,7 @@ class Admission:
         used = {key for _, _, resource in chosen for key in (_source(resource), _destination(resource))}
         findings = findings_of(self._connection, used)
         to_probe = ask_for_probes(self._connection, [self._nodes[key] for key in sorted(used)], self._now)
+        announced = _announced(self._connection, [row.id for row, _, _ in chosen if row.attempts])
         assignments = []
         for attempt_id, choice in zip(self._attempt_ids(len(chosen)), chosen, strict=True):
             ends = [_source(choice[2]), _destination(choice[2])]
@@ -126,8 +127,8 @@ class Admission:
             probes = tuple(key[1] for key in ends if key in to_probe)
             to_probe -= set(ends)  # one attempt is enough
             made = self._assignment(attempt_id, *choice, lease_seconds)
-            hints = {"source_last": known[0], "destination_last": known[1], "to_probe": probes}
-            assignments.append(made.model_copy(update=hints))
+            roads = {"source_last": known[0], "destination_last": known[1], "to_probe": probes}
+            assignments.append(made.model_copy(update={**roads, "announced": announced.get(made.task_id, 0)}))
         self._forget_other_places({row.id: (row.place, row.job_created_on) for row, _, _ in chosen}, assignments)
         self._write(assignments)
         sizes = _sizes(self._connection, [assigned.task_id for assigned in assignments])
@@ -242,6 +243,18 @@ def _sizes(connection: Connection, task_ids: Sequence[int]) -> dict[int, tuple[i
         .group_by(task.c.id)
     )
     return {row.id: (row.outgrown, int(row.bytes)) for row in connection.execute(query)}
+
+
+def _announced(connection: Connection, task_ids: Sequence[int]) -> dict[int, int]:
+    """The most instances that earlier attempts at a task heard its source speak of."""
+    if not task_ids:
+        return {}
+    query = (
+        select(attempt.c.task_id, func.max(attempt.c.announced).label("announced"))
+        .where(attempt.c.task_id.in_(task_ids))
+        .group_by(attempt.c.task_id)
+    )
+    return {row.task_id: int(row.announced) for row in connection.execute(query)}
 
 
 @contextmanager

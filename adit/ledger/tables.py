@@ -200,6 +200,7 @@ attempt: Final = Table(
     _number("received"),
     _number("stored"),
     _number("verified"),
+    _number("announced"),
     _number("bytes_received"),
     _number("bytes_stored"),
     Column("road", Text),

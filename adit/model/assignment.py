@@ -54,6 +54,7 @@ class Assignment(_Value):
     destination_share: Share = Share()
     source_last: tuple[Road, ...] = ()  # roads to try last, by what is known of the node
     destination_last: tuple[Road, ...] = ()
+    announced: int = 0  # what earlier attempts heard the source speak of, as in Progress
     to_probe: tuple[str, ...] = ()  # nodes that this attempt is asked to probe, by their names
     deadline: datetime | None = None
     lease_seconds: int = 30  # without a heartbeat for this long the attempt is declared lost
@@ -66,6 +67,7 @@ class Progress(_Value):
     received: int = 0
     stored: int = 0
     verified: int = 0
+    announced: int = 0  # the most instances of the task that the source spoke of while it was fetched from
     bytes_received: int = 0
     bytes_stored: int = 0
     road: str | None = None  # how it is fetched, such as C-GET; several with a comma between

@@ -181,11 +181,14 @@ class _Attempt:
                 self._transfer(plan, wanted, destination)
             if isinstance(self._destination, Sealing):
                 self._seal(self._destination)
+        if self._halt.reason is None:
+            self._tell_of_empty_series(plan)
         if destination.can_verify and self._halt.reason is None:
             verify(destination, self._assignment.study_instance_uid, self._roster, self._halt, self._patience)
 
     def _errands(self, plan: Plan) -> Sequence[Wanted]:
-        return errands(plan, self._roster.rows(), whole_study=self._assignment.series_instance_uids is None)
+        whole_study = self._assignment.series_instance_uids is None
+        return errands(plan, self._roster.rows(), whole_study=whole_study, heard=self._assignment.announced)
 
     def _probe(self) -> None:
         """Where it is this attempt's turn, once a day for each node: later ones start by the roads that are offered."""
@@ -308,6 +311,14 @@ class _Attempt:
         self._recorder.treatment(record)
         if not self._recorder.flush():
             raise TransferFault(FAULTS[self._halt.reason or Reason.LEDGER_LOST])
+
+    def _tell_of_empty_series(self, plan: Plan) -> None:
+        """Nothing of them is missing by name or number; but whoever asked for one got nothing of it."""
+        known = {row.series_instance_uid for row in self._roster.rows()}
+        asked_for = self._assignment.series_instance_uids is not None
+        for fault in plan.empty_series(known, self._source.name, asked_for=asked_for):
+            (self._faults if asked_for else self._warnings).append(fault)
+            self._recorder.fault("warning", fault)
 
     def _seal(self, destination: Sealing) -> None:
         """What is shown as a whole must be whole: nobody can tell by half a study's archive that there is more."""

@@ -15,21 +15,23 @@ _UIDS_AT_ONCE: Final = 250
 """A list of UIDs must fit an explicit VR's 16-bit length (PS3.5 7.1.2): 1,000 of 64 characters would not."""
 
 
-def errands(plan: Plan, rows: Sequence[InstanceRecord], *, whole_study: bool) -> list[Wanted]:
+def errands(plan: Plan, rows: Sequence[InstanceRecord], *, whole_study: bool, heard: int = 0) -> list[Wanted]:
     """The main fetch of an attempt: the study in one go when nothing is there yet, else by series or instance.
 
     A series whose source announces more than it lists is asked for as a whole: its unlisted instances
-    have no name to ask for. When all is proven already, the last attempt failed because the source had spoken
-    of more: all of it is asked for again. A study of many classes is fetched by series first, so that
-    each class can be offered in each transfer syntax.
+    have no name to ask for; so is one without any instance. When all is proven already, the last attempt failed because
+    the source had spoken of more: all of it is asked for again. So it is where `heard`, the most that earlier attempts
+    heard the source speak of, or what came then, is more than is known: one of them may have broken off before all was
+    sent. A study of many classes is fetched by series first, so that each class can be offered in each transfer syntax.
     """
     by_series = _by_series(rows)
     proven = bool(rows) and all(row.state in _PROVEN and row.fault_code is None for row in rows)
     afresh = proven or not any(row.state in DONE_WITH for row in rows)
     listed = sum(len(series.instances) for series in plan.series)
-    unlisted_somewhere = plan.announced is not None and plan.announced > listed
+    doubtful = _doubtful(plan, rows, heard)
+    unlisted_somewhere = doubtful or (plan.announced is not None and plan.announced > listed)
     study: list[Wanted] = []
-    if whole_study and (afresh or (unlisted_somewhere and plan.least > len(rows))):
+    if whole_study and (afresh or doubtful or (unlisted_somewhere and plan.least > len(rows))):
         if _missing(rows) or unlisted_somewhere or proven:
             study = [_wanted(plan, rows)]
         if len(_classes(rows)) <= CLASSES_AT_ONCE:
@@ -37,8 +39,17 @@ def errands(plan: Plan, rows: Sequence[InstanceRecord], *, whole_study: bool) ->
     wanted: list[Wanted] = []
     planned = {series.series_instance_uid: series for series in plan.series}
     for series_uid in dict.fromkeys([*planned, *by_series]):
-        wanted += _of_series(plan, planned.get(series_uid), series_uid, by_series.get(series_uid, []), proven)
+        again = proven or (doubtful and not whole_study)
+        wanted += _of_series(plan, planned.get(series_uid), series_uid, by_series.get(series_uid, []), again)
     return [*wanted, *study] if unlisted_somewhere or proven else wanted
+
+
+def _doubtful(plan: Plan, rows: Sequence[InstanceRecord], heard: int) -> bool:
+    """Whether the source's list is known to be too short, and not known whether all the rest has come."""
+    if heard:
+        return heard > len(rows)
+    listed = {instance.sop_instance_uid for instance in plan.instances}
+    return any(row.sop_instance_uid not in listed and row.state in DONE_WITH for row in rows)
 
 
 def refetch(plan: Plan, unseen: Sequence[InstanceRecord]) -> list[Wanted]:
@@ -55,10 +66,11 @@ def _of_series(
     missing = _missing(rows)
     classes = _classes(rows)
     understated = planned is not None and planned.understated and (planned.announced or 0) > len(rows)
+    unseen = planned is not None and planned.announced is None and not rows
     whole = [_wanted(plan, rows, series_uid=series_uid)]
     if len(classes) > CLASSES_AT_ONCE:
         return _by_name(plan, series_uid, missing) + (whole if understated or proven else [])
-    if understated or proven or (missing and len(missing) == len(rows)):
+    if understated or proven or unseen or (missing and len(missing) == len(rows)):
         return whole
     return _by_name(plan, series_uid, missing)
 

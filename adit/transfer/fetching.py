@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 from adit.dicom.node import FetchReport, Node, Wanted
@@ -27,6 +28,7 @@ class _Round:
     """What went wrong in one round: what broke a fetch off, the source's final word, and instances' own faults."""
 
     broken: list[Fault] = field(default_factory=list)
+    cut: list[Admitted] = field(default_factory=list)  # the same, with how far it came
     admitted: list[Admitted] = field(default_factory=list)
     named: dict[str, Fault] = field(default_factory=dict)
 
@@ -63,7 +65,8 @@ class Fetching:
             return
         if unseen or self._roster.progress().expected < plan.least:
             self.faults += [*last.broken, *last.said]
-            self._tell_of_unlisted(first)
+            for one in (*first.admitted, *first.cut):
+                self._tell_of_unlisted(one)
         else:
             self._weigh([first] if last is first else [first, last])
         if not last.broken:
@@ -82,21 +85,29 @@ class Fetching:
                     self._warn(_in_spite(one))
                 case Shortfall.MADE_UP:
                     healed = True
+        for one in (one for met in rounds for one in met.cut):
+            if shortfall(one, rows) is Shortfall.OPEN:
+                self.faults += one.faults
+                self._tell_of_unlisted(one)
         if healed and not self.faults:
             self._recorder.event("info", "Healed", "Every instance came in spite of the source's faults.")
 
-    def _tell_of_unlisted(self, met: _Round) -> None:
-        """The next attempt asks by name for what is listed, so that more was spoken of must be told by this one."""
+    def _heard(self, wanted: Wanted, announced: int) -> None:
+        """Noted while the source speaks: what an attempt has heard, a later one must know, however this one ends."""
+        if wanted.sop_instance_uids is None:
+            others = [row for row in self._roster.rows() if row.series_instance_uid != wanted.series_instance_uid]
+            self._roster.heard(announced + (0 if wanted.series_instance_uid is None else len(others)))
+
+    def _tell_of_unlisted(self, one: Admitted) -> None:
         listed = len(self._roster.rows())
-        for one in met.admitted:
-            if one.wanted.series_instance_uid is None and one.report.announced > listed:
-                unlisted = Fault(
-                    code=FaultCode.FETCHED_WITH_WARNING,
-                    message=f"The source spoke of {one.report.announced} instances, but lists {listed}.",
-                    cure="Compare the study at the source with what arrived.",
-                    node=self._source.name,
-                )
-                self._warn(unlisted)
+        if one.wanted.series_instance_uid is None and one.report.announced > listed:
+            unlisted = Fault(
+                code=FaultCode.FETCHED_WITH_WARNING,
+                message=f"The source spoke of {one.report.announced} instances, but lists {listed}.",
+                cure="Compare the study at the source with what arrived.",
+                node=self._source.name,
+            )
+            self._warn(unlisted)
 
     def _warn(self, warning: Fault) -> None:
         self.warnings.append(warning)
@@ -107,13 +118,14 @@ class Fetching:
         for one in wanted:
             if self._ending:
                 break
-            tally = Tally(self._intake.deliver)
+            tally = Tally(self._intake.deliver, partial(self._heard, one))
             try:
-                report = self._source.fetch(one, tally.deliver)
+                report = self._source.fetch(replace(one, heard=tally.hear), tally.deliver)
             except TransferFault as error:
                 if self._ending or self._intake.error is not None:
                     break  # our own doing
                 met.broken.append(error.fault)
+                met.cut.append(Admitted.broken(one, tally, error.fault))
                 self._recorder.fault("warning", error.fault)
                 if error.fault.code not in _MENDABLE:
                     break

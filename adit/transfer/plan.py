@@ -5,7 +5,7 @@ Called once an attempt by `attempt`; the answer goes into the ledger as *expecte
 
 from __future__ import annotations
 
-from collections.abc import Iterable, MutableSequence, Sequence
+from collections.abc import Collection, Iterable, MutableSequence, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -50,6 +50,15 @@ class Plan:
     @property
     def instances(self) -> Iterable[InstanceRecord]:
         return (instance for series in self.series for instance in series.instances)
+
+    def empty_series(self, known: Collection[str], source: str, *, asked_for: bool) -> list[Fault]:
+        """What is to be said of series that are not `known` by an instance; of a whole study's only where the source
+        does not itself say that they are empty."""
+        return [
+            _empty(one.series_instance_uid, source, asked_for=asked_for)
+            for one in self.series
+            if one.series_instance_uid not in known and (asked_for or one.announced != 0)
+        ]
 
     @property
     def least(self) -> int:
@@ -206,6 +215,15 @@ def conflict(sop_instance_uid: str, source: str) -> Fault:
         cure="Have the source's records repaired, then make a new job with selection.failedOf.",
         node=source,
         sop_instance_uid=sop_instance_uid,
+    )
+
+
+def _empty(series_instance_uid: str, source: str, *, asked_for: bool) -> Fault:
+    return Fault(
+        code=FaultCode.INCOMPLETE if asked_for else FaultCode.FETCHED_WITH_WARNING,
+        message=f"The source lists series {series_instance_uid}, but neither shows nor sends an instance of it.",
+        cure="See whether the source hides its instances from our AE title, or has lost them.",
+        node=source,
     )
 
 

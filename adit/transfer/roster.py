@@ -70,6 +70,7 @@ class Roster:
         self._held: set[str] = set()  # by the destination, before this task sent anything under that UID
         self._received: set[str] = set()  # in this attempt
         self._repeats: dict[str, list[_Content]] = {}  # of those not stored yet
+        self._announced = 0
         self._bytes_received = 0
         self._bytes_stored = 0
         self._faults: dict[str, Fault] = {}  # with the cures that rows don't keep
@@ -185,6 +186,11 @@ class Roster:
         with self._lock:
             row = self._rows[sop_instance_uid]
             self._put(_afresh(row).model_copy(update={"state": InstanceState.LEFT_OUT}))
+
+    def heard(self, announced: int) -> None:
+        """So many instances of the task the source spoke of, listed or not."""
+        with self._lock:
+            self._announced = max(self._announced, announced)
 
     def came_by(self, road: str) -> None:
         """One road, or several with a comma between."""
@@ -319,6 +325,7 @@ class Roster:
                 received=stored + states.count(InstanceState.RECEIVED),
                 stored=stored,
                 verified=verified,
+                announced=self._announced,
                 bytes_received=self._bytes_received,
                 bytes_stored=self._bytes_stored,
                 road=", ".join(self._roads) or None,

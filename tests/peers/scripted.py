@@ -47,6 +47,7 @@ class Behaviour:
     find_abort_after: int | None = None  # answers, then A-ABORT
     ignored_keys: frozenset[str] = frozenset()  # keywords not matched; EVERY_KEY: none is
     omitted_keys: frozenset[str] = frozenset()  # keywords missing from the answers
+    unlisted: frozenset[str] = frozenset()  # SOP Instance UIDs that it does not tell of, and sends
     # C-GET
     get_only: int | None = None  # delivers so many, without a word about the others
     get_announce: int | None = None  # number of sub-operations that it starts with
@@ -253,7 +254,8 @@ class ScriptedSCP:
         behaviour = self.behaviour
         answers = behaviour.find_answers
         if answers is None:
-            answers = find(self._holdings(), query, ignored=behaviour.ignored_keys)
+            found = find(self._holdings(), query, ignored=behaviour.ignored_keys)
+            answers = [answer for answer in found if answer.get("SOPInstanceUID") not in behaviour.unlisted]
         for number, answer in enumerate(answers):
             if behaviour.find_abort_after == number:
                 event.assoc.abort()

@@ -98,9 +98,9 @@ class Fetch:
             )
         asked = requests(wanted, by_patient=model == PATIENT_ROOT)
         self.association.spare()
-        return combined([self._request(context, keys) for keys in asked], self.refused)
+        return combined([self._request(context, wanted, keys) for keys in asked], self.refused)
 
-    def _request(self, context: Context, keys: dict[str, str]) -> FetchReport:
+    def _request(self, context: Context, wanted: Wanted, keys: dict[str, str]) -> FetchReport:
         message_id = self.association.next_message_id()
         self.association.send(
             context,
@@ -114,13 +114,13 @@ class Fetch:
             identifier.encode(keys, context.transfer_syntax),
         )
         try:
-            return self._take_all()
+            return self._take_all(wanted)
         except TransferFault as stopped:
             if stopped.fault.code not in _NOBODY_LISTENS and not self.owes_answer:
                 call_off(self.association, context, message_id)
             raise
 
-    def _take_all(self) -> FetchReport:
+    def _take_all(self, wanted: Wanted) -> FetchReport:
         delivered_before, announced = self.delivered, 0
         while True:
             at, command = self.association.receive(self.check)
@@ -129,6 +129,7 @@ class Fetch:
             elif command.field == CommandField.C_GET_RSP and command.status is not None:
                 encoded = self.association.receive_identifier() if command.has_data_set else b""
                 announced = max(announced, total(command))
+                wanted.heard(announced)
                 if command.status not in PENDING:
                     delivered = self.delivered - delivered_before
                     return self._report(command, failed_uids(encoded, at), delivered, announced)

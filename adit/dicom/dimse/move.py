@@ -162,10 +162,12 @@ class Move:
         for keys in requests(wanted, by_patient=model == PATIENT_ROOT):
             named = keys.get("SOPInstanceUID")
             expected = wanted.expected if named is None else frozenset(named.split("\\"))
-            reports.append(self._request(context, keys, expected))
+            reports.append(self._request(context, keys, expected, wanted.heard))
         return combined(reports)
 
-    def _request(self, context: Context, keys: dict[str, str], expected: frozenset[str]) -> FetchReport:
+    def _request(
+        self, context: Context, keys: dict[str, str], expected: frozenset[str], heard: Callable[[int], None]
+    ) -> FetchReport:
         before = self._intake.delivered
         self._box.under_way = True
         self._association.send(
@@ -181,7 +183,7 @@ class Move:
             identifier.encode(keys, context.transfer_syntax),
         )
         try:
-            last, failed, announced = self._final_word(expected)
+            last, failed, announced = self._final_word(expected, before, heard)
         except BaseException:
             self._box.under_way = not call_off(self._association, context, self._box.message_id)
             raise
@@ -195,7 +197,9 @@ class Move:
         self._box.under_way = False
         return self._report(last, failed, self._intake.delivered - before, announced)
 
-    def _final_word(self, expected: frozenset[str]) -> tuple[Command | None, tuple[str, ...], int]:
+    def _final_word(
+        self, expected: frozenset[str], before: int, heard: Callable[[int], None]
+    ) -> tuple[Command | None, tuple[str, ...], int]:
         """The final response, its failed UIDs, the most sub-operations spoken of; no response if all came without one.
 
         The peer may take its DIMSE time-out for each response, or for each object: some send no response but the last.
@@ -213,10 +217,11 @@ class Move:
                     )
                 encoded = self._association.receive_identifier() if command.has_data_set else b""
                 announced, said_at = max(announced, total(command)), time.monotonic()
+                heard(announced)
                 if command.status not in PENDING:
                     return command, failed_uids(encoded, context), announced
             elif min(time.monotonic() - said_at, self._box.listener.traffic.quiet_for) > self._patience:
-                if expected and not self._intake.missing(expected):
+                if expected and not self._intake.missing(expected) and announced <= self._intake.delivered - before:
                     return None, (), announced
                 raise self._peer.fault(
                     FaultCode.NODE_TIMEOUT,

@@ -186,6 +186,14 @@ def test_all_came_and_it_never_says_so(scene: Scene, pacs: ScriptedSCP) -> None:
     assert report.progress.verified == 8
 
 
+def test_all_that_is_listed_came_and_it_spoke_of_more(scene: Scene, pacs: ScriptedSCP) -> None:
+    pacs.move.behaviour = MoveBehaviour(final=False, more=2)
+    pacs.behaviour.omitted_keys = frozenset({"NumberOfStudyRelatedInstances", "NumberOfSeriesRelatedInstances"})
+    report = task_of(scene, pacs).run()
+    assert (report.outcome, report.faults[0].code) == (Outcome.TRANSIENT_FAULT, FaultCode.NODE_TIMEOUT)
+    assert report.progress.announced == 10
+
+
 # PACSs that do it wrong
 
 

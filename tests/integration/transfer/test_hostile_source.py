@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterator
 
@@ -12,7 +13,8 @@ from adit.model.instance import InstanceState
 from adit.model.outcome import FaultCode, Outcome
 from tests.integration.transfer.scene import Scene, Task, dimse
 from tests.peers import Behaviour, ScriptedSCP
-from tests.samples import ct_study, instance
+from tests.peers.server_process import wait_until
+from tests.samples import Study, ct_study, instance
 
 STUDY = ct_study(8, series=2)
 
@@ -108,6 +110,88 @@ def test_it_announces_more_than_it_lists_and_misses_some_of_that(task: Task, sou
     report = task.run()
     assert report.outcome is Outcome.PARTIAL
     assert FaultCode.FETCHED_WITH_WARNING in {warning.code for warning in report.warnings}
+
+
+UNLISTED = frozenset(str(item.SOPInstanceUID) for item in STUDY.instances if int(item.InstanceNumber) > 4)
+SERIES = [
+    Study(tuple(item for item in STUDY.instances if item.SeriesInstanceUID == uid))
+    for uid in STUDY.series_instance_uids
+]
+
+
+@pytest.mark.parametrize("abort_after", [2, 13])
+def test_it_breaks_off_within_what_it_does_not_list(
+    scene: Scene, task: Task, source: ScriptedSCP, destination: ScriptedSCP, abort_after: int
+) -> None:
+    """It spoke of 16 and lists eight; whether these came or not, the others are still to be asked for."""
+    source.behaviour = Behaviour(omitted_keys=UNCOUNTED, unlisted=UNLISTED, get_abort_after=abort_after)
+    report = task.run(again=True)
+    assert (report.outcome, report.faults[0].code) == (Outcome.TRANSIENT_FAULT, FaultCode.ASSOCIATION_ABORTED)
+    assert report.progress.announced == 16
+    source.behaviour = Behaviour(omitted_keys=UNCOUNTED, unlisted=UNLISTED)
+    report = task.run()
+    assert (report.outcome, report.faults) == (Outcome.SUCCESS, ())
+    assert destination.stores() == ONCE
+
+
+def test_what_a_killed_worker_heard_is_known_to_the_next(
+    scene: Scene, task: Task, source: ScriptedSCP, destination: ScriptedSCP
+) -> None:
+    reached, opened = threading.Event(), threading.Event()
+
+    def before(service: str, number: int) -> None:
+        if (service, number) == ("C-GET sub-operation", 2):
+            reached.set()
+            opened.wait(60)
+
+    source.behaviour = Behaviour(omitted_keys=UNCOUNTED, unlisted=UNLISTED, before=before)
+    worker = task.start()
+    assert reached.wait(60)
+    wait_until(lambda: task.count(InstanceState.STORED) == 1, "the first is stored")
+    worker.kill()
+    opened.set()
+    task.lost(worker.assignment)
+    source.behaviour = Behaviour(omitted_keys=UNCOUNTED, unlisted=UNLISTED)
+    assert task.run().outcome is Outcome.SUCCESS
+    assert destination.holds == STUDY.sop_instance_uids
+
+
+@pytest.mark.parametrize("selected", [False, True])
+def test_a_series_that_is_listed_without_an_instance_is_asked_for(
+    scene: Scene, source: ScriptedSCP, destination: ScriptedSCP, selected: bool
+) -> None:
+    second = SERIES[1]
+    source.behaviour = Behaviour(omitted_keys=UNCOUNTED, unlisted=frozenset(second.sop_instance_uids))
+    nodes = dimse("source", source), dimse("destination", destination)
+    chosen = STUDY.series_instance_uids if selected else None
+    report = scene.task(*nodes, STUDY.study_instance_uid, series=chosen).run()
+    assert (report.outcome, report.faults, report.warnings) == (Outcome.SUCCESS, (), ())
+    assert destination.stores() == ONCE
+
+
+@pytest.mark.parametrize(
+    ("selected", "outcome", "code"),
+    [(False, Outcome.SUCCESS, FaultCode.FETCHED_WITH_WARNING), (True, Outcome.PARTIAL, FaultCode.INCOMPLETE)],
+)
+def test_a_series_that_is_listed_and_never_seen_is_told_of(
+    scene: Scene, destination: ScriptedSCP, selected: bool, outcome: Outcome, code: FaultCode
+) -> None:
+    first, second = SERIES
+    with ScriptedSCP(STUDY.instances, aet="SOURCE") as source:
+
+        def before(service: str, number: int) -> None:
+            for uid in second.sop_instance_uids & source.holds if service == "C-GET" else ():
+                source.forget(uid)
+
+        unlisted = frozenset(second.sop_instance_uids)
+        source.behaviour = Behaviour(omitted_keys=UNCOUNTED, unlisted=unlisted, before=before)
+        nodes = dimse("source", source), dimse("destination", destination)
+        chosen = STUDY.series_instance_uids if selected else None
+        report = scene.task(*nodes, STUDY.study_instance_uid, series=chosen).run()
+    assert report.outcome is outcome
+    [told] = [each for each in (*report.faults, *report.warnings) if second.series_instance_uids[0] in each.message]
+    assert (told.code, told.node) == (code, "source")
+    assert destination.holds == first.sop_instance_uids
 
 
 def test_it_sends_all_that_it_lists_and_fails_with_another(

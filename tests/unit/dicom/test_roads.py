@@ -20,8 +20,16 @@ MENDABLE = {FaultCode.ASSOCIATION_ABORTED, FaultCode.NODE_TIMEOUT, FaultCode.SER
 class Way:
     """A road that brings some, and then ends as it is told; it keeps what it was asked for."""
 
-    def __init__(self, name: str, *brings: str, raises: FaultCode | None = None, says: FaultCode | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        *brings: str,
+        raises: FaultCode | None = None,
+        says: FaultCode | None = None,
+        speaks_of: int = 0,
+    ) -> None:
         self.name = name
+        self.speaks_of = speaks_of
         self.brings = brings
         self.raises = raises
         self.says = says
@@ -32,6 +40,7 @@ class Way:
 
     def _fetch(self, wanted: Wanted, deliver: Deliver) -> FetchReport:
         self.asked.append(wanted)
+        wanted.heard(self.speaks_of)
         for uid in self.brings:
             if wanted.sop_instance_uids is None or uid in wanted.sop_instance_uids:
                 deliver(MemoryInstance(uid))
@@ -99,6 +108,14 @@ def test_what_broke_off_after_all_that_is_listed_came_broke_nothing() -> None:
     report = roads(first, second).fetch(listed, into([]))
     assert (report.completed, report.faults, codes(report.left)) == (4, (), [FaultCode.ASSOCIATION_ABORTED])
     assert not second.asked
+
+
+@pytest.mark.parametrize(("listed", "spoken_of"), [(NAMES[:2], 0), (NAMES, 6)])
+def test_what_broke_off_while_there_was_more_broke_something(listed: Sequence[str], spoken_of: int) -> None:
+    first = Way("A", *NAMES, raises=FaultCode.ASSOCIATION_ABORTED, speaks_of=spoken_of)
+    report = roads(first, Way("B")).fetch(Wanted("1.2.3", expected=frozenset(listed)), into([]))
+    assert codes(report.faults) == [FaultCode.ASSOCIATION_ABORTED]
+    assert (report.cut, report.announced) == (True, spoken_of)
 
 
 def test_a_single_road_that_breaks_off_is_a_fault() -> None:

@@ -204,6 +204,23 @@ def test_a_fetch_that_breaks_off_is_healed_in_the_same_attempt() -> None:
     assert "Healed" in bench.ledger.codes()
 
 
+def test_a_fetch_that_breaks_off_amid_what_is_not_listed_is_not_healed() -> None:
+    """Nobody said how many there are, and the list is known to be too short."""
+    bench = Bench(*NAMES)
+    bench.source.unlisted = NAMES[1:]
+
+    def break_off(node: MemoryNode, wanted: Wanted, deliver: Deliver) -> FetchReport:
+        send(node.chosen(wanted)[:5], deliver)
+        raise fault(FaultCode.ASSOCIATION_ABORTED)
+
+    bench.source.on_fetch = break_off
+    report = bench.run()
+    assert (report.outcome, report.faults[0].code) == (Outcome.TRANSIENT_FAULT, FaultCode.ASSOCIATION_ABORTED)
+    bench.source.on_fetch = None
+    assert bench.run(number=2).outcome is Outcome.SUCCESS
+    assert Counter(bench.destination.log) == Counter(NAMES)
+
+
 def test_a_source_that_cannot_be_reached_is_left_to_the_next_attempt() -> None:
     bench = Bench(*NAMES)
 
