@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
 from adit.deid.birth_date import writings_of_date
-from adit.deid.identifying import ADDRESS, BIRTH_DATE, INSTITUTION, NAMES, NUMBERS, UIDS
+from adit.deid.identifying import ADDRESS, BIRTH_DATE, INSTITUTION, NAMES, NUMBERS, TELECOM, TELEPHONES, UIDS
 from adit.deid.name_writings import Writings
-from adit.deid.number_writings import LONG, Number, number_of
+from adit.deid.number_writings import LONG, Number, addresses_in, number_of, telephone_of
 from adit.deid.quarantine import Quarantine, Reason
 
 _CHARSET: Final = 0x00080005
@@ -40,11 +40,15 @@ _TERMS: Final = frozenset(
 _PATIENTS: Final = 200
 MOST_WORDS: Final = 5_000
 """Every text may have to be searched for each of them; an instance of some dozens of people has some hundreds."""
+MOST_COMPARISONS: Final = 100_000_000
+"""Of values with words, in one look at an instance: half a million values and two hundred words, as large ones have."""
+_AT_ONCE: Final = 256  # bytes of a value that are searched as quickly as a few
 
 
 @dataclass(frozen=True, slots=True)
 class Identifiers:
-    """In lower case. `parts` stand within other words, too, `words` alone; `uids` anywhere.
+    """In lower case. `parts` stand within other words, too, `words` alone; `uids` anywhere; `runs` are letters of two
+    bytes (JIS X 0208), which stand among others of their kind.
 
     The ways to write a date are many, and every instance is searched: each is looked for only where the part
     occurs that it shares with others.
@@ -55,12 +59,21 @@ class Identifiers:
     uids: tuple[bytes, ...] = ()
     dates: tuple[tuple[bytes, tuple[bytes, ...]], ...] = ()
     parts: tuple[bytes, ...] = ()
+    runs: tuple[bytes, ...] = ()
     in_uids: bool = True  # whether a UID may tell a number
+
+    @property
+    def count(self) -> int:
+        """How many comparisons a value needs."""
+        return 1 + len(self.words) + len(self.parts) + len(self.runs) + 4 * len(self.numbers)
 
     def may_stand_in(self, data: bytes) -> bool:
         """Whether any of them occurs in these bytes, by chance perhaps."""
         lowered = _squeezed(data)
-        if _first_look(self.words, self.parts, self.numbers).search(lowered):
+        return self._may_stand_in(lowered) or (_hides(lowered) and self._may_stand_in(_visible(lowered)))
+
+    def _may_stand_in(self, lowered: bytes) -> bool:
+        if _first_look(self.words, (*self.parts, *self.runs), self.numbers).search(lowered):
             return True
         for uid in self.uids:
             if uid in lowered:
@@ -70,6 +83,9 @@ class Identifiers:
     def stands_in(self, value: bytes, vr: str) -> bool:
         """Whether one of them is told by this value."""
         lowered = value.lower()
+        return self._stands_in(lowered, vr) or (_hides(lowered) and self._stands_in(_visible(lowered), vr))
+
+    def _stands_in(self, lowered: bytes, vr: str) -> bool:
         if any(uid in lowered for uid in self.uids):
             return True
         if vr in _BYTES:
@@ -84,15 +100,26 @@ class Identifiers:
         return self._stands_in_text(lowered, vr) or (vr == "UN" and self._stands_in_text(_squeezed(lowered), vr))
 
     def _stands_in_text(self, lowered: bytes, vr: str) -> bool:
-        if any(part in lowered for part in self.parts):
+        for part in self.parts:  # a loop, as any() takes twice as long
+            if part in lowered:
+                return True
+        if self.runs and self._stands_in_run(lowered):
             return True
         digits = vr not in _NUMBERS_IN_TEXT
         shortest = 0 if digits and vr != "CS" else _SHORTEST_NUMBER  # a defined term, or a number's unit
         for number in self.numbers if vr != "AS" else ():
             if len(number.core) >= shortest and (digits or not number.is_digits) and number.pattern.search(lowered):
                 return True
+        for word in self.words:
+            if word in lowered and (digits or not _is_number(word)) and _told(word, lowered):
+                return True
+        return any(_told(each, lowered) for each in self._dates_in(lowered) if digits or not _is_number(each))
+
+    def _stands_in_run(self, lowered: bytes) -> bool:
         return any(
-            _told(each, lowered) for each in (*self.words, *self._dates_in(lowered)) if digits or not _is_number(each)
+            run.find(each) >= 0 and any(run.startswith(each, at) for at in range(0, len(run), 2))
+            for run in _RUN.findall(lowered)
+            for each in self.runs
         )
 
     def _stands_in_bytes(self, lowered: bytes) -> bool:
@@ -140,12 +167,10 @@ def identifiers_of(known: Mapping[int, bytes], names: Iterable[bytes], kept: fro
         found.add(name, charset)
         _require_few(len(found.words) + len(found.parts))
     numbers: dict[bytes, Number] = {}
-    for tag in NUMBERS:
-        for value in values.get(tag, b"").split(b"\\"):
-            number = number_of(value)
-            if number is not None and number.core not in _NOBODY:
-                numbers[number.pattern.pattern] = number
-            _require_few(len(numbers))
+    for number in _numbers_of(values):
+        if number is not None and number.core not in _NOBODY:
+            numbers[number.pattern.pattern] = number
+        _require_few(len(numbers))
     return Identifiers(
         words=tuple(
             sorted(each for each in found.words - _NOBODY if not each.isdigit() or len(each) >= _SHORTEST_NUMBER)
@@ -153,8 +178,33 @@ def identifiers_of(known: Mapping[int, bytes], names: Iterable[bytes], kept: fro
         numbers=tuple(numbers[each] for each in sorted(numbers)),
         dates=tuple(sorted(writings_of_date(values.get(BIRTH_DATE, b"").strip(b"\0 ")).items())),
         parts=tuple(sorted(found.parts - _NOBODY)),
+        runs=tuple(sorted(found.runs)),
         in_uids=not kept >= UIDS,
     )
+
+
+def _numbers_of(values: Mapping[int, bytes]) -> Iterator[Number | None]:
+    for tag in NUMBERS:
+        for value in values.get(tag, b"").split(b"\\"):
+            yield number_of(value)
+    addresses = addresses_in(values.get(TELECOM, b""))
+    yield from map(number_of, addresses)
+    yield from map(telephone_of, (*values.get(TELEPHONES, b"").split(b"\\"), *addresses))
+
+
+@dataclass(slots=True)
+class Search:
+    """One look at an instance. Bounded, as many values and many words make more comparisons than anybody waits for."""
+
+    identifiers: Identifiers
+    left: int = field(default_factory=lambda: MOST_COMPARISONS)
+
+    def finds(self, value: bytes, vr: str) -> bool:
+        """As `Identifiers.stands_in`. Raises Quarantine."""
+        self.left -= self.identifiers.count * (1 + len(value) // _AT_ONCE)
+        if self.left < 0:
+            raise Quarantine(Reason.TOO_LARGE, "", "it has more values and names than can be compared")
+        return self.identifiers.stands_in(value, vr)
 
 
 def _require_few(count: int) -> None:
@@ -175,6 +225,20 @@ def _first_look(words: tuple[bytes, ...], parts: tuple[bytes, ...], numbers: tup
 
 _FEW: Final = 500
 _LONGEST: Final = 64  # bytes by which a first look tells a word
+
+
+_RUN: Final = re.compile(rb"\x1b\$[b@]([^\x1b]+)")
+_INVISIBLE: Final = re.compile(rb"\xc2\xad|\xe2\x80[\x8b-\x8f]|\xe2\x81\xa0|\xef\xbb\xbf|(?<=[a-z])\xad(?=[a-z])")
+"""Soft hyphens, joiners and marks of zero width, in UTF-8; the first in ISO 8859, too."""
+
+
+def _hides(lowered: bytes) -> bool:
+    """Whether something may stand in it that nobody sees. (Much faster than the pattern.)"""
+    return b"\xad" in lowered or b"\xe2\x80" in lowered or b"\xe2\x81\xa0" in lowered or b"\xef\xbb\xbf" in lowered
+
+
+def _visible(lowered: bytes) -> bytes:
+    return _INVISIBLE.sub(b"", lowered)
 
 
 def _squeezed(data: bytes) -> bytes:

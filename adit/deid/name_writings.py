@@ -24,6 +24,7 @@ SHORTEST: Final = 3
 _LONGEST: Final = 64  # letters; of a longer part its beginning is looked for
 _LONGEST_TEXT: Final = 1024  # in ST
 _MOST_PARTS: Final = 4  # of a group are joined
+_UNDECLARED: Final = 4  # bytes that are no ASCII: two letters
 _APART: Final = re.compile(r"[\^\\\s,;.()/_'’´`‐-]+")
 _BETWEEN: Final = ("", " ", "^", ", ", ",", "_", "-", ".", "'")
 _MOST_TERMS: Final = 8
@@ -43,13 +44,16 @@ _UMLAUTS: Final = str.maketrans(
 
 @dataclass(slots=True)
 class Writings:
-    """Bytes in lower case, NUL left out. `parts` are told of within other words, too, `words` only alone."""
+    """Bytes in lower case, NUL left out. `parts` are told of within other words, too, `words` only alone, `runs` among
+    other letters of JIS X 0208."""
 
     parts: set[bytes] = field(default_factory=set)
     words: set[bytes] = field(default_factory=set)
+    runs: set[bytes] = field(default_factory=set)
 
     def add(self, name: bytes, charset: bytes, *, joined: bool = True) -> None:
-        for text in _texts_of(name, charset):
+        self._add_undeclared(name, charset)
+        for text in {*(texts := _texts_of(name, charset)), *map(_visible, texts)}:
             for group in text.strip("\0 ").split("="):
                 parts = [part for part in _APART.split(group) if part]
                 for part in parts:
@@ -62,6 +66,13 @@ class Writings:
         for text in _texts_of(value, charset):
             if len(text.strip("\0 ")) >= shortest:
                 self.parts.update(_encoded(text.strip("\0 ")[:_LONGEST_TEXT]))
+
+    def _add_undeclared(self, name: bytes, charset: bytes) -> None:
+        """Letters of several bytes in a character set that is not declared: nobody knows them, but the same bytes mean
+        the same."""
+        if not charset.strip(b" \0") and not name.isascii() and b"\x1b" not in name:
+            parts = re.split(rb"[\x00 ^=\\]+", name.lower())
+            self.parts.update(each[:_LONGEST] for each in parts if sum(byte >= 0x80 for byte in each) >= _UNDECLARED)
 
     def _add_joined(self, parts: list[str]) -> None:
         for first, second in permutations(parts[:_MOST_PARTS], 2):
@@ -80,6 +91,22 @@ class Writings:
             return
         found = self.parts if _is_long(text) else self.words
         found.update(written for written in _encoded(text) if len(written) >= SHORTEST)
+        if dense and (run := _run_of(text)):
+            self.runs.add(run)
+
+
+def _run_of(text: str) -> bytes:
+    """The bytes of a text that is JIS X 0208 as a whole, without the escapes around it."""
+    with suppress(UnicodeError):
+        before, code, rest = text.encode("iso2022_jp").partition(b"\x1b$B")
+        run, _, after = rest.partition(b"\x1b(B")
+        if code and not before and not after:
+            return run.lower()
+    return b""
+
+
+def _visible(text: str) -> str:
+    return "".join(letter for letter in text if unicodedata.category(letter) != "Cf")
 
 
 def _is_dense(text: str) -> bool:

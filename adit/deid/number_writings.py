@@ -13,9 +13,13 @@ LONG: Final = 6
 """Characters that do not stand within others by chance."""
 _SHORTEST: Final = 2
 _FEWEST_DIGITS: Final = 3
+_LONGEST_TEXT: Final = 10_000
 _LONGEST: Final = 64  # in LO; of a longer one its beginning is looked for
 _SEPARATORS: Final = re.compile(rb"[ ._/-]+")
 _BETWEEN: Final = rb"[ ._/-]?"
+_BETWEEN_OF_TELEPHONE: Final = rb"[ ._/()+-]{0,3}"
+_SUBSCRIBER: Final = 7
+"""Digits at the end of a telephone number that tell whose it is, with whatever codes of area and country before it."""
 _ALONE: Final = rb"[0-9a-z\x80-\xff]"
 
 
@@ -47,12 +51,31 @@ def number_of(value: bytes) -> Number | None:
         return None
     whole, core = core, core[:_LONGEST]
     if len(core) >= LONG:
-        part = _BETWEEN.join(re.escape(core[at : at + 1]) for at in range(len(core)))
+        part = _joined(core, _BETWEEN)
         before = rb"[0-9]" if core[:1].isdigit() else b""
         behind = rb"[0-9]" if core[-1:].isdigit() and core == whole else b""
     else:
         part = b"|".join(re.escape(each) for each in sorted({given, plain, core}))
         before = behind = _ALONE
-    zeros = b"(?:0%s)*" % _BETWEEN if core[:1].isdigit() else b""
+    zeros = b"0*" if core[:1].isdigit() else b""  # what parts zeros from each other is no digit, which may stand before
     pattern = (b"(?<!%s)" % before if before else b"") + zeros + b"(?:%s)" % part
     return Number(core, part, re.compile(pattern + (b"(?!%s)" % behind if behind else b"")))
+
+
+def telephone_of(value: bytes) -> Number | None:
+    """By the digits at its end: area and country may be written in many ways. None where it has too few of them."""
+    core = re.sub(rb"[^0-9]+", b"", value[:_LONGEST])[-_SUBSCRIBER:]
+    if len(core) < _SUBSCRIBER or len(set(core)) < 2:
+        return None
+    part = _joined(core, _BETWEEN_OF_TELEPHONE)
+    return Number(core, part, re.compile(part + b"(?![0-9])"))
+
+
+def addresses_in(value: bytes) -> list[bytes]:
+    """The telephone numbers and mail addresses in PatientTelecomInformation, which has them in some notation."""
+    words = re.split(rb"[\s;,|^&~<>]+|tel:|mailto:|fax:", value[:_LONGEST_TEXT].lower())
+    return [word for word in words if b"@" in word or sum(letter in b"0123456789" for letter in word) >= _SUBSCRIBER]
+
+
+def _joined(core: bytes, between: bytes) -> bytes:
+    return between.join(re.escape(core[at : at + 1]) for at in range(len(core)))

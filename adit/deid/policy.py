@@ -26,6 +26,18 @@ _OURS: Final = frozenset({0x00120062, 0x00120063, 0x00120064, 0x00280303})
 """Written by the engine itself, so whatever stands there goes: PatientIdentityRemoved and the other marks."""
 _TEMPORAL: Final = frozenset({"DA", "DT", "TM"})
 _DATES: Final = frozenset({Option.RETAIN_FULL_DATES, Option.RETAIN_MODIFIED_DATES})
+_BESIDES: Final = {
+    0x00100033: Action.REMOVE,  # PatientBirthDateInAlternativeCalendar
+    0x00100034: Action.REMOVE,  # PatientDeathDateInAlternativeCalendar
+    0x00201070: Action.REMOVE,  # OtherStudyNumbers
+    0x00401006: Action.REMOVE,  # order numbers, which are listed where they were moved to: PlacerOrderNumberProcedure,
+    0x00401007: Action.REMOVE,  # FillerOrderNumberProcedure,
+    0x00402006: Action.REMOVE,  # PlacerOrderNumberImagingServiceRequestRetired,
+    0x00402007: Action.REMOVE,  # FillerOrderNumberImagingServiceRequestRetired
+    0x0040E001: Action.HASH,  # HL7InstanceIdentifier: which document of the patient it was
+    0x04000500: Action.REMOVE,  # EncryptedAttributesSequence: the original, for whoever has that key
+}
+"""What table E.1-1 does not list although it tells who someone is. Most of it is retired."""
 _CLEANING: Final = frozenset(
     {Option.CLEAN_DESCRIPTORS, Option.CLEAN_STRUCTURED_CONTENT, Option.CLEAN_GRAPHICS, Option.RETAIN_MODIFIED_DATES}
 )
@@ -254,6 +266,8 @@ class ClassPolicy:
             return Decision(Action.REMOVE, "no data set")  # AE titles and more of messages, files, directories
         if group == _PIXEL_GROUP and path:
             return Decision(Action.REMOVE, "pixels in a sequence")  # an icon, whatever it is called: nobody looks at it
+        if tag in _BESIDES:
+            return Decision(_BESIDES[tag], "beside the table")
         row = self._standard.attributes.get(tag)
         if row is None and _GRAPHICS in path and (vr in _FREE_TEXTS or known in _FREE_TEXTS):
             row = self._standard.attributes[_GRAPHIC_TEXT]  # a tick's label is no better than the text beside it

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from adit.deid import dictionary
-from adit.deid.identifiers import Identifiers
+from adit.deid.identifiers import Identifiers, Search
 from adit.deid.quarantine import Quarantine, Reason, place_of
 
 _LONG: Final = frozenset("OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())  # noqa: SIM905
@@ -171,6 +171,7 @@ class _Look:
         self._implicit = implicit
         self._data = data
         self._suspicious = suspicious
+        self._search = Search(expected.identifiers)
 
     def top(self, known: _Known | None) -> None:
         marks: dict[int, bytes] = {}
@@ -304,7 +305,7 @@ class _Look:
     def _text(self, tag: int, vr: str, value: bytes, path: tuple[int, ...]) -> None:
         if vr in ("", "UN"):
             vr = dictionary.vr_of(tag).partition(" ")[0] if dictionary.is_known(tag) else "UN"
-        if self._expected.identifiers.stands_in(value, vr):
+        if self._search.finds(value, vr):
             raise Quarantine(Reason.IDENTIFIER_LEFT, place_of((*path, tag)), "it holds an identifier of the patient")
 
 

@@ -31,7 +31,7 @@ from adit.deid.engine.scan import (
 )
 from adit.deid.engine.trail import END_OF_TRACE, Block, Outcome, Removed, Trace, Trail
 from adit.deid.engine.values import MADE_OF_TEXT, Values
-from adit.deid.identifiers import Identifiers
+from adit.deid.identifiers import Search
 from adit.deid.identifying import OTHER_IDS
 from adit.deid.quarantine import Quarantine, Reason, place_of
 
@@ -70,7 +70,7 @@ class ByteWalk:
     data: Buffer  # at least up to the pixels' value
     end: int  # of the data set, perhaps beyond those bytes
     values: Values
-    identifiers: Identifiers | None = None  # what kept texts must not hold, where it is known that one may
+    search: Search | None = None  # for what kept texts must not hold, where it is known that one may
     changes: list[Change] = field(default_factory=list)
     notes: dict[int, bytes] = field(default_factory=dict)
     noted_items: dict[int, list[Range]] = field(default_factory=dict)
@@ -290,7 +290,7 @@ class ByteWalk:
     def _value(self, level: Level, entry: Entry, start: int, stop: int, undefined: bool) -> list[Part] | None:
         implicit = level.implicit
         if entry.vr == "SQ" or undefined:
-            return self._no_sequence(level, entry, start, stop)
+            return self._no_sequence(level, entry, start, stop, undefined)
         old = self.data[start:stop]
         if entry.harvest:
             self.harvest.append((entry.vr, old))
@@ -306,11 +306,7 @@ class ByteWalk:
         vr = entry.vr if entry.encoded in (b"", b"UN") else entry.encoded.decode("ascii")
         if not level.path:
             self.notes[entry.tag] = old
-        if (
-            self.identifiers is not None
-            and entry.decision.action in MADE_OF_TEXT
-            and self.identifiers.stands_in(new, vr)
-        ):
+        if self.search is not None and entry.decision.action in MADE_OF_TEXT and self.search.finds(new, vr):
             new = b""
         if len(new) % 2:
             new += b"\0" if vr == "UI" else b" "
@@ -319,8 +315,12 @@ class ByteWalk:
         self.changes.append(entry.change)
         return [element(entry.tag, vr, new, implicit=implicit)]
 
-    def _no_sequence(self, level: Level, entry: Entry, start: int, stop: int) -> list[Part] | None:
-        """A sequence that does not stay: emptied, or a dummy for it."""
+    def _no_sequence(self, level: Level, entry: Entry, start: int, stop: int, undefined: bool) -> list[Part] | None:
+        """A sequence that does not stay: emptied, or a dummy for it. Who is named in it may be named elsewhere, too."""
+        inner = level.implicit or entry.encoded == b"UN"
+        path = (*level.path, entry.tag)
+        for name in scan.names_in(self.data, start, stop, path, implicit=inner, undefined=undefined, ends=self._ends):
+            self.harvest.append(("PN", name))
         if not level.path:
             self.notes[entry.tag] = self.data[start:stop]
         self.changes.append(entry.change)
@@ -334,7 +334,7 @@ class ByteWalk:
         """Empty where a text that may stay tells an identifier of the patient."""
         if not level.path and not undefined:
             self.notes[entry.tag] = self.data[start:stop]
-        if undefined or self.identifiers is None or not self.identifiers.stands_in(self.data[start:stop], entry.vr):
+        if undefined or self.search is None or not self.search.finds(self.data[start:stop], entry.vr):
             return None
         self.changes.append(Change(entry.change.path, Action.EMPTY, "identifier"))
         vr = entry.encoded.decode("ascii") or entry.vr

@@ -22,7 +22,7 @@ from adit.deid.engine.plan import Change, Level
 from adit.deid.engine.scan import Buffer, items_of, malformed, values_of
 from adit.deid.engine.trail import Trail
 from adit.deid.engine.values import Subject, Values, text_of
-from adit.deid.identifiers import Identifiers, identifiers_of
+from adit.deid.identifiers import Identifiers, Search, identifiers_of
 from adit.deid.identifying import IDENTIFYING, OTHER_IDS, OTHER_PATIENT_IDS, PATIENT_ID
 from adit.deid.identity import Identity
 from adit.deid.mapping import Kind
@@ -241,6 +241,8 @@ class Engine:
         self, given: _Given, patient: Patient, known: Mapping[int, bytes], walk: ByteWalk
     ) -> Verification:
         """Remembered, as what must not be found is the same for all of a patient's but for the UIDs."""
+        if given.patient_id and not known.get(PATIENT_ID, b"").strip(b"\0 "):
+            known = {**known, PATIENT_ID: given.patient_id.encode()}
         names = frozenset(value for vr, value in walk.harvest if vr == "PN")
         kept = self.policy.for_class(patient.sop_class_uid).kept_identifiers
         key = (given.implicit, patient.subject.pseudonym, *map(known.get, _OF_PATIENT), names, kept)
@@ -296,7 +298,8 @@ class Engine:
         self, given: _Given, patient: Patient, identifiers: Identifiers | None, trail: Trail | None
     ) -> tuple[ByteWalk, list[Part]]:
         values = Values(self.identity, patient.subject, patient.charset)
-        walk = ByteWalk(given.data, given.end, values, identifiers)
+        search = None if identifiers is None else Search(identifiers)
+        walk = ByteWalk(given.data, given.end, values, search)
         level = self.level(patient.sop_class_uid, implicit=given.implicit, scrubs=identifiers is not None)
 
         def find(tag: int) -> bytes | None:
@@ -455,9 +458,10 @@ def _with_other_ids(known: Mapping[int, bytes], *, implicit: bool) -> Mapping[in
         return known
     ids = [known.get(OTHER_PATIENT_IDS, b"")]
     ended = found.endswith(_SEQUENCE_END)
-    with suppress(Quarantine, struct.error):
-        for begin, end in items_of(found, 0, len(found), (OTHER_IDS,), implicit=implicit, undefined=ended, ends={}):
-            ids += values_of(found, begin, end, frozenset({PATIENT_ID}), implicit=implicit).values()
+    for encoded in {implicit, True}:  # as UN it is implicit whatever the rest is (PS3.5 6.2.2)
+        with suppress(Quarantine, struct.error):
+            for begin, end in items_of(found, 0, len(found), (OTHER_IDS,), implicit=encoded, undefined=ended, ends={}):
+                ids += values_of(found, begin, end, frozenset({PATIENT_ID}), implicit=encoded).values()
     return {**known, OTHER_PATIENT_IDS: b"\\".join(ids)}
 
 

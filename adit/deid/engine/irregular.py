@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
@@ -27,13 +28,14 @@ from adit.deid.engine.content_mode import Content, is_private, mode_below, mode_
 from adit.deid.engine.dummies import dummy_sequence
 from adit.deid.engine.pixel_step import ReadBlock
 from adit.deid.engine.plan import Change, Entry, Level, Step
-from adit.deid.engine.scan import Buffer
+from adit.deid.engine.scan import DEEPEST, Buffer
 from adit.deid.engine.values import MADE_OF_TEXT, Values
-from adit.deid.identifiers import Identifiers
+from adit.deid.identifiers import Identifiers, Search
 from adit.deid.identifying import OTHER_IDS, OTHER_PATIENT_IDS, PATIENT_ID
 from adit.deid.marks import METHOD_CODES, encoded_marks
 from adit.deid.pixels.facts import FACT_TAGS, REGION_TAGS, SEQUENCE_OF_ULTRASOUND_REGIONS
 from adit.deid.pixels.piece import MemoryBlock
+from adit.deid.policy import vr_of
 from adit.deid.quarantine import Quarantine, Reason, place_of
 from adit.deid.verification import verify
 
@@ -45,6 +47,17 @@ LARGEST: Final = 2**30
 
 MOST_ITEMS: Final = 100_000
 """And as many elements at the top level: pydicom makes objects of some kilobytes of them."""
+
+_UNREADABLE: Final = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    struct.error,
+)
 
 _ITEM: Final = b"\xfe\xff\x00\xe0"  # the tag in front of it
 _BIG_ENDIAN: Final = "1.2.840.10008.1.2.2"
@@ -70,7 +83,7 @@ def treat_irregular(
             return _treated(engine, data[:], syntax, implicit, little, pseudonym, patient_id)
         except RecursionError:
             raise Quarantine(Reason.NESTED_TOO_DEEP, "", "its sequences are nested too deep") from None
-        except (ValueError, TypeError, KeyError, AttributeError, EOFError, OSError, NotImplementedError, struct.error):
+        except _UNREADABLE:
             raise Quarantine(Reason.MALFORMED, "", "it cannot be read as what it says it is") from None
         except (OverflowError, AssertionError, IndexError, UnicodeError, BytesLengthException, InvalidDicomError):
             raise Quarantine(Reason.MALFORMED, "", "it holds values that cannot be written") from None
@@ -89,6 +102,8 @@ def _treated(
 
     original = _read(data, implicit, little)
     known = {tag: _bytes_of(original, Tag(tag)) for tag in WANTED if tag in original}
+    if patient_id and not known.get(PATIENT_ID, b"").strip(b"\0 "):
+        known[PATIENT_ID] = patient_id.encode()
     if OTHER_IDS in original:
         others = [_bytes_of(item, Tag(PATIENT_ID)) for item in original[OTHER_IDS].value if PATIENT_ID in item]
         known[OTHER_PATIENT_IDS] = b"\\".join([known.get(OTHER_PATIENT_IDS, b""), *others])
@@ -147,7 +162,7 @@ def _walked(
 ) -> tuple[_DataSetWalk, Dataset]:
     values = Values(engine.identity, patient.subject, patient.charset)
     level = engine.level(patient.sop_class_uid, implicit=implicit, scrubs=identifiers is not None)
-    walk = _DataSetWalk(values, identifiers, implicit, little)
+    walk = _DataSetWalk(values, None if identifiers is None else Search(identifiers), implicit, little)
 
     def value(tag: int) -> bytes | None:
         return _bytes_of(original, Tag(tag)) if tag in original else None
@@ -163,7 +178,7 @@ def _walked(
 @dataclass(slots=True)
 class _DataSetWalk:
     values: Values
-    identifiers: Identifiers | None
+    search: Search | None
     implicit: bool
     little: bool
     changes: list[Change] = field(default_factory=list)
@@ -227,7 +242,7 @@ class _DataSetWalk:
         if value[:4] in (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00"):
             items = read_sequence(BytesIO(value), True, value[0] == 0xFE, len(value), "iso8859")
             return self._sequence(level, DataElement(tag, "SQ", items), entry)
-        if step == Step.SCRUB and self.identifiers is not None and self.identifiers.stands_in(value, "UN"):
+        if step == Step.SCRUB and self.search is not None and self.search.finds(value, "UN"):
             self.changes.append(Change(entry.change.path, Action.EMPTY, "identifier"))
             return self.raw(tag, "UN", b"")
         text = value.rstrip(b"\0 ")
@@ -243,13 +258,14 @@ class _DataSetWalk:
     ) -> DataElement | RawDataElement | None:
         if entry.vr == "SQ":
             self.changes.append(entry.change)
+            self.harvest += [("PN", name) for name in _names_in(original, tag)]
             if entry.decision.action is Action.DUMMY:
                 return read_dataset(BytesIO(dummy_sequence(int(tag), implicit=False)), False, True)[tag]
             return DataElement(tag, "SQ", Sequence()) if entry.decision.action is Action.EMPTY else None
         old = _bytes_of(original, tag)
         vr = entry.vr if entry.encoded in (b"", b"UN") else entry.encoded.decode("ascii")
         if step == Step.SCRUB:
-            if self.identifiers is None or not self.identifiers.stands_in(old, entry.vr):
+            if self.search is None or not self.search.finds(old, entry.vr):
                 return raw  # type: ignore[no-any-return]
             self.changes.append(Change(entry.change.path, Action.EMPTY, "identifier"))
             return self.raw(tag, vr, b"")
@@ -259,11 +275,7 @@ class _DataSetWalk:
         if new is None:
             self.changes.append(Change(entry.change.path, Action.REMOVE, entry.change.rule))
             return None
-        if (
-            self.identifiers is not None
-            and entry.decision.action in MADE_OF_TEXT
-            and self.identifiers.stands_in(new, vr)
-        ):
+        if self.search is not None and entry.decision.action in MADE_OF_TEXT and self.search.finds(new, vr):
             new = b""
         if len(new) % 2:
             new += b"\0" if vr == "UI" else b" "
@@ -297,6 +309,20 @@ class _DataSetWalk:
             below = level.below(entry.tag, implicit=level.implicit or _implicit(item), content=mode)
             items.append(self.data_set(below, item))
         return DataElement(element.tag, "SQ", Sequence(items))
+
+
+def _names_in(original: Dataset, tag: BaseTag, depth: int = 0) -> Iterator[bytes]:
+    """The values of VR PN in a sequence that does not stay, as far as it can be read."""
+    with suppress(*_UNREADABLE):
+        items = original[tag].value
+        for item in items if isinstance(items, Sequence) and depth < DEEPEST else ():
+            for inner in sorted(item.keys()):
+                raw = item.get_item(inner)
+                vr = raw.VR if raw is not None and raw.VR not in (None, "UN") else vr_of(int(inner))
+                if vr == "PN":
+                    yield _bytes_of(item, inner)
+                elif vr == "SQ":
+                    yield from _names_in(item, inner, depth + 1)
 
 
 def _concept(item: Dataset) -> tuple[str, str, str] | None:

@@ -178,7 +178,7 @@ class Level:
         long = encoded in LONG_VRS
         change = Change((*self.path, tag), decision.action, decision.rule)
         harvest = vr == "PN" or tag in _HARVESTED
-        if step is Step.REMOVE and harvest:
+        if step is Step.REMOVE and (harvest or vr == "SQ"):  # a sequence that goes may name people, too
             step = Step.VALUE
         if step is Step.KEEP and self._scrubs and self._decisions.scrubs(decision, tag):
             step = Step.SCRUB

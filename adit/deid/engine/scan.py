@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import mmap
 import struct
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final
 
+from adit.deid import dictionary
 from adit.deid.engine.encoding import LONG_VRS, UNDEFINED
 from adit.deid.quarantine import Quarantine, Reason, place_of
 
@@ -170,6 +173,45 @@ def _end_of_item(data: Buffer, pos: int, end: int, path: Path, implicit: bool, d
         else:
             pos += length
     raise malformed(path, "an item has no end")
+
+
+def names_in(
+    data: Buffer, start: int, stop: int, path: Path, *, implicit: bool, undefined: bool, ends: Ends
+) -> Iterator[bytes]:
+    """The values of VR PN in a sequence, at any depth, as far as it can be read: nothing of it stays."""
+    if len(path) > DEEPEST:
+        return
+    with suppress(Quarantine, struct.error):
+        for begin, end in items_of(data, start, stop, path, implicit=implicit, undefined=undefined, ends=ends):
+            yield from _names_in_item(data, begin, end, path, implicit, ends)
+
+
+def _names_in_item(data: Buffer, pos: int, end: int, path: Path, implicit: bool, ends: Ends) -> Iterator[bytes]:
+    head = IMPLICIT if implicit else EXPLICIT
+    while pos + 8 <= end:
+        key, length = head(data, pos)
+        group, number = _TAG(key)
+        tag, encoded = group << 16 | number, key[4:]
+        pos += 8
+        if encoded in LONG_VRS:
+            length = LONG(data, pos)[0]
+            pos += 4
+        vr = _known_vr(tag) if encoded in (b"", b"UN") else encoded
+        inner = (*path, tag)
+        below = implicit or encoded == b"UN"
+        if length == UNDEFINED:
+            stop = end_of_sequence(data, pos, end, inner, implicit=below, fragments=False, ends=ends)
+        else:
+            stop = min(pos + length, end)
+        if vr == b"PN":
+            yield data[pos:stop]
+        elif vr == b"SQ" or length == UNDEFINED:
+            yield from names_in(data, pos, stop, inner, implicit=below, undefined=length == UNDEFINED, ends=ends)
+        pos = stop
+
+
+def _known_vr(tag: int) -> bytes:
+    return dictionary.vr_of(tag).encode("ascii") if dictionary.is_known(tag) else b""
 
 
 def _too_many(path: Path) -> Quarantine:

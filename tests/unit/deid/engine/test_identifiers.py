@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from adit.deid import identifiers
 from adit.deid.engine.irregular import treat_irregular
 from adit.deid.quarantine import Quarantine, Reason
 from tests.unit.deid.engine.encoded import Element, Item, encode, engine, instance, syntax, treated
@@ -212,3 +213,121 @@ def test_an_identifier_without_end_is_looked_for_by_its_beginning(implicit: bool
     made = engine().treat(encode(instance(told, name=endless[:-1] + "ü".encode()), implicit=implicit), syntax(implicit))
     assert made.size < 200_000 or endless in b"".join(made.pieces())
     assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("tag", "written", "text"),
+    [
+        (0x00102154, b"(030) 555-0123", b"call 030 555 0123"),
+        (0x00102154, b"(030) 555-0123", b"0305550123"),
+        (0x00102154, b"(030) 555-0123", b"+49 30 5550123"),
+        (0x00102154, b"+49 (30) 555-0123", b"030/5550123"),
+        (0x00102154, b"1\\(212) 555-0199", b"212.555.0199"),
+        (0x00102155, b"tel:+49-30-5550123;mailto:erika@example.org", b"at erika@example.org"),
+        (0x00102155, b"tel:+49-30-5550123;mailto:erika@example.org", b"030 5550123"),
+        (0x00102155, b"^PRN^PH^^49^30^5550123~^NET^Internet^erika@example.org", b"ERIKA@EXAMPLE.ORG"),
+    ],
+)
+def test_telephones_and_mail(tag: int, written: bytes, text: bytes) -> None:
+    assert kernel(text, Element(tag, "SH" if tag == 0x00102154 else "UT", written)) == b""
+
+
+def test_other_telephones_stay() -> None:
+    for text in (b"555 0124", b"(030) 555", b"net", b"55501234"):
+        assert kernel(text, Element(0x00102154, "SH", b"(030) 555-0123")) == text
+
+
+def test_the_patient_whom_the_source_tells_of() -> None:
+    """Where an instance has no PatientID, the one by which it was asked for is looked for in it."""
+    elements = [each for each in instance(Element(KERNEL, "SH", b"of MRN-990017")) if each.tag != 0x00100020]
+    data = encode(elements)
+    for made in (
+        engine().treat(data, syntax(False), patient_id="MRN-990017"),
+        treat_irregular(engine(), data, syntax(False), None, "MRN-990017"),
+    ):
+        assert b"990017" not in b"".join(made.pieces())
+    assert b"990017" in b"".join(engine().treat(data, syntax(False)).pieces())
+
+
+PERSON = Element(0x00100010, "PN", b"Mustermann^Erika")
+NAMED = [
+    Element(0x04000561, "SQ", (Item((Element(0x04000550, "SQ", (Item((PERSON,), True),), undefined=True),)),)),
+    Element(0x0040A730, "SQ", (Item((Element(0x0040A040, "CS", b"PNAME"), Element(0x0040A123, "PN", PERSON.value))),)),
+    Element(0x00081072, "UN", (Item((Element(0x00080090, "PN", PERSON.value),)),)),
+    Element(0x00380004, "SQ", (Item((Element(0x00081150, "UI", b"1.2"), PERSON)),)),
+]
+
+
+@both
+@pytest.mark.parametrize("options", [(), ("RetainSafePrivate",)], ids=["basic", "private"])
+@pytest.mark.parametrize("sequence", NAMED, ids=["originals", "content", "unknown", "alias"])
+def test_who_is_named_in_a_sequence_that_goes(sequence: Element, options: tuple[str, ...], implicit: bool) -> None:
+    """Its names are looked for in what stays."""
+    if implicit and sequence.vr == "UN":
+        return
+    elements = instance(sequence, Element(KERNEL, "SH", b"as Mustermann"))
+    data = encode(elements, implicit=implicit)
+    for made in (
+        engine(*options).treat(data, syntax(implicit)),
+        treat_irregular(engine(*options), data, syntax(implicit), None, None),
+    ):
+        assert b"mustermann" not in b"".join(made.pieces()).lower()
+
+
+def test_other_ids_in_a_sequence_of_unknown_vr() -> None:
+    others = Element(0x00101002, "UN", (Item((Element(0x00100020, "LO", b"OLD-77X12"),)),))
+    assert kernel(b"once OLD-77X12", others) == b""
+
+
+@pytest.mark.parametrize("text", ["患者山田様", "患者山田", "山田様", "患者 山田様"])
+def test_a_name_among_other_japanese_letters(text: str) -> None:
+    name = b"Yamada^Tarou=" + b"^".join(each.encode("iso2022_jp") for each in ("山田", "太郎"))
+    charset = Element(CHARSET, "CS", b"\\ISO 2022 IR 87")
+    assert kernel(text.encode("iso2022_jp"), charset, name=name) == b""
+    other = "患者高山様田中".encode("iso2022_jp")
+    assert kernel(other, charset, name=name) == other
+
+
+def test_a_name_in_a_character_set_that_nobody_declares() -> None:
+    for codec in ("gbk", "euc_kr", "big5"):
+        name, text = ("陈大文", "患者陈大文。") if codec == "gbk" else ("金大文", "金大文 CT")
+        assert kernel(text.encode(codec), name=name.encode(codec)) == b""
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("Mustermann^Eva", "Muster\u00admann"),
+        ("Mustermann^Eva", "of Muster\u200bmann"),
+        ("Muster\u00admann^Eva", "mustermann"),
+        ("Muster\u200dmann^Eva", "MUSTERMANN"),
+        ("Muster\u2060mann^Eva", "muster\ufeffmann"),
+    ],
+)
+def test_letters_that_nobody_sees(name: str, text: str) -> None:
+    assert kernel(text.encode(), Element(CHARSET, "CS", b"ISO_IR 192"), name=name.encode()) == b""
+
+
+def test_a_soft_hyphen_in_latin_letters() -> None:
+    assert kernel(b"Muster\xadmann", Element(CHARSET, "CS", b"ISO_IR 100"), name=b"Mustermann^Eva") == b""
+
+
+@pytest.mark.parametrize("filling", [b"0 ", b"0", b"0-.", b"123450 ", b"12345"])
+def test_numbers_without_end_are_searched_at_once(filling: bytes) -> None:
+    """Each zero that a separator parts from the next was a beginning, from which all others were looked through."""
+    long = Element(0x0040A160, "UT", filling * 2**17)
+    told = instance(long, Element(KERNEL, "SH", b"of 123456"), patient_id=b"123456")
+    assert treated(told)[2].ConvolutionKernel == ""
+
+
+def test_more_names_and_values_than_can_be_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identifiers, "MOST_COMPARISONS", 500)
+    values = tuple(Item((Element(0x00080104, "LO", b"value %d" % number),)) for number in range(200))
+    told = instance(Element(0x00082218, "SQ", values), Element(KERNEL, "SH", b"of Zyxwvut"))
+    data = encode(told)
+    with pytest.raises(Quarantine) as refused:
+        engine().treat(data, syntax(False))
+    assert refused.value.reason is Reason.TOO_LARGE
+    with pytest.raises(Quarantine) as refused:
+        treat_irregular(engine(), data, syntax(False), None, None)
+    assert refused.value.reason is Reason.TOO_LARGE

@@ -187,3 +187,26 @@ def test_an_override_of_the_site_is_its_own_decision() -> None:
     assert b"Zyxwvut" in data
     assert [code.CodeValue for code in found.DeidentificationMethodCodeSequence] == []
     assert "with site overrides that retain" in found.DeidentificationMethod
+
+
+BESIDE = [
+    Element(0x00100033, "LO", b"Q-5705-01-18"),
+    Element(0x00100034, "LO", b"Q-5785-01-18"),
+    Element(0x00201070, "IS", b"880012"),
+    Element(0x00401006, "SH", b"Q-ORD-1"),
+    Element(0x00401007, "SH", b"Q-ORD-2"),
+    Element(0x00402006, "SH", b"Q-ORD-3"),
+    Element(0x00402007, "SH", b"Q-ORD-4"),
+    Element(0x0040E001, "ST", b"1.2.3^Q-DOC-1"),
+    Element(0x04000500, "SQ", (Item((Element(0x04000520, "OB", b"Q-ENCRYPTED-1"),)),)),
+]
+
+
+@pytest.mark.parametrize("implicit", [False, True], ids=["explicit", "implicit"])
+@pytest.mark.parametrize("options", [(), tuple(each for each in Option if each is not Option.RETAIN_MODIFIED_DATES)])
+def test_what_identifies_and_is_in_no_table(options: tuple[str, ...], implicit: bool) -> None:
+    nested = Element(0x00082218, "SQ", (Item(tuple(BESIDE)),))
+    _, data, found = treated(instance(*BESIDE, nested), *options, implicit=implicit)
+    assert b"Q-" not in data
+    assert b"880012" not in data
+    assert len(found.HL7InstanceIdentifier) == 16
