@@ -48,7 +48,7 @@ def stamp(instance: Original, trial: Trial) -> SplicedInstance:
             instance,
             FaultCode.IO_FAILED,
             f"An instance that was received could not be read again: {error.strerror or type(error).__name__}.",
-            "Check the worker's disk; the task is tried again while attempts are left.",
+            "Check the worker's disk.",
         ) from error
 
 

@@ -117,7 +117,7 @@ def _lost(message: str) -> Fault:
     return Fault(
         code=FaultCode.LOST,
         message=message,
-        cure="Another attempt sends what is not stored yet; if this repeats, look at the worker's log.",
+        cure="If this repeats, look at the worker's log.",
     )
 
 

@@ -87,7 +87,7 @@ class Report(_Value):
 _UNREADABLE: Final = Fault(
     code=FaultCode.CONTRACT_MISMATCH,
     message="A worker of another version reported what this one cannot read.",
-    cure="Give all parts of the system the same version; another attempt finds out what has arrived.",
+    cure="Give all parts of the system the same version.",
 )
 
 

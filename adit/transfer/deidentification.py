@@ -194,6 +194,6 @@ def _unread(uid: str, error: OSError) -> Fault:
     return Fault(
         code=FaultCode.IO_FAILED,
         message=f"An instance that was received could not be read again: {error.strerror or type(error).__name__}.",
-        cure="Check the worker's disk; the task is tried again while attempts are left.",
+        cure="Check the worker's disk.",
         sop_instance_uid=uid,
     )

@@ -36,12 +36,12 @@ FAULTS: Final = {
     Reason.INTERRUPTED: Fault(
         code=FaultCode.INTERRUPTED,
         message="The worker was told to stop before the task was done.",
-        cure="Nothing: the next attempt goes on where this one stopped.",
+        cure="Nothing: what it did is kept.",
     ),
     Reason.TOO_LONG: Fault(
         code=FaultCode.INTERRUPTED,
         message="The attempt took as long as one may, so the worker stopped before the task was done.",
-        cure="Nothing: the next attempt goes on where this one stopped. If it happens often, let attempts take longer.",
+        cure="Let attempts take longer, if it happens often: what this one did is kept.",
     ),
     Reason.DEADLINE: Fault(
         code=FaultCode.DEADLINE_EXCEEDED,
@@ -51,7 +51,7 @@ FAULTS: Final = {
     Reason.LEDGER_LOST: Fault(
         code=FaultCode.INTERRUPTED,
         message="The ledger could not be written for most of the attempt's lease, so the worker stopped.",
-        cure="See that Postgres is up and reachable from the worker; the next attempt goes on from here.",
+        cure="See that Postgres is up and reachable from the worker.",
     ),
     Reason.FENCED: Fault(
         code=FaultCode.LOST,

@@ -135,7 +135,7 @@ def _broken(instance: Instance, source: str, error: MalformedError | OSError) ->
         return Fault(
             code=FaultCode.IO_FAILED,
             message=f"An instance that was received could not be read again: {error.strerror or type(error).__name__}.",
-            cure="Check the worker's disk; the task is tried again while attempts are left.",
+            cure="Check the worker's disk.",
             node=source,
             sop_instance_uid=instance.sop_instance_uid,
         )

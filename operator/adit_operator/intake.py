@@ -82,7 +82,8 @@ class Intake:
         # What was wrong may be mended without a new generation: in its labels and annotations.
         if taken is None or taken[0] != generation or taken[1] is not None:
             try:
-                if _is_over(kind, body) and self._is_strange(body):
+                # The ledger was lost, or is an older one: what a job did that has ended there is not done again.
+                if _is_over(kind, body) and self._holder_of_name(body) != UUID(uid):
                     _log.warning("a job that has ended is not in the ledger, and is left alone", uid=uid)
                     return
                 taken = generation, self._apply(kind, body, generation)
@@ -150,8 +151,11 @@ class Intake:
             jobs.add(uid)
             uids.add(str(body["metadata"]["uid"]))
             known_job = known_jobs.get(uid)
-            if known_job is None and (_is_over(TRANSFER_JOBS, body) or self._is_succeeded(body, known_jobs)):
-                continue
+            if known_job is None:
+                holder = None if _is_over(TRANSFER_JOBS, body) else self._holder_of_name(body)
+                # Where it is a job that came after the list was begun, an event told of it, and this one is over.
+                if _is_over(TRANSFER_JOBS, body) or (holder not in (None, uid) and holder not in known_jobs):
+                    continue
             ended = known_job is not None and known_job.ended
             self._take_listed(TRANSFER_JOBS, body, known=known_job is not None, ended=ended)
         for job_id, known_job in known_jobs.items():
@@ -200,15 +204,10 @@ class Intake:
             self._take_listed(kind, body, known=_key(body) in known, ended=False)
         return there
 
-    def _is_strange(self, body: Mapping[str, Any]) -> bool:
-        """The ledger was lost, or is an older one: what a job did that has ended there is not done again."""
+    def _holder_of_name(self, body: Mapping[str, Any]) -> UUID | None:
+        """The job that has this one's name in the ledger: this one, another, or none."""
         known = self._ledger.job(_key(body))
-        return known is None or known.id != UUID(body["metadata"]["uid"])
-
-    def _is_succeeded(self, body: Mapping[str, Any], known_jobs: Container[UUID]) -> bool:
-        """Its name has a job that came after the list was begun: an event told of it, and this one is over."""
-        namesake = self._ledger.job(_key(body))
-        return namesake is not None and namesake.id != UUID(body["metadata"]["uid"]) and namesake.id not in known_jobs
+        return None if known is None else known.id
 
     def _job_gone(self, job_id: UUID) -> None:
         if self._ledger.delete_job(job_id, self._clock()):

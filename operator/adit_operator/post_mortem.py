@@ -37,27 +37,27 @@ _TOLD: Final = 3  # of the codes in a last word
 _WORDS: Final = {
     FaultCode.OUT_OF_MEMORY: (
         "The worker was killed because it used more memory than its limit.",
-        "The next attempt gets the next size class; if this was the largest, raise its memory limit.",
+        "A next attempt gets the next size class; if this was the largest, raise its memory limit.",
     ),
     FaultCode.OUT_OF_DISK: (
         "The worker's pod was evicted because it used more disk than its limit.",
-        "The next attempt gets the next size class; if this was the largest, raise its spool and ephemeral storage.",
+        "A next attempt gets the next size class; if this was the largest, raise its spool and ephemeral storage.",
     ),
     FaultCode.EVICTED: (
         "The worker's pod was evicted: its machine ran short, is drained or shuts down.",
-        "Another attempt goes on where it stopped.",
+        "If it happens often, give the machines more room, or workers a priority class.",
     ),
     FaultCode.PREEMPTED: (
         "The worker's pod was preempted by one of higher priority.",
-        "Another attempt goes on where it stopped; a priority class for workers prevents it.",
+        "A priority class for workers prevents it.",
     ),
     FaultCode.MACHINE_LOST: (
         "The machine on which the worker ran is gone.",
-        "Another attempt goes on where it stopped.",
+        "If it happens often, look at the cluster's machines.",
     ),
     FaultCode.WORKER_DELETED: (
         "The worker's Job or pod was deleted.",
-        "Another attempt goes on where it stopped.",
+        "Let nobody delete what is a job's: to end it, cancel the TransferJob.",
     ),
     FaultCode.CONTRACT_MISMATCH: (
         "The worker did not understand its orders, or the attempt was no longer its own.",
@@ -241,7 +241,7 @@ def _lost(message: str) -> Fault:
     return Fault(
         code=FaultCode.LOST,
         message=message,
-        cure="Another attempt sends what is not stored yet; if this repeats, look at the pod's log.",
+        cure="If this repeats, look at the pod's log.",
     )
 
 

@@ -156,7 +156,7 @@ class Draft:
             raise self._faults.fault(
                 FaultCode.IO_FAILED,
                 f"{instance.size - left} bytes of an instance could be read, not its {instance.size}.",
-                "The task is tried again while attempts are left.",
+                "Check the worker's disk.",
                 None,
             )
 

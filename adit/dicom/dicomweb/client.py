@@ -217,8 +217,7 @@ class Client:
         return self.server.fault(
             FaultCode.ASSOCIATION_ABORTED,
             f"The connection to {address} broke ({_words(cause)})",
-            "It is tried again while attempts are left; if it happens each time, look into the node's log and the "
-            "network between.",
+            "If it happens each time, look into the node's log and the network between.",
         )
 
     def _send(self, method: str, path: str, accept: str, body: Body | None) -> Answer:
@@ -270,7 +269,7 @@ class Client:
             raise self.server.fault(
                 FaultCode.OUT_OF_RESOURCES,
                 f"The server is busy, and is to be left alone for {left:.0f} s more",
-                "It is tried again later, while attempts are left; lower the node's limits if it happens often.",
+                "Lower the node's limits if it happens often.",
             )
         if left > 0:
             self.pause(left)
@@ -285,8 +284,7 @@ class Client:
                 raise self.server.fault(
                     FaultCode.ASSOCIATION_REJECTED_TRANSIENT,
                     "No connection of this attempt's share came free",
-                    "It is tried again while attempts are left; raise limits.associations of the node if it happens "
-                    "often.",
+                    "Raise limits.associations of the node if it happens often.",
                 )
 
     def _interrupted(self) -> TransferFault:

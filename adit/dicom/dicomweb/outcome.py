@@ -26,7 +26,6 @@ _WARNINGS: Final = {
     0xB007: "finds that it does not match its SOP class",
 }
 _LOG: Final = "Look for this moment in the node's log."
-_AGAIN: Final = f"It is tried again while attempts are left. {_LOG}"
 
 
 @dataclass(slots=True)
@@ -67,7 +66,7 @@ def verdict(server: Server, uid: str, sop_class_uid: str, found: Outcomes, http_
         return fault(
             FaultCode.STORE_FAILED,
             f"The node does not say what became of the instance (HTTP {http_status})",
-            _AGAIN,
+            _LOG,
             None,
         )
     warning = found.stored[uid]
@@ -111,7 +110,7 @@ def _failure(server: Server, uid: str, sop_class_uid: str, reason: int | None) -
             return fault(
                 FaultCode.OUT_OF_RESOURCES,
                 "The node is out of resources",
-                "It is tried again later, while attempts are left; lower the node's limits if it happens often.",
+                "Lower the node's limits if it happens often.",
             )
         case 0xA900:
             return fault(
@@ -119,7 +118,7 @@ def _failure(server: Server, uid: str, sop_class_uid: str, reason: int | None) -
             )
         case high if high & 0xF000 == 0xC000:
             return fault(FaultCode.INSTANCE_REFUSED, "The node cannot understand the instance", conformance)
-    return fault(FaultCode.STORE_FAILED, "The node could not store the instance", _AGAIN)
+    return fault(FaultCode.STORE_FAILED, "The node could not store the instance", _LOG)
 
 
 def _uid(item: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ _NOT_AUTHORIZED: Final = frozenset({401, 403, 407})
 _NOT_OFFERED: Final = frozenset({404, 405, 406, 410, 415, 501})
 _TOO_SLOW: Final = frozenset({408, 504})
 _NO_ROOM: Final = frozenset({413, 429, 503, 507})
-_AGAIN: Final = "Look for this moment in the node's log. What may pass is tried again while attempts are left."
+_LOG: Final = "Look for this moment in the node's log."
 
 
 def refusal(server: Server, status: int, what: str, otherwise: FaultCode) -> Fault:
@@ -42,6 +42,6 @@ def refusal(server: Server, status: int, what: str, otherwise: FaultCode) -> Fau
         cure = "See whether the node is overloaded."
         return fault(FaultCode.NODE_TIMEOUT, f"The node did not get {what} done in time", cure)
     if status in _NO_ROOM:
-        cure = "It is tried again later, while attempts are left; lower the node's limits if it happens often."
+        cure = "Lower the node's limits if it happens often."
         return fault(FaultCode.OUT_OF_RESOURCES, f"The node has no room for {what}", cure)
-    return fault(otherwise, f"The node failed at {what}", _AGAIN)
+    return fault(otherwise, f"The node failed at {what}", _LOG)

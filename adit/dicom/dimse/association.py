@@ -297,7 +297,7 @@ class Association:
             raise self._peer.fault(
                 FaultCode.ASSOCIATION_ABORTED,
                 f"{self._peer.dimse.ae_title} released the association before it had answered",
-                "It is tried again while attempts are left; if it happens each time, look into the node's log.",
+                "If it happens each time, look into the node's log.",
             )
         raise self._violation(f"sent a PDU of type 0x{kind:02X} and {length} bytes where P-DATA was due")
 

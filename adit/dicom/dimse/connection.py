@@ -273,8 +273,7 @@ class Connection:
         return self._peer.fault(
             FaultCode.ASSOCIATION_ABORTED,
             f"The connection to {self._peer.address} broke ({_words(error)})",
-            "It is tried again while attempts are left; if it happens each time, look into the node's log and the "
-            "network between.",
+            "If it happens each time, look into the node's log and the network between.",
         )
 
 

@@ -242,6 +242,5 @@ class DimseNode:
                 raise self._peer.fault(
                     FaultCode.ASSOCIATION_REJECTED_TRANSIENT,
                     "No association of this attempt's share came free",
-                    "It is tried again while attempts are left; raise limits.associations of the node if it happens "
-                    "often.",
+                    "Raise limits.associations of the node if it happens often.",
                 )

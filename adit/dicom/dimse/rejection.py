@@ -38,8 +38,7 @@ def rejection_fault(peer: Peer, body: bytes) -> TransferFault:
         return peer.fault(
             FaultCode.ASSOCIATION_REJECTED_TRANSIENT,
             message,
-            "It is tried again while attempts are left; if it happens often, lower limits.associations or limits.tasks "
-            "of the node.",
+            "If it happens often, lower limits.associations or limits.tasks of the node.",
         )
     return peer.fault(
         FaultCode.ASSOCIATION_REJECTED,
@@ -56,5 +55,5 @@ def abort_fault(peer: Peer, body: bytes) -> TransferFault:
     return peer.fault(
         FaultCode.ASSOCIATION_ABORTED,
         f"{peer.dimse.ae_title} aborted the association{words}",
-        "It is tried again while attempts are left; if it happens each time, look into the node's log.",
+        "If it happens each time, look into the node's log.",
     )

@@ -31,7 +31,6 @@ _STORE_WARNINGS: Final = {
     0xB007: "finds that it does not match its SOP class",
 }
 _LOG: Final = "Look for this moment in the node's log."
-_AGAIN: Final = f"It is tried again while attempts are left. {_LOG}"
 
 
 def is_warning(status: int) -> bool:
@@ -51,7 +50,7 @@ def find_fault(peer: Peer, status: int) -> Fault:
         )
     if status == _NOT_AUTHORIZED:
         return peer.describe(FaultCode.PERMISSION_DENIED, "The node refuses our query", _permit(peer), status=status)
-    return peer.describe(FaultCode.QUERY_FAILED, "The query failed", _AGAIN, status=status)
+    return peer.describe(FaultCode.QUERY_FAILED, "The query failed", _LOG, status=status)
 
 
 def fetch_faults(peer: Peer, status: int, report: FetchReport, delivered: int, announced: int = 0) -> tuple[Fault, ...]:
@@ -83,7 +82,7 @@ def fetch_faults(peer: Peer, status: int, report: FetchReport, delivered: int, a
             f"Have '{title}' entered at the node with the receiver's address and port, or correct moveDestination.",
         )
     if status != SUCCESS and not is_warning(status):
-        return fault(FaultCode.FETCH_FAILED, "The fetch failed", _AGAIN)
+        return fault(FaultCode.FETCH_FAILED, "The fetch failed", _LOG)
     if report.failed and not report.completed and not report.warning:
         return fault(FaultCode.FETCH_FAILED, unsent, _UNSENT)
     if report.failed:
@@ -148,7 +147,7 @@ def store_fault(peer: Peer, instance: str, sop_class: str, status: int) -> Fault
         )
     if status == _NOT_AUTHORIZED:
         return fault(FaultCode.PERMISSION_DENIED, "The node does not let us store", _permit(peer))
-    return fault(FaultCode.STORE_FAILED, "The node could not store the instance", _AGAIN)
+    return fault(FaultCode.STORE_FAILED, "The node could not store the instance", _LOG)
 
 
 def _named(uids: tuple[str, ...]) -> str:
@@ -162,7 +161,7 @@ _UNSENT: Final = (
     "What is missing is asked for again. If it fails each time, possibly no presentation context could be agreed "
     "for the instances' SOP class and transfer syntax: look for them in the node's log."
 )
-_LATER: Final = "It is tried again later, while attempts are left; lower the node's limits if it happens often."
+_LATER: Final = "Lower the node's limits if it happens often."
 _SERVICES: Final = "See `adit node probe` for what it offers, and correct the node's services."
 
 

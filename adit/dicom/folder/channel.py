@@ -96,7 +96,7 @@ class FolderChannel:
             raise self._faults.fault(
                 FaultCode.IO_FAILED,
                 f"Only {size} of an instance's {instance.size} bytes could be read.",
-                "The task is tried again while attempts are left.",
+                "Check the worker's disk.",
                 instance.sop_instance_uid,
             )
         return Content(instance.transfer_syntax_uid, size, digest.hexdigest())

@@ -14,7 +14,6 @@ from typing import Final
 from adit.model.outcome import Fault, FaultCode, TransferFault
 
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
-_AGAIN: Final = "the task is tried again while attempts are left"
 _DENIED: Final = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
@@ -38,13 +37,13 @@ class FolderFaults:
         why = error.strerror or type(error).__name__
         message = f"Could not {doing} the folder {self.root}: {why}."
         if error.errno in _FULL:
-            code, cure = FaultCode.DISK_FULL, f"Free space there (or raise the quota); {_AGAIN}."
+            code, cure = FaultCode.DISK_FULL, "Free space there, or raise the quota."
         elif error.errno in _DENIED:
             code, cure = FaultCode.PERMISSION_DENIED, "Give the worker's user the right to do so, then start again."
         elif not self.root.is_dir():
             return self.missing(sop_instance_uid)
         else:
-            code, cure = FaultCode.IO_FAILED, f"Check the disk or the share; {_AGAIN}."
+            code, cure = FaultCode.IO_FAILED, "Check the disk or the share."
         return self.fault(code, message, cure, sop_instance_uid)
 
     def missing(self, sop_instance_uid: str | None = None) -> TransferFault:
@@ -58,7 +57,7 @@ class FolderFaults:
 
     def interrupted(self) -> TransferFault:
         return self.fault(
-            FaultCode.INTERRUPTED, "The work on this folder was interrupted.", f"{_AGAIN.capitalize()}.", None
+            FaultCode.INTERRUPTED, "The work on this folder was interrupted.", "Nothing: what was done is kept.", None
         )
 
     def of_doubts(self, doubts: Mapping[Doubt, int]) -> tuple[Fault, ...]:

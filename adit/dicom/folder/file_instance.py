@@ -39,8 +39,7 @@ class FileInstance:
             raise self.faults.fault(
                 FaultCode.IO_FAILED,
                 "The file of an instance changed while it was being transferred.",
-                "Let nobody write to a source folder during transfers; the task is tried again while attempts are "
-                "left.",
+                "Let nobody write to a source folder during transfers.",
                 self.sop_instance_uid,
             )
         return io.BufferedReader(_DataSet(file, self.offset), 2**18)

@@ -36,6 +36,6 @@ def prove(stored: Stored, faults: FolderFaults) -> Proof:
 
 
 def _absent(uid: str, what: str, faults: FolderFaults) -> Proof:
-    cure = "Let nobody change or move files during a transfer; the task is tried again while attempts are left."
+    cure = "Let nobody change or move files during a transfer."
     fault = faults.fault(FaultCode.NOT_PROVEN, f"{what}.", cure, uid).fault
     return Proof(uid, present=False, fault=fault)

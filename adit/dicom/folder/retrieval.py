@@ -83,7 +83,7 @@ class Retrieval:
         return digest.hexdigest()
 
     def _gone(self, uid: str) -> Fault:
-        cure = "Let nobody change or move files during a transfer; the task is tried again while attempts are left."
+        cure = "Let nobody change or move files during a transfer."
         return self._faults.fault(FaultCode.FETCH_FAILED, "The folder has no file of this instance.", cure, uid).fault
 
     def _nothing(self) -> Fault:

@@ -294,7 +294,7 @@ class Bucket:
                     raise self.faults.fault(
                         FaultCode.FETCH_FAILED,
                         f"An object in {self.faults.where} ended early.",
-                        "See the server's log. The task is tried again while attempts are left.",
+                        "See the server's log.",
                     )
             except (BotoCoreError, ClientError, TransferFault) as error:
                 failures += 1

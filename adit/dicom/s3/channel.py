@@ -76,7 +76,7 @@ class S3Channel:
             raise self._bucket.faults.fault(
                 FaultCode.IO_FAILED,
                 f"An instance of {instance.size} bytes could not be read to its end.",
-                "The task is tried again while attempts are left.",
+                "Check the worker's disk.",
                 instance.sop_instance_uid,
             ) from error
 

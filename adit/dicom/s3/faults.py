@@ -32,7 +32,8 @@ _CHANGED: Final = {"PreconditionFailed", "412"}
 _GONE: Final = {"NoSuchKey", "NoSuchVersion", "404"}
 _TOO_BIG: Final = {"EntityTooLarge", "413"}
 _CODE: Final = re.compile(r"[A-Za-z0-9.]{1,64}")
-_AGAIN: Final = "The task is tried again while attempts are left."
+_LOG: Final = "See the server's log."
+_NETWORK: Final = "If it happens each time, look into the server's log and the network between."
 _RIGHTS: Final = (
     "Give the access key (or the worker's identity) the rights that docs/dicomnode.md lists, then start again."
 )
@@ -72,15 +73,15 @@ class S3Faults:
         if isinstance(error, boto.SSLError):
             return self._of_tls(error, what)
         if isinstance(error, boto.ReadTimeoutError):
-            cure = f"Raise timeouts.networkSeconds, or see why the server is slow. {_AGAIN}"
+            cure = "Raise timeouts.networkSeconds, or see why the server is slow."
             return self.fault(FaultCode.NODE_TIMEOUT, f"{what}: no answer in time.", cure)
         if isinstance(error, (boto.EndpointConnectionError, boto.ConnectTimeoutError, boto.ProxyConnectionError)):
-            cure = f"Check endpoint, region, name server and firewall. {_AGAIN}"
+            cure = "Check endpoint, region, name server and firewall."
             return self.fault(FaultCode.NODE_UNREACHABLE, f"{what}: no connection to the server.", cure)
         if isinstance(error, (boto.ChecksumError, boto.FlexibleChecksumError)):
-            return self.fault(otherwise, f"{what}: what came does not match its checksum.", _AGAIN, uid)
+            return self.fault(otherwise, f"{what}: what came does not match its checksum.", _NETWORK, uid)
         if isinstance(error, (boto.HTTPClientError, boto.IncompleteReadError)):
-            return self.fault(FaultCode.ASSOCIATION_ABORTED, f"{what}: the connection broke.", _AGAIN)
+            return self.fault(FaultCode.ASSOCIATION_ABORTED, f"{what}: the connection broke.", _NETWORK)
         if isinstance(
             error,
             (
@@ -102,7 +103,7 @@ class S3Faults:
         told = {code, str(status)}
         message = f"Could not {doing} {self.where}: {code} ({status})."
         if told & _BUSY:
-            return self.fault(FaultCode.OUT_OF_RESOURCES, message, f"Lower the node's limits. {_AGAIN}")
+            return self.fault(FaultCode.OUT_OF_RESOURCES, message, "Lower the node's limits.")
         if code in _NO_BUCKET:
             return self.missing()
         if told & _ELSEWHERE:
@@ -122,22 +123,22 @@ class S3Faults:
         if status in (401, 403):
             return self.fault(FaultCode.PERMISSION_DENIED, message, _RIGHTS)
         if told & _FULL:
-            return self.fault(FaultCode.DISK_FULL, message, f"Make room there, or raise the quota. {_AGAIN}")
+            return self.fault(FaultCode.DISK_FULL, message, "Make room there, or raise the quota.")
         if code in ("RequestTimeout", "408"):
-            return self.fault(FaultCode.NODE_TIMEOUT, message, _AGAIN)
+            return self.fault(FaultCode.NODE_TIMEOUT, message, _LOG)
         if told & _CHANGED or told & _GONE:
-            cure = f"Let nobody change or delete objects during a transfer. {_AGAIN}"
+            cure = "Let nobody change or delete objects during a transfer."
             return self.fault(otherwise, message, cure, uid)
         if status == 409:
-            return self.fault(otherwise, message, f"Another writes the same object. {_AGAIN}", uid)
+            return self.fault(otherwise, message, "Another writes the same object.", uid)
         if told & _TOO_BIG and uid is not None:
             return self.fault(
                 FaultCode.INSTANCE_REFUSED, message, "Raise the server's limit for an object's size.", uid
             )
         if code in ("BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"):
-            return self.fault(otherwise, message, f"The bytes were changed on their way. {_AGAIN}", uid)
+            return self.fault(otherwise, message, "The bytes were changed on their way.", uid)
         if status >= 500 and status != 501:
-            return self.fault(otherwise, message, f"See the server's log. {_AGAIN}")
+            return self.fault(otherwise, message, _LOG)
         cure = "See the server's log; check the fields of s3, and whether the server can do what they ask for."
         return self.fault(FaultCode.SERVICE_NOT_OFFERED, message, cure)
 
@@ -145,7 +146,7 @@ class S3Faults:
         """A connection that only broke may be tried again; a handshake that failed fails again."""
         chain = _chain(error)
         if any(isinstance(each, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError)) for each in chain):
-            return self.fault(FaultCode.ASSOCIATION_ABORTED, f"{what}: the connection broke.", _AGAIN)
+            return self.fault(FaultCode.ASSOCIATION_ABORTED, f"{what}: the connection broke.", _NETWORK)
         cause = next((each for each in chain if isinstance(each, ssl.SSLError)), None)
         if cause is None:
             return self.fault(
@@ -162,7 +163,9 @@ class S3Faults:
         return self.fault(FaultCode.FOLDER_MISSING, f"There is no bucket {self._s3.bucket}.", cure)
 
     def interrupted(self) -> TransferFault:
-        return self.fault(FaultCode.INTERRUPTED, "The work on this bucket was interrupted.", _AGAIN)
+        return self.fault(
+            FaultCode.INTERRUPTED, "The work on this bucket was interrupted.", "Nothing: what was done is kept."
+        )
 
     def of_doubts(self, doubts: Mapping[Doubt, int]) -> tuple[Fault, ...]:
         """What a search could not judge: a fault for what may not be read, else a warning."""

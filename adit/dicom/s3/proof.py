@@ -54,7 +54,7 @@ def prove(stored: Stored, bucket: Bucket) -> Proof:
     if is_there(stored, bucket):
         return Proof(uid, present=True)
     bucket.require()
-    cure = "Let nobody change or delete objects during a transfer; the task is tried again while attempts are left."
+    cure = "Let nobody change or delete objects during a transfer."
     message = "The object of an instance that was written is not there any more, or is not the one that was written."
     return Proof(uid, present=False, fault=bucket.faults.fault(FaultCode.NOT_PROVEN, message, cure, uid).fault)
 

@@ -114,7 +114,7 @@ class Retrieval:
             raise self._bucket.faults.fault(
                 FaultCode.DISK_FULL,
                 f"The spool folder did not take an instance ({error.strerror or type(error).__name__}).",
-                "Make room there, or move it: ADIT_SPOOL. The task is tried again while attempts are left.",
+                "Make room there, or move it: ADIT_SPOOL.",
             ) from error
         except BaseException:
             writer.discard()
@@ -129,7 +129,7 @@ class Retrieval:
         )
 
     def _gone(self, uid: str) -> Fault:
-        cure = "Let nobody change or delete objects during a transfer; the task is tried again while attempts are left."
+        cure = "Let nobody change or delete objects during a transfer."
         return self._bucket.faults.fault(
             FaultCode.FETCH_FAILED, "The bucket has no object of this instance.", cure, uid
         ).fault

@@ -16,7 +16,7 @@ from adit.transfer.halt import FAULTS, Reason
 _AWAY: Final = Fault(
     code=FaultCode.FETCH_FAILED,
     message="The ledger was away when a mailbox was to be opened for C-MOVE.",
-    cure="It is tried again while attempts are left; see that Postgres is up and reachable from the worker.",
+    cure="See that Postgres is up and reachable from the worker.",
 )
 
 

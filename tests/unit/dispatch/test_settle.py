@@ -105,6 +105,7 @@ def test_a_fault_that_may_pass_is_tried_again_until_its_attempts_are_used(outcom
         again = decide(ended_attempt(outcome, fault(code), job=job, number=used, counted_attempts=used))
         assert again.state is TaskState.PENDING
         assert again.not_before == NOW + timedelta(seconds=10 * 2 ** (used - 1) * 0.5)
+        assert again.message.startswith("Will be tried again: ")
     dead = decide(ended_attempt(outcome, fault(code), job=job, number=3, counted_attempts=3))
     assert dead.state is TaskState.FAILURE
     assert dead.message.startswith("Gave up after 3 attempts.")
