@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from enum import IntEnum
 from typing import Final
 
 from adit.deid.pixels.piece import Patch
@@ -18,14 +19,28 @@ from adit.deid.pixels.quarantine import PixelQuarantine, PixelReason
 _SOI, _EOI, _SOS, _COM, _DNL = 0xD8, 0xD9, 0xDA, 0xFE, 0xDC
 _APP: Final = range(0xE0, 0xF0)
 _SOF: Final = frozenset({*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)})
-_SOF55, _LSE = 0xF7, 0xF8
+_SOF55: Final = 0xF7
 _ALONE: Final = frozenset({0x01, *range(0xD0, 0xD8)})
 # a literal first byte, so that the search runs at the speed of memory
 _NEXT_JPEG: Final = re.compile(rb"\xff(?![\x00\xd0-\xd7])")
 _NEXT_JPEG_LS: Final = re.compile(rb"\xff(?![\x00-\x7f])")
 _JP2_SIGNATURE: Final = b"\0\0\0\x0cjP  \r\n\x87\n"
 _JP2_STRUCTURE: Final = frozenset({b"jP  ", b"ftyp", b"jp2h", b"rreq"})
+_JP2_HEADER: Final = frozenset({b"ihdr", b"bpcc", b"colr", b"pclr", b"cmap", b"cdef", b"res "})
 _SOC, _SIZ, _COD, _COM2, _SOT, _SOD, _EOC = 0xFF4F, 0xFF51, 0xFF52, 0xFF64, 0xFF90, 0xFF93, 0xFFD9
+_JPEG_2000: Final = frozenset(
+    {0xFF50, _SIZ, _COD, 0xFF53, *range(0xFF55, 0xFF5A), *range(0xFF5C, 0xFF62), 0xFF63, _COM2}
+)
+"""The markers of parts 1 and 15 (ISO 15444) whose segments stand in headers."""
+
+
+class _Marker(IntEnum):
+    """Of JPEG's and JPEG-LS's tables."""
+
+    DHT = 0xC4
+    DQT = 0xDB
+    DRI = 0xDD
+    LSE = 0xF8
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +102,7 @@ def _jpeg(data: bytes, length: int) -> Codestream:
             keep = _of_use(marker, data[start:end])
             adobe = data[start + 11] if marker == 0xEE and keep else adobe
             jfif = jfif or (marker == 0xE0 and keep > 0)
+            words.extend(_plain(marker, data, start, keep))
             words.extend(_blank(data, start + keep, end))
         elif marker == _SOS:
             if header is None:
@@ -98,6 +114,8 @@ def _jpeg(data: bytes, length: int) -> Codestream:
             end = found.start()
         elif marker == _DNL:
             raise _damaged("tells its number of lines only at its end")
+        elif not _is_table(marker, data[start:end]):
+            raise _damaged("has a segment that nobody knows, or a table with more in it")
         at = end
     if header is None:
         raise _damaged("has no frame header")
@@ -126,9 +144,39 @@ def _of_use(marker: int, payload: bytes) -> int:
         return 12
     if marker == 0xE8 and payload.startswith(b"mrfx") and len(payload) == 5:
         return 5  # HP's colour transform of JPEG-LS
-    if marker == 0xE8 and (payload.startswith(b"SPIFF\0") or payload == _SPIFF_END):
+    if marker == 0xE8 and (payload.startswith(b"SPIFF\0\1") or payload == _SPIFF_END):
         return min(30, len(payload))  # its other directory entries may be titles
     return 0
+
+
+def _plain(marker: int, data: bytes, start: int, keep: int) -> Iterator[Patch]:
+    """What decoders do not need of a segment that they know is written anew where it is not as usual."""
+    if marker == 0xE0 and keep == 12 and (data[start + 5] != 1 or data[start + 7] > 2):
+        yield Patch(start + 5, b"\1\1\0\0\1\0\1")  # version and density
+    if marker == 0xEE and keep == 12 and data[start + 5 : start + 7] not in (b"\0d", b"\0e"):
+        yield Patch(start + 5, b"\0d\0\0\0\0")  # version and flags
+
+
+def _is_table(marker: int, payload: bytes) -> bool:
+    """Whether the segment is one that decoding needs, and nothing but that is in it."""
+    match marker:
+        case _Marker.DQT:
+            return _filled(payload, lambda at: 65 + 64 * (payload[at] >> 4 > 0))
+        case _Marker.DHT:
+            return _filled(payload, lambda at: 17 + sum(payload[at + 1 : at + 17]))
+        case _Marker.DRI:
+            return 2 <= len(payload) <= 4
+        case _Marker.LSE:
+            return (payload[:1] == b"\1" and len(payload) == 11) or (payload[:1] == b"\4" and len(payload) <= 10)
+        case _:
+            return False
+
+
+def _filled(payload: bytes, length: Callable[[int], int]) -> bool:
+    at = 0
+    while at < len(payload):
+        at += length(at)
+    return at == len(payload)
 
 
 _SPIFF_END: Final = b"\0\0\0\x01\xff\xd8"
@@ -173,6 +221,8 @@ def _jp2(data: bytes, length: int) -> Codestream:
         if kind == b"jp2c" and found is None:
             found = _jpeg_2000(data, at + head, end)
             words.extend(found.words)
+        elif kind == b"jp2h":
+            words.extend(_beside_header(data, at + head, end))
         elif kind not in _JP2_STRUCTURE:
             words.extend(_blank(data, at + head, end))
         at = end
@@ -180,6 +230,18 @@ def _jp2(data: bytes, length: int) -> Codestream:
         raise _damaged("has no image in its JP2 boxes")
     words.extend(_behind(data, at, length))
     return replace(found, words=tuple(words))
+
+
+def _beside_header(data: bytes, at: int, end: int) -> Iterator[Patch]:
+    """What stands in the box of headers and is none."""
+    while at < end:
+        size, kind = struct.unpack_from(">I4s", data, at)
+        size = size or end - at
+        if size < 8 or at + size > end:
+            raise _damaged("is in a broken JP2 box")
+        if kind not in _JP2_HEADER:
+            yield from _blank(data, at + 8, at + size)
+        at += size
 
 
 def _jpeg_2000(data: bytes, begin: int, length: int) -> Codestream:
@@ -198,8 +260,8 @@ def _jpeg_2000(data: bytes, begin: int, length: int) -> Codestream:
             continue
         (segment,) = struct.unpack_from(">H", data, at + 2)
         start, end = at + 4, at + 2 + segment
-        if marker < 0xFF00 or segment < 2 or end > length:
-            raise _damaged("has something else where a marker must be, or ends early")
+        if marker not in _JPEG_2000 or segment < 2 or end > length:
+            raise _damaged("has something else where a known marker must be, or ends early")
         if marker == _SIZ:
             x1, y1, x0, y0 = struct.unpack_from(">IIII", data, start + 2)
             (components,) = struct.unpack_from(">H", data, start + 34)
@@ -229,7 +291,7 @@ def _tile_part(data: bytes, at: int, length: int, words: list[Patch]) -> int:
     at += 12
     while (marker := struct.unpack_from(">H", data, at)[0]) != _SOD:
         (segment,) = struct.unpack_from(">H", data, at + 2)
-        if marker < 0xFF00 or segment < 2 or at + 2 + segment > end:
+        if marker not in _JPEG_2000 or segment < 2 or at + 2 + segment > end:
             raise _damaged("has a broken tile-part")
         if marker == _COM2:
             words.extend(_blank(data, at + 6, at + 2 + segment))

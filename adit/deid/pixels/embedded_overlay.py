@@ -14,7 +14,7 @@ from adit.deid.pixels.quarantine import PixelQuarantine, PixelReason
 
 def without_overlays(facts: PixelFacts, matrix: Matrix, pieces: Iterator[Piece], block: Block) -> Iterator[Piece]:
     """The pieces as they are when there is no such overlay. Raises PixelQuarantine when one lies in stored bits."""
-    if not facts.embedded_overlays:
+    if not facts.embedded_overlays and not (facts.untold_overlays and _has_room(facts, matrix)):
         return pieces
     high = matrix.stored - 1 if facts.high_bit is None else facts.high_bit
     if (
@@ -27,6 +27,11 @@ def without_overlays(facts: PixelFacts, matrix: Matrix, pieces: Iterator[Piece],
     order = "big" if matrix.big else "little"
     stored = ((1 << matrix.stored) - 1).to_bytes(matrix.sample_bytes, order)  # type: ignore[arg-type]
     return _cleared(pieces, block, int.from_bytes(stored * (LARGEST // len(stored)), "little"))
+
+
+def _has_room(facts: PixelFacts, matrix: Matrix) -> bool:
+    """Whether there are bits that an overlay could lie in."""
+    return facts.element is PixelElement.INTEGER and matrix.stored < matrix.bits
 
 
 def _cleared(pieces: Iterable[Piece], block: Block, stored: int) -> Iterator[Piece]:

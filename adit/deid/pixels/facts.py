@@ -63,14 +63,19 @@ _NUMBERS: Final[dict[int, PixelAttribute | None]] = {
 _RECOGNIZABLE: Final = 0x00280302
 _LOSSY: Final = 0x00282110
 _LOSSY_RATIO: Final = 0x00282112
-_OVERLAY_BITS_ALLOCATED, _OVERLAY_BIT_POSITION = 0x60000100, 0x60000102
+_SPECIMEN_LABEL: Final = 0x00480010
+_OVERLAY_ROWS, _OVERLAY_BITS_ALLOCATED, _OVERLAY_BIT_POSITION = 0x60000010, 0x60000100, 0x60000102
 _OVERLAYS: Final = range(0, 0x20, 2)
 _EXTENDED_OFFSETS, _EXTENDED_LENGTHS = 0x7FE00001, 0x7FE00002
 
 FACT_TAGS: Final = frozenset(
     {*_TEXTS, *_NUMBERS, _RECOGNIZABLE, _LOSSY, _LOSSY_RATIO, _EXTENDED_OFFSETS, _EXTENDED_LENGTHS}
-    | {PIXEL_DATA_PROVIDER_URL}
-    | {tag + (group << 16) for group in _OVERLAYS for tag in (_OVERLAY_BITS_ALLOCATED, _OVERLAY_BIT_POSITION)}
+    | {PIXEL_DATA_PROVIDER_URL, _SPECIMEN_LABEL}
+    | {
+        tag + (group << 16)
+        for group in _OVERLAYS
+        for tag in (_OVERLAY_ROWS, _OVERLAY_BITS_ALLOCATED, _OVERLAY_BIT_POSITION)
+    }
 )
 """The top-level elements whose raw values `facts_of` takes; a sequence of items comes beside them."""
 
@@ -108,12 +113,14 @@ class PixelFacts:
     pixel_representation: int | None
     frames: int
     burned_in_annotation: str
+    label_in_image: bool  # of a slide, as people write on it
     recognizable_visual_features: str
     pixels_elsewhere: bool
     lossy: str
     lossy_ratio: bool
     regions: tuple[Region, ...] | None
     embedded_overlays: tuple[int, ...]  # the bit positions of overlays that lie in the pixels' unused bits (retired)
+    untold_overlays: bool  # whether there are some that do not tell where their bits are
     extended_offsets: tuple[tuple[int, int], ...] | None  # offset and length of each frame
 
     @property
@@ -160,13 +167,15 @@ def facts_of(
         high_bit=numbers.get(0x00280102),
         pixel_representation=numbers.get(0x00280103),
         frames=_frames(texts.get(PixelAttribute.NUMBER_OF_FRAMES, ())),
-        burned_in_annotation=_one(texts.get(PixelAttribute.BURNED_IN_ANNOTATION, ())).upper(),
+        burned_in_annotation=_worst(texts.get(PixelAttribute.BURNED_IN_ANNOTATION, ())),
+        label_in_image=_worst(_texts(values.get(_SPECIMEN_LABEL, b""))) == "YES",
         recognizable_visual_features=_one(_texts(values.get(_RECOGNIZABLE, b""))).upper(),
         pixels_elsewhere=bool(values.get(PIXEL_DATA_PROVIDER_URL, b"").strip(b" \0")),
         lossy=_one(_texts(values.get(_LOSSY, b""))),
         lossy_ratio=bool(values.get(_LOSSY_RATIO, b"").strip(b" \0")),
         regions=None if regions is None else tuple(_region(item, order) for item in regions),
         embedded_overlays=_embedded_overlays(values, order),
+        untold_overlays=_untold_overlays(values, order),
         extended_offsets=_extended_offsets(values, order),
     )
 
@@ -179,6 +188,11 @@ def _texts(value: bytes) -> tuple[str, ...]:
 
 def _one(values: Sequence[str]) -> str:
     return values[0] if values else ""
+
+
+def _worst(values: Sequence[str]) -> str:
+    """Of several answers, which nobody should give, YES if it is among them."""
+    return "YES" if "YES" in map(str.upper, values) else _one(values).upper()
 
 
 def _number(tag: int, value: bytes, layout: str) -> int:
@@ -212,14 +226,29 @@ def _region(item: Mapping[int, bytes], order: str) -> Region:
 
 
 def _embedded_overlays(values: Mapping[int, bytes], order: str) -> tuple[int, ...]:
-    positions = []
+    told = [_overlay(values, group, order) for group in _OVERLAYS]
+    return tuple(sorted({position for allocated, position in told if _is_embedded(allocated) and position is not None}))
+
+
+def _untold_overlays(values: Mapping[int, bytes], order: str) -> bool:
+    """An overlay with data of its own has one bit allocated, from 0 on; of any other the position must be known."""
     for group in _OVERLAYS:
-        allocated, position = (
-            values.get(tag + (group << 16), b"") for tag in (_OVERLAY_BITS_ALLOCATED, _OVERLAY_BIT_POSITION)
-        )
-        if len(allocated) == 2 and len(position) == 2 and struct.unpack(f"{order}H", allocated)[0] != 1:
-            positions.append(int(struct.unpack(f"{order}H", position)[0]))
-    return tuple(sorted(set(positions)))
+        allocated, position = _overlay(values, group, order)
+        there = any(tag + (group << 16) in values for tag in (_OVERLAY_ROWS, _OVERLAY_BITS_ALLOCATED))
+        if (there and position is None) or (position and not _is_embedded(allocated)):
+            return True
+    return False
+
+
+def _is_embedded(allocated: int | None) -> bool:
+    return allocated is not None and allocated != 1
+
+
+def _overlay(values: Mapping[int, bytes], group: int, order: str) -> tuple[int | None, int | None]:
+    """OverlayBitsAllocated and OverlayBitPosition, as far as they are told."""
+    found = [values.get(tag + (group << 16), b"") for tag in (_OVERLAY_BITS_ALLOCATED, _OVERLAY_BIT_POSITION)]
+    allocated, position = (struct.unpack(f"{order}H", value)[0] if len(value) == 2 else None for value in found)
+    return allocated, position
 
 
 def _extended_offsets(values: Mapping[int, bytes], order: str) -> tuple[tuple[int, int], ...] | None:

@@ -94,6 +94,8 @@ def _by_rule(rule: PixelRule, facts: PixelFacts) -> Plan:
 
 def _without_rule(hazard: Hazard, facts: PixelFacts, policy: PixelPolicy) -> Plan:
     annotation = facts.burned_in_annotation
+    if facts.label_in_image:
+        return Refuse(PixelReason.BURNED_IN_ANNOTATION, "SpecimenLabelInImage is YES, and no rule fits it")
     if hazard is Hazard.CAPTURE:
         if policy.secondary_captures is SecondaryCaptures.QUARANTINE:
             return Refuse(PixelReason.SECONDARY_CAPTURE, "it is a secondary capture, and no rule fits it")

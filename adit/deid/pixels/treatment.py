@@ -91,7 +91,7 @@ def untouched_length(facts: PixelFacts, plan: Plan) -> int | None:
     """How long pixel data are that stay as they are whatever their bytes; None where these must be looked at."""
     if not isinstance(plan, Leave) or coding_of(facts.transfer_syntax_uid) is not Coding.NATIVE:
         return None
-    return None if facts.embedded_overlays else matrix_of(facts).length
+    return None if facts.embedded_overlays or facts.untold_overlays else matrix_of(facts).length
 
 
 def _unread(facts: PixelFacts, plan: Leave | Mask, block: Block) -> Treated:
@@ -125,6 +125,8 @@ def _said_of_a_mask(facts: PixelFacts, further: Iterable[Change] = ()) -> tuple[
         Change(0x00280301, "CS", b"NO"),
         *further,
     ]
+    if facts.label_in_image:
+        changes.append(Change(0x00480010, "CS", b"NO"))
     if facts.extended_offsets is not None:
         changes += [Change(tag, "OV", None) for tag in _EXTENDED_TABLES]
     return tuple(sorted(changes, key=lambda change: change.tag))

@@ -207,6 +207,59 @@ def test_words_beside_the_image_are_overwritten(decoder: DecoderProcess, syntax:
         assert all(map(np.array_equal, images_in(value, 3), before))
 
 
+UNKNOWN = [0x02, 0xBF, 0xC8, 0xCC, 0xDD, 0xDE, 0xDF, 0xF0, 0xF8, 0xF9, 0xFD]
+
+
+@pytest.mark.parametrize("syntax", [JPEGBaseline8Bit, JPEGLSLossless])
+@pytest.mark.parametrize("marker", UNKNOWN, ids=hex)
+def test_words_in_segments_that_nobody_knows(decoder: DecoderProcess, syntax: str, marker: int) -> None:
+    frame = SYNTAXES[syntax][0]
+    segment = bytes((0xFF, marker)) + struct.pack(">H", len(SECRET) + 2) + SECRET
+    for at in (2, len(frame) - 2) if marker >= 0x80 else (2,):  # within a scan of JPEG-LS it is no marker
+        with pytest.raises(PixelQuarantine) as told_why:
+            out(decoder, told(syntax), sequence([frame[:at] + segment + frame[at:]]))
+        assert told_why.value.reason is PixelReason.CODESTREAM_DAMAGED
+
+
+def test_words_behind_a_table(decoder: DecoderProcess) -> None:
+    frame = JPEGS[0]
+    for marker in (b"\xff\xdb", b"\xff\xc4"):
+        at = frame.index(marker) + 2
+        (size,) = struct.unpack_from(">H", frame, at)
+        longer = struct.pack(">H", size + len(SECRET)) + frame[at + 2 : at + size] + SECRET + frame[at + size :]
+        with pytest.raises(PixelQuarantine):
+            out(decoder, told(JPEGBaseline8Bit), sequence([frame[:at] + longer]))
+
+
+@pytest.mark.parametrize("head", [b"\xff\xe0\0\x0eJFIF\0", b"\xff\xee\0\x0eAdobe"], ids=["JFIF", "Adobe"])
+def test_words_in_segments_that_decoders_know(decoder: DecoderProcess, head: bytes) -> None:
+    frame = JPEGS[0]
+    words = (SECRET[:7] if b"JFIF" in head else SECRET[:6] + b"\0")[: 14 - len(head) + 2]
+    value = out(decoder, told(JPEGBaseline8Bit), sequence([frame[:2] + head + words + frame[2:]]))
+    assert SECRET[:5] not in value
+    assert np.array_equal(images_in(value, 1)[0], images_in(bytes(sequence([frame]).value), 1)[0])
+
+
+@pytest.mark.parametrize("marker", [0xFF01, 0xFF54, 0xFF5A, 0xFF62, 0xFF65, 0xFF74], ids=hex)
+def test_words_in_segments_of_jpeg_2000_that_nobody_knows(decoder: DecoderProcess, marker: int) -> None:
+    frame = JPEGS_2000[0]
+    for at in (frame.index(b"\xff\x52"), frame.index(b"\xff\x93")):  # in the main header, in the tile-part's
+        segment = struct.pack(">HH", marker, len(SECRET) + 2) + SECRET
+        with pytest.raises(PixelQuarantine):
+            out(decoder, told(JPEG2000Lossless), sequence([frame[:at] + segment + frame[at:]]))
+
+
+def test_a_box_of_words_among_the_headers_of_jp2(decoder: DecoderProcess) -> None:
+    boxed = bytes(imagecodecs.jpeg2k_encode(IMAGE[0], level=0, codecformat="JP2"))
+    at = boxed.index(b"jp2h") - 4
+    (size,) = struct.unpack_from(">I", boxed, at)
+    box = struct.pack(">I4s", 8 + len(SECRET), b"xml ") + SECRET
+    longer = struct.pack(">I", size + len(box)) + boxed[at + 4 : at + size] + box + boxed[at + size :]
+    value = out(decoder, told(JPEG2000Lossless), sequence([boxed[:at] + longer]))
+    assert SECRET not in value
+    assert np.array_equal(images_in(value, 1)[0], IMAGE[0])
+
+
 def test_a_codestream_in_jp2_boxes(decoder: DecoderProcess) -> None:
     boxed = bytes(imagecodecs.jpeg2k_encode(IMAGE[0], level=0, codecformat="JP2"))
     block = sequence([boxed + struct.pack(">I4s", 8 + len(SECRET), b"xml ") + SECRET])

@@ -160,6 +160,42 @@ def test_an_overlay_in_the_unused_bits_is_cleared(decoder: DecoderProcess) -> No
         assert np.array_equal(np.frombuffer(result.PixelData, "<u2").reshape(expected.shape), expected)
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        {0x60000010: 6},
+        {0x60000100: 16},
+        {0x60000102: 15},
+        {0x60000100: 1, 0x60000102: 15},
+        {0x601E0010: 6, 0x601E0100: 16},
+    ],
+    ids=["nothing", "no position", "no bits", "one bit", "another group"],
+)
+@pytest.mark.parametrize("masked", [False, True])
+def test_an_overlay_that_does_not_tell_where_it_lies(
+    decoder: DecoderProcess, told: dict[int, int], masked: bool
+) -> None:
+    """It may be in the bits that no pixel uses. Where all are used, the pixels stay as they are."""
+    image = np.random.default_rng(7).integers(0, 4096, size=(1, 6, 5, 1), dtype=np.uint16)
+    decision: dict[str, Any] = {"mask": [{"left": 3, "top": 2}]} if masked else {"action": "Pass"}
+    expected = np.where(covered(image.shape, [{"left": 3, "top": 2}]), 0, image) if masked else image
+    for stored, before, after in ((12, image | 0x8000, expected), (16, image, expected)):
+        dataset = made(before, "MONOCHROME2", ExplicitVRLittleEndian, stored=stored)
+        for tag, value in told.items():
+            dataset.add_new(tag, "US", value)
+        result, _ = written(dataset, planned(dataset, policy(**decision)), decoder)
+        assert np.array_equal(np.frombuffer(result.PixelData, "<u2").reshape(image.shape), after)
+
+
+def test_an_overlay_of_its_own_leaves_the_pixels_alone(decoder: DecoderProcess) -> None:
+    image = np.random.default_rng(7).integers(0, 4096, size=(1, 6, 5, 1), dtype=np.uint16) | 0x8000
+    dataset = made(image, "MONOCHROME2", ExplicitVRLittleEndian, stored=12)
+    for tag, value in ((0x60000010, 6), (0x60000100, 1), (0x60000102, 0)):
+        dataset.add_new(tag, "US", value)
+    result, _ = written(dataset, planned(dataset, policy(action="Pass")), decoder)
+    assert np.array_equal(np.frombuffer(result.PixelData, "<u2").reshape(image.shape), image)
+
+
 def test_what_was_lost_is_still_said(decoder: DecoderProcess) -> None:
     """A lossy image stays one when it is decoded; the least and greatest values are not those of before."""
     import imagecodecs

@@ -250,3 +250,23 @@ def test_every_image_class_of_the_registry_that_people_photograph_with_is_risky(
     )
     assert not [name for name in plain if any(word in name for word in words)]
     assert len(plain) > 40
+
+
+@pytest.mark.parametrize("burned", [None, "NO", "NO\\YES"])
+def test_a_slide_that_shows_its_label(burned: str | None) -> None:
+    slide = IMAGE + "77.1.6"
+    assert (
+        refused(decide(facts(slide, burned=burned, changes={0x00480010: b"YES "}))) is PixelReason.BURNED_IN_ANNOTATION
+    )
+    rule = {
+        "name": "label",
+        "when": {"all": [{"attribute": "Modality", "equals": ""}]},
+        "mask": [{"left": 0, "top": 0, "width": 9}],
+    }
+    assert isinstance(decide(facts(slide, changes={0x00480010: b"YES "}), deviceRules=[rule]), Mask)
+    assert refused(decide(facts(slide, changes={0x00480010: b"NO"}))) is None
+
+
+def test_of_several_answers_the_worst_counts() -> None:
+    for burned in ("NO\\YES", "YES\\NO", "NO\\ yes"):
+        assert refused(decide(facts(CT, burned=burned))) is PixelReason.BURNED_IN_ANNOTATION
