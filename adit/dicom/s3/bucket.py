@@ -187,9 +187,9 @@ class Bucket:
                 if status_of(error) == 409 and pause is not None:
                     self.calls.wait(pause)
                     continue
-                raise self.faults.of(error, "write an instance to", FaultCode.STORE_FAILED, uid) from error
+                raise self._fault(error, "write an instance to", FaultCode.STORE_FAILED, uid) from error
             except BotoCoreError as error:
-                raise self.faults.of(error, "write an instance to", FaultCode.STORE_FAILED, uid) from error
+                raise self._fault(error, "write an instance to", FaultCode.STORE_FAILED, uid) from error
         raise AssertionError("the last try returns or raises")
 
     def _write(self, request: Callable[[Any], Any], uid: str | None) -> Any:
@@ -223,9 +223,9 @@ class Bucket:
         except ClientError as error:
             if status_of(error) == 404:
                 return None
-            raise self.faults.of(error, "ask for an instance in", FaultCode.QUERY_FAILED, uid) from error
+            raise self._fault(error, "ask for an instance in", FaultCode.QUERY_FAILED, uid) from error
         except BotoCoreError as error:
-            raise self.faults.of(error, "ask for an instance in", FaultCode.QUERY_FAILED, uid) from error
+            raise self._fault(error, "ask for an instance in", FaultCode.QUERY_FAILED, uid) from error
         return Held(
             size=int(answer["ContentLength"]),
             etag=answer["ETag"],
@@ -325,7 +325,21 @@ class Bucket:
         try:
             return self._run(request)
         except (BotoCoreError, ClientError) as error:
-            raise self.faults.of(error, doing, otherwise, uid) from error
+            raise self._fault(error, doing, otherwise, uid) from error
+
+    def _fault(
+        self, error: BotoCoreError | ClientError, doing: str, otherwise: FaultCode, uid: str | None
+    ) -> TransferFault:
+        """Who has rights on some buckets only is refused (403) what is not there: a list tells the two apart."""
+        if isinstance(error, ClientError) and status_of(error) == 403:
+            try:
+                self._run(partial(self._page, 1, {}))
+            except ClientError as told:
+                if status_of(told) == 404:
+                    return self.faults.missing()
+            except BotoCoreError:
+                pass
+        return self.faults.of(error, doing, otherwise, uid)
 
     def _run(self, request: Callable[[Any], Result]) -> Result:
         return self.calls.run(lambda: request(self._client()))

@@ -62,7 +62,9 @@ class Violation(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    field: str = Field(description="Where, such as spec.selection.studies[3].studyInstanceUID.", max_length=2000)
+    field: str = Field(
+        description="Where, such as spec.selection.studies[3].studyInstanceUID, or: the body.", max_length=2000
+    )
     rule: str = Field(description="The rule, such as: must be a whole number.")
 
 
@@ -150,7 +152,7 @@ def _violation(error: ErrorDetails, model: type[BaseModel]) -> Violation:
         place, rule = place[:-1], "has a field that it does not know"
     if error["type"] == "value_error":
         rule = rule.partition(" (")[0]
-    return Violation(field=field_path(place), rule=rule)
+    return Violation(field=field_path(place) or "the body", rule=rule)
 
 
 def _in_parameters(error: Any) -> Violation:

@@ -51,6 +51,19 @@ def test_a_job_is_created_and_told(facade: Facade, admin: str, ledger: Ledger) -
     assert shown["uid"] == str(record.id)
 
 
+def test_a_422_names_the_field_or_the_body(facade: Facade, admin: str) -> None:
+    itself = body(selection={"failedOf": {"name": "ct"}})
+    for sent, field in (
+        (itself, "spec.selection.failedOf.name"),
+        ([], "the body"),
+        (body(destination={"node": "pacs"}), "spec"),
+        ({}, "metadata"),
+    ):
+        told = facade.call("POST", JOBS, admin, json=sent)
+        assert told.status_code == 422, told.text
+        assert told.json()["errors"][0]["field"] == field
+
+
 def test_studies_of_a_posted_job_stay_in_the_ledger(facade: Facade, admin: str, ledger: Ledger) -> None:
     facade.call("POST", JOBS, admin, json=body())
     record = ledger.job(("default", "ct"))
@@ -155,6 +168,7 @@ def test_a_finished_job_is_frozen_and_what_failed_is_tried_again(facade: Facade,
     job = scene.record()
     scene.ledger.expand(job.id, seeds(asked), NOW, DeidProfile.model_validate(RESEARCH))
     again = f"{JOBS}/default/ct/retry-failed"
+    assert facade.call("POST", again, admin, json={"name": "ct"}).status_code == 409
     early = facade.call("POST", again, admin, json={"name": "again"})
     assert (early.status_code, early.json()["type"]) == (409, "urn:adit:problem:not-finished")
     scene.run(job.id)

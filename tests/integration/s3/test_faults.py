@@ -165,6 +165,18 @@ def test_a_bucket_that_is_gone_is_said_to_be(work: Callable[[S3Node], None], ope
     assert fault_of(lambda: work(open_node(bucket="never-made"))).fault.code is FaultCode.FOLDER_MISSING
 
 
+@pytest.mark.parametrize("told", [FaultCode.FOLDER_MISSING, FaultCode.PERMISSION_DENIED])
+def test_a_write_that_is_refused_tells_as_the_probe_does_whether_the_bucket_is_there(
+    told: FaultCode, open_node: OpenNode, proxy: BucketProxy
+) -> None:
+    """A server refuses (403) who has rights on some buckets only what it would write to one that is not there."""
+    listing = Reaction(refuse=(404, "NoSuchBucket")) if told is FaultCode.FOLDER_MISSING else Reaction()
+    refused = Reaction(refuse=(403, "AccessDenied"))
+    proxy.react = lambda method, path: listing if method == "GET" and "list-type" in path else refused
+    assert fault_of(lambda: storing(open_node())).fault.code is told
+    assert (told is FaultCode.FOLDER_MISSING) == (open_node().probe().fault is not None)
+
+
 @EVERYTHING
 def test_a_server_that_is_gone_is_unreachable(work: Callable[[S3Node], None], open_node: OpenNode) -> None:
     node = open_node(endpoint=f"http://127.0.0.1:{free_port()}")

@@ -30,8 +30,8 @@ from adit_api import cursors
 from adit_api.bodies import body_of, described
 from adit_api.callers import Caller, check_namespace, needs, visible
 from adit_api.job_view import JobList, JobView, pending_view, view_of
-from adit_api.problems import ProblemError, not_found, refused
-from adit_api.registry import FoundJob, Key, NotThere, Steered
+from adit_api.problems import ProblemError, Violation, not_found, refused
+from adit_api.registry import AlreadyThere, FoundJob, Key, NotThere, Steered
 from adit_api.routes.paths import (
     BODY,
     Cursor,
@@ -131,7 +131,7 @@ def create(
     """Its nodes and its profile may come later: it waits for them. It is refused at once if it could never run."""
     check_namespace(here, caller, given.metadata.namespace)
     metadata = ObjectMeta(name=given.metadata.name, namespace=given.metadata.namespace)
-    return _create(here, TransferJob(metadata=metadata, spec=given.spec), response)
+    return _create(here, _job(metadata, given.spec), response)
 
 
 @router.get("", summary="List TransferJobs", dependencies=[needs(Scope.READ)], responses=problems())
@@ -237,6 +237,8 @@ def retry_failed(
     if record.refusal is None and not here.ledger.task_page(record.id, TaskState.FAILURE, 0, 1):
         raise ProblemError(409, "conflict", "Nothing failed in that job: there is nothing to try again.")
     old = record.job
+    if given.name == old.metadata.name:
+        raise AlreadyThere("TransferJob")
     kept = (
         "source",
         "destination",
@@ -253,7 +255,7 @@ def retry_failed(
         **{name: getattr(old.spec, name) for name in kept if name in old.spec.model_fields_set},
     )
     metadata = ObjectMeta(name=given.name, namespace=old.metadata.namespace)
-    return _create(here, TransferJob(metadata=metadata, spec=spec), response)
+    return _create(here, _job(metadata, spec), response)
 
 
 def tell(here: Services, key: Key, uid: UUID | None = None) -> JobView:
@@ -266,6 +268,15 @@ def tell(here: Services, key: Key, uid: UUID | None = None) -> JobView:
     if found is None:
         raise not_found("TransferJob in that namespace")
     return pending_view(found, _fault(here, found.job))
+
+
+def _job(metadata: ObjectMeta, spec: TransferJobSpec) -> TransferJob:
+    """Raises ProblemError where name and spec do not go together."""
+    named = spec.selection.failed_of
+    if named is not None and named.name == metadata.name:
+        broken = Violation(field="spec.selection.failedOf.name", rule="must name another job, one that has ended")
+        raise ProblemError(422, "invalid", "The body breaks the rules in `errors`.", errors=[broken])
+    return TransferJob(metadata=metadata, spec=spec)
 
 
 def _create(here: Services, job: TransferJob, response: Response) -> JobView:
