@@ -28,3 +28,4 @@ class Decision:
     action: Action
     rule: str  # such as "E.1-1 X/Z/D", "RetainUIDs K", "VR PN", "override 3"
     value: str | None = None  # of an override with a text; of an age that is a number, its unit
+    cleaned: bool = False  # a sequence that an option keeps when it is cleaned: its private codes are texts, too

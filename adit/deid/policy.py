@@ -221,6 +221,10 @@ class ClassPolicy:
     def keeps_private(self) -> bool:
         return bool(self._private) or Option.RETAIN_SAFE_PRIVATE in self._options
 
+    @property
+    def retains_uids(self) -> bool:
+        return Option.RETAIN_UIDS in self._options
+
     def lasting(self, tag: int) -> bool:
         """Whether what becomes of the element depends on no other element of its data set."""
         if tag >> 16 & 1:
@@ -290,7 +294,8 @@ class ClassPolicy:
 
     def _retained(self, code: str, name: str, tag: int, vr: str, known: str | None) -> Decision:
         if vr == "SQ" or known == "SQ":
-            return Decision(Action.CONTENT if code == "C" and tag in _CONTENT else Action.SEQUENCE, name)
+            action = Action.CONTENT if code == "C" and tag in _CONTENT else Action.SEQUENCE
+            return Decision(action, name, cleaned=code == "C")
         if vr in _TEMPORAL or known in _TEMPORAL:
             shifted = Option.RETAIN_MODIFIED_DATES in self._options
             return Decision(Action.SHIFT if shifted else Action.KEEP, name)
@@ -337,7 +342,7 @@ class ClassPolicy:
         if creator is None:
             return Decision(Action.REMOVE, "private")
         if vr in ("", "UN"):
-            vr = _private_vr(tag, creator) or "UN"
+            vr = private_vr(tag, creator) or "UN"
         name = f"{tag >> 16:04X}xx{tag & 0xFF:02X}"
         for each in self._private:
             if each.override.private_creator == creator and each.override.element in (None, name):
@@ -445,6 +450,7 @@ def _names_a_class(tag: int) -> bool:
     return dictionary.keyword_of(tag).endswith(_CLASS_UIDS)
 
 
-def _private_vr(tag: int, creator: str) -> str | None:
+def private_vr(tag: int, creator: str) -> str | None:
+    """The VR by what is known of the creator's elements. Of several possible ones, the first."""
     vr = dictionary.private_vr_of(tag, creator)
     return None if vr is None else vr.partition(" ")[0]

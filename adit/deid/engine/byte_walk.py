@@ -343,14 +343,16 @@ class ByteWalk:
     def _kept_private(
         self, level: Level, entry: Entry, place: tuple[int, int, int], undefined: bool
     ) -> list[Part] | None:
-        """A private element whose VR nobody knows may be a sequence, or a UID, all the same."""
+        """A private element that does not tell its VR may be a sequence, or a UID, all the same."""
         _, start, stop = place
-        if entry.vr != "UN":
+        if entry.encoded not in (b"", b"UN"):
             return None
         value = self.data[start : min(stop, start + 70)]
         if undefined or value[:4] == b"\xfe\xff\x00\xe0":
             return self._sequence(level, entry, start, stop, undefined)
         text = value.rstrip(b"\0 ")
+        if level.decisions.retains_uids:
+            return None
         if stop - start <= 64 and text.count(b".") > 2 and text.replace(b".", b"").isdigit():
             made = self.values.uid(text.decode("ascii")).encode("ascii")
             if made != text:
@@ -390,10 +392,10 @@ class ByteWalk:
                     self.changes.append(Change(path, Action.REMOVE, rule))
                     changed = True
                     continue
-            elif level.content:
+            elif level.content or entry.decision.cleaned:
                 private = has_private_code(self.data, begin, end, implicit=inner)
                 unit = unit_of(self.data, begin, end, implicit=inner)
-                mode = mode_below(level.content, entry.tag, unit, private_code=private)
+                mode = mode_below(level.content, entry.tag, unit, private_code=private, cleaned=entry.decision.cleaned)
             below = level.below(entry.tag, implicit=inner, content=mode)
             changed = self._walk(below, begin, end, made)[0] or changed
             length = sum(len(each) if isinstance(each, bytes) else each[1] - each[0] for each in made)

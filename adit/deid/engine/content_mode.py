@@ -73,11 +73,11 @@ def mode_of(decision: Decision | None, concept: tuple[str, str, str] | None, uni
     return mode, None
 
 
-def mode_below(mode: Content, tag: int, unit: str, *, private_code: bool) -> Content:
-    """For an item of any other sequence with this tag, that stands in a content item."""
+def mode_below(mode: Content, tag: int, unit: str, *, private_code: bool, cleaned: bool) -> Content:
+    """For an item of any other sequence with this tag, that stands in a content item, or is to be `cleaned`."""
     if mode in _AGE_MODES and tag == _MEASURED_VALUES:
         return _age_in(unit)
-    if mode in (Content.NONE, Content.KEEP):
+    if mode in (Content.NONE, Content.KEEP) and not cleaned:
         return Content.NONE
     return Content.PRIVATE_CODE if private_code else Content.INSIDE
 

@@ -218,7 +218,7 @@ class _DataSetWalk:
                 self.changes.append(entry.change)
                 return None
             step, _, _, entry = level.private(int(tag), encoded, owner)
-            if step in (Step.KEEP, Step.SCRUB) and entry.vr == "UN":
+            if step in (Step.KEEP, Step.SCRUB) and vr in ("", "UN"):
                 return self._of_unknown_vr(level, original, tag, raw, entry, step)
         if step in (Step.KEEP, Step.NOTE, Step.SCRUB) and vr == "SQ":
             self.changes.append(Change(entry.change.path, Action.REMOVE, "undefined length"))
@@ -242,10 +242,12 @@ class _DataSetWalk:
         if value[:4] in (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00"):
             items = read_sequence(BytesIO(value), True, value[0] == 0xFE, len(value), "iso8859")
             return self._sequence(level, DataElement(tag, "SQ", items), entry)
-        if step == Step.SCRUB and self.search is not None and self.search.finds(value, "UN"):
+        if step == Step.SCRUB and self.search is not None and self.search.finds(value, entry.vr):
             self.changes.append(Change(entry.change.path, Action.EMPTY, "identifier"))
             return self.raw(tag, "UN", b"")
         text = value.rstrip(b"\0 ")
+        if level.decisions.retains_uids:
+            return raw  # type: ignore[no-any-return]
         if len(value) <= 64 and text.count(b".") > 2 and text.replace(b".", b"").isdigit():
             made = self.values.uid(text.decode("ascii")).encode("ascii")
             if made != text:
@@ -303,9 +305,11 @@ class _DataSetWalk:
                 if rule is not None:
                     self.changes.append(Change(entry.change.path, Action.REMOVE, rule))
                     continue
-            elif level.content:
+            elif level.content or entry.decision.cleaned:
                 private = _CODE_MEANING in item and is_private(_text_of(item, _SCHEME))
-                mode = mode_below(level.content, entry.tag, _unit(item), private_code=private)
+                mode = mode_below(
+                    level.content, entry.tag, _unit(item), private_code=private, cleaned=entry.decision.cleaned
+                )
             below = level.below(entry.tag, implicit=level.implicit or _implicit(item), content=mode)
             items.append(self.data_set(below, item))
         return DataElement(element.tag, "SQ", Sequence(items))

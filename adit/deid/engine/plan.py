@@ -15,7 +15,7 @@ from adit.deid.decision import Action, Decision
 from adit.deid.engine.content_mode import Content, decided
 from adit.deid.engine.encoding import LONG_VRS, SHORT_VRS
 from adit.deid.engine.scan import DEEPEST
-from adit.deid.policy import ClassPolicy, Path, vr_of
+from adit.deid.policy import ClassPolicy, Path, private_vr, vr_of
 from adit.deid.quarantine import Quarantine, Reason, path_text, place_of
 
 _REMEMBERED: Final = 20_000  # entries of a level; hostile files may have any number of tags
@@ -145,7 +145,8 @@ class Level:
         if found is None or found[1] != tag:
             vr = encoded.decode("ascii")
             decision = self._decisions.decide(self.path, tag, vr, creator)
-            found = self._found(_step_of(decision), tag, vr or "UN", encoded, decision)
+            read = vr if vr not in ("", "UN") else private_vr(tag, creator) or "UN"
+            found = self._found(_step_of(decision), tag, read, encoded, decision)
             if len(self._privates) >= _REMEMBERED:
                 self._privates.clear()
             self._privates[key] = found

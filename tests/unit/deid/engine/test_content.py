@@ -103,6 +103,24 @@ def test_the_meaning_of_a_private_code_is_a_text_like_any_other(scheme: bytes, i
 
 
 @both
+@pytest.mark.parametrize("tag", [0x00081084, 0x00321067, 0x0040100A, 0x00400275], ids=lambda tag: f"{tag:08X}")
+def test_the_meaning_of_a_private_code_among_descriptions(tag: int, implicit: bool) -> None:
+    """CleanDescriptors keeps sequences of codes when they are cleaned; what a site's own code means is its own text."""
+    for scheme, expected in ((b"99LOCAL", "Thorax of"), (b"SCT", "Thorax of Dr Brinkmann")):
+        item = code(b"K7", scheme, b"Thorax of Dr Brinkmann")
+        item = Item((Element(0x00400008, "SQ", (item,)),)) if tag == 0x00400275 else item
+        elements = instance(Element(tag, "SQ", (item,)))
+        _, data, found = treated(elements, "CleanDescriptors", implicit=implicit)
+        kept = found[tag].value[0]
+        assert (kept[0x00400008].value[0] if tag == 0x00400275 else kept).CodeMeaning == expected
+        other = treat_irregular(
+            engine("CleanDescriptors"), encode(elements, implicit=implicit), syntax(implicit), None, None
+        )
+        assert (b"Brinkmann" in b"".join(other.pieces())) is (b"Brinkmann" in data) is (scheme == b"SCT")
+        assert tag not in treated(elements, implicit=implicit)[2]
+
+
+@both
 def test_the_meaning_of_a_standard_code_stays(implicit: bool) -> None:
     standard = code(b"T-62000", b"SRT", b"Some organ")
     item = content(b"CODE", code(b"121071", b"DCM", b"Finding"), Element(0x0040A168, "SQ", (standard,)))

@@ -208,3 +208,32 @@ def test_what_files_an_instance_is_not_overridden(options: tuple[str, ...], over
     with pytest.raises(ProfileError) as told:
         engine(*options, overrides=[override])
     assert told.value.field == "spec.overrides[0]"
+
+
+@pytest.mark.parametrize("implicit", [False, True], ids=["unknown", "implicit"])
+def test_private_elements_that_do_not_tell_their_vr(implicit: bool) -> None:
+    """What is known of the creator tells it: a time is no date, and a date and time no date alone."""
+    overrides = [
+        {"privateCreator": each, "action": "Keep"} for each in ("GEMS_PETD_01", "AMI Sequence Annotations_01", "ACME")
+    ]
+    elements = instance(
+        Element(0x00090010, "LO", b"GEMS_PETD_01"),
+        Element(0x0009100D, "UN", b"20240131101112.00"),
+        Element(0x00190010, "LO", b"ACME"),
+        Element(0x00191001, "UN", b"1.2.3.4.99"),
+        Element(0x31030010, "LO", b"AMI Sequence Annotations_01"),
+        Element(0x310310B0, "UN", b"101112"),
+    )
+    for options in (("RetainLongitudinalModifiedDates",), ("RetainLongitudinalModifiedDates", "RetainUIDs")):
+        _, data, found = treated(elements, *options, implicit=implicit, overrides=overrides)
+        other = treat_irregular(
+            engine(*options, overrides=overrides), encode(elements, implicit=implicit), syntax(implicit), None, None
+        )
+        for each in (found, read(b"".join(other.pieces()), implicit=implicit)):
+            moved = str(each[0x0009100D].value)
+            assert (len(moved.strip()), moved[8:17]) == (17, "101112.00")
+            assert moved[:8] != "20240131"
+            time, uid = each.get_item(0x310310B0).value, each.get_item(0x00191001).value
+            assert time.strip() == b"101112"
+            assert (uid == b"1.2.3.4.99") is ("RetainUIDs" in options)
+        assert b"20240131" not in data
