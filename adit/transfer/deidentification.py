@@ -21,6 +21,7 @@ from adit.dicom.node import Instance, Node
 from adit.dicom.payload import ReceivedInstance, Spool
 from adit.model.assignment import Assignment
 from adit.model.deid_profile import DeidProfile, Option
+from adit.model.dicom_node import Accepts
 from adit.model.instance import InstanceRecord
 from adit.model.outcome import Fault, FaultCode, TransferFault
 from adit.model.treatment import Decision, TreatmentRecord
@@ -47,12 +48,18 @@ class Deidentification:
     changes = True
 
     def __init__(self, assignment: Assignment, secrets: Path | None, spool: Spool | None) -> None:
-        """Raises TransferFault when the profile or its key cannot be used."""
+        """Raises TransferFault when the profile or its key cannot be used, or what it makes may not go there."""
         assert assignment.profile is not None  # noqa: S101 - or there is nothing to do
         profile: DeidProfile = assignment.profile
         self._identity = _identity(profile, secrets)
         self._decoder = DecoderProcess()
         self._engine = InstanceEngine(profile, self._identity, self._decoder, spool)
+        if self._engine.keeps_identity and assignment.destination.spec.accepts is Accepts.DEIDENTIFIED:
+            raise unavailable(
+                f"DicomNode {assignment.destination.metadata.name} accepts de-identified instances only, and overrides "
+                f"of the profile {profile.metadata.name} keep who the patient is.",
+                "Name a profile that keeps neither names nor the patient's own numbers, or another destination.",
+            )
         self._names = Names(
             (lambda uid: uid)
             if Option.RETAIN_UIDS in profile.spec.options

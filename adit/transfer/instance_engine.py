@@ -43,6 +43,7 @@ class InstanceEngine:
                 f"The profile {profile.metadata.name} cannot be used: {error}.", "Correct it, and make a new job."
             ) from None
         self.edition = policy.standard.edition
+        self.keeps_identity = policy.keeps_identity
         self._engine = Engine(policy, identity, decoder)
         self._spool = spool
 

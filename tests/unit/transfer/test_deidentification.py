@@ -23,6 +23,7 @@ from adit.dicom.file_meta import NotDicomError, read_file_meta
 from adit.dicom.node import Deliver, FetchReport, Instance, Wanted
 from adit.dicom.payload import Spool
 from adit.model.assignment import Report, Share
+from adit.model.deid_profile import DeidProfile
 from adit.model.dicom_node import DicomNode
 from adit.model.instance import InstanceState
 from adit.model.outcome import FaultCode, Outcome, TransferFault
@@ -345,5 +346,9 @@ def test_a_node_that_takes_only_what_names_nobody_is_sent_no_original(bench: Ben
         Outcome.PERMANENT_CONFIGURATION_FAULT,
         FaultCode.DEIDENTIFICATION_UNAVAILABLE,
     )
+    keeping = PROFILE.model_dump(mode="json", by_alias=True, exclude_none=True)
+    keeping["spec"]["overrides"] = [{"keyword": "PatientName", "action": "Keep"}]
+    report = bench.run(profile=DeidProfile.model_validate(keeping), destination=research)
+    assert report.faults[0].code is FaultCode.DEIDENTIFICATION_UNAVAILABLE
     assert (bench.source.queries, bench.destination.log) == ([], [])
     assert bench.run(destination=research).outcome is Outcome.SUCCESS
