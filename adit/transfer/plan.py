@@ -5,7 +5,7 @@ Called once an attempt by `attempt`; the answer goes into the ledger as *expecte
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, MutableSequence, Sequence
+from collections.abc import Collection, Iterable, Iterator, MutableSequence, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -15,6 +15,7 @@ from adit.model.instance import InstanceRecord, InstanceState
 from adit.model.outcome import WARNINGS, Fault, FaultCode, TransferFault
 
 _UID_LENGTH: Final = 64  # PS3.5 9.1
+_MOST: Final = 200_000  # answers to one query; the largest series that exist have a tenth
 _OF_STUDY: Final = ("PatientID", "NumberOfStudyRelatedInstances", "ModalitiesInStudy", "StudyDate", "StudyTime")
 
 
@@ -127,7 +128,7 @@ def _find_study(source: Node, assignment: Assignment) -> tuple[Answer, tuple[Fau
 def _studies(source: Node, keys: dict[str, str]) -> list[Answer]:
     """The different patients' studies; a source that answers the same one twice has it once."""
     returning = tuple(key for key in _OF_STUDY if key not in keys)
-    answers = list(source.find(Query(Level.STUDY, keys, returning)))
+    answers = list(_asked(source, Query(Level.STUDY, keys, returning)))
     for doubt in source.doubts():
         if doubt.code not in WARNINGS:
             raise TransferFault(doubt)
@@ -151,7 +152,7 @@ def _find_series(source: Node, assignment: Assignment, patient_id: str | None) -
     """Each series once. The PatientID is the source's own: the one asked for may be outdated."""
     keys = _keys(assignment.study_instance_uid, patient_id)
     returning = ("SeriesInstanceUID", "NumberOfSeriesRelatedInstances", "Modality")
-    answers = source.find(Query(Level.SERIES, keys, returning))
+    answers = _asked(source, Query(Level.SERIES, keys, returning))
     return list({uid: answer for answer in answers if (uid := _uid(answer, "SeriesInstanceUID", source))}.values())
 
 
@@ -178,7 +179,7 @@ def _chosen(source: Node, assignment: Assignment, listed: list[Answer]) -> list[
 def _find_instances(source: Node, study_uid: str, patient_id: str | None, series: Answer) -> PlannedSeries:
     series_uid = _text(series, "SeriesInstanceUID")
     keys = {**_keys(study_uid, patient_id), "SeriesInstanceUID": series_uid}
-    answers = source.find(Query(Level.IMAGE, keys, ("SOPInstanceUID", "SOPClassUID")))
+    answers = _asked(source, Query(Level.IMAGE, keys, ("SOPInstanceUID", "SOPClassUID")))
     classes = {
         uid: _uid(answer, "SOPClassUID", source)
         for answer in answers
@@ -189,6 +190,21 @@ def _find_instances(source: Node, study_uid: str, patient_id: str | None, series
         instances=tuple(_expected(uid, series_uid, sop_class or None) for uid, sop_class in classes.items()),
         announced=_number(series, "NumberOfSeriesRelatedInstances"),
     )
+
+
+def _asked(source: Node, query: Query) -> Iterator[Answer]:
+    """The answers, as long as they end. Raises QUERY_FAILED where they don't: there are servers that make some up."""
+    for number, answer in enumerate(source.find(query)):
+        if number >= _MOST:
+            raise TransferFault(
+                Fault(
+                    code=FaultCode.QUERY_FAILED,
+                    message=f"The source answers a query at {query.level} level with more than {_MOST} matches.",
+                    cure="Look at the source: it may answer without end.",
+                    node=source.name,
+                )
+            )
+        yield answer
 
 
 def _once(source: Node, series: Sequence[PlannedSeries]) -> tuple[tuple[PlannedSeries, ...], tuple[Fault, ...]]:

@@ -40,6 +40,7 @@ _BUSY: Final = frozenset({429, 503})
 _PIECE: Final = 256 * 1024
 _PROGRESS: Final = 64 * 1024  # bytes of an answer that must come within the node's network time-out
 _TICK: Final = 0.05  # seconds in which an interruption is noticed while a connection is waited for
+_CODINGS: Final = {coding: f" ({coding})" for coding in ("gzip", "deflate", "br", "zstd", "compress")}
 _AGENT: Final = "ADIT"
 
 
@@ -152,6 +153,7 @@ class Client:
                 try:
                     if answer.status not in _BUSY:
                         self._respite.end()
+                        self._require_plain(answer)
                         yield answer
                         return
                     self._respite.grant(seconds_of(answer.header("Retry-After")))
@@ -261,6 +263,17 @@ class Client:
             server_hostname=name,
             **ours,  # type: ignore[arg-type]
         )
+
+    def _require_plain(self, answer: Answer) -> None:
+        """We ask for no content coding: what is compressed could be without end."""
+        coding = answer.header("Content-Encoding").strip().lower()
+        if coding not in ("", "identity"):
+            raise self.server.fault(
+                FaultCode.SERVICE_NOT_OFFERED,
+                f"{self.server.address} answers with a content coding{_CODINGS.get(coding, '')}, which it was asked to "
+                "leave out",
+                "Switch compression of answers off, at the server or at a proxy before it.",
+            )
 
     def _leave_alone(self, waited: float) -> float:
         """Waits while the server is known to be busy, and tells how long; not longer than the node's busySeconds."""

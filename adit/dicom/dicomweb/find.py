@@ -26,7 +26,11 @@ ACCEPT: Final = "application/dicom+json"
 _PAGE: Final = 1000
 _SMALL_PAGE: Final = 100
 """For servers that refuse a limit of a thousand."""
-_MAX_BODY: Final = 64 * 2**20
+_SMALLEST_PAGE: Final = 10
+"""For servers that tell everything of each instance, whatever they are asked for."""
+_MAX_BODY: Final = 16 * 2**20
+_TOO_LONG: Final = 0
+"""In place of a status: the page is more than can be held."""
 _LIMIT_REFUSED: Final = frozenset({400, 413})
 _IDENTITY: Final = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 _NOT_SENT: Final = frozenset({"QueryRetrieveLevel", "SpecificCharacterSet", "TimezoneOffsetFromUTC"})
@@ -88,6 +92,9 @@ def _pages(client: Client, query: Query, keys: Mapping[str, str]) -> Iterator[Va
     offset, promised, known = 0, False, set[tuple[str, ...]]()
     while True:
         page = _page(client, query, keys, offset, size)
+        if page == _TOO_LONG:
+            size = max(_SMALLEST_PAGE, size // 10)
+            continue
         if isinstance(page, int):
             if offset or size <= _SMALL_PAGE:
                 raise TransferFault(refusal(client.server, page, "the query", FaultCode.QUERY_FAILED))
@@ -104,7 +111,7 @@ def _pages(client: Client, query: Query, keys: Mapping[str, str]) -> Iterator[Va
 
 
 def _page(client: Client, query: Query, keys: Mapping[str, str], offset: int, size: int) -> _Page | int:
-    """The status instead, when the server refuses so many at once, or the query itself."""
+    """The status instead, when the server refuses so many at once, or the query itself; _TOO_LONG of too much."""
     path = client.server.path(WebService.QIDO, *_resource(query))
     wanted = {_tag(keyword): keyword for keyword in (*query.returning, *keys, *_IDENTITY)}
     client.query()
@@ -112,7 +119,13 @@ def _page(client: Client, query: Query, keys: Mapping[str, str], offset: int, si
         if answer.status in _LIMIT_REFUSED:
             return answer.status
         if answer.status in (200, 206):
-            return _Page(_answers(client, answer, wanted), answer.status == 206 or _says_more(answer))
+            try:
+                answers = _answers(client, answer, wanted)
+            except (TooLongError, json_answer.TooMuchError):
+                if size > _SMALLEST_PAGE:
+                    return _TOO_LONG
+                raise _too_long(client) from None
+            return _Page(answers, answer.status == 206 or _says_more(answer))
         if answer.status == 204:
             return _Page([], more=False)
         if answer.status != 404 or offset or query.level not in (Level.SERIES, Level.IMAGE):
@@ -170,20 +183,25 @@ def _tag(keyword: str) -> str:
 
 
 def _answers(client: Client, answer: Answer, wanted: Mapping[str, str]) -> list[Values]:
+    """Raises TransferFault, TooLongError, TooMuchError."""
     try:
         return [json_answer.values(each, wanted) for each in json_answer.documents(answer.content(_MAX_BODY))]
+    except json_answer.TooMuchError:
+        raise
     except json_answer.MalformedError as error:
         raise client.server.fault(
             FaultCode.QUERY_FAILED,
             f"An answer to the query cannot be read, because {error}",
             "See that the node's url leads to a DICOMweb server and to no page for people.",
         ) from error
-    except TooLongError:
-        raise client.server.fault(
-            FaultCode.QUERY_FAILED,
-            f"An answer to the query is longer than {_MAX_BODY // 2**20} MiB",
-            "Ask for less at once: the server does not keep to the limit that it is given.",
-        ) from None
+
+
+def _too_long(client: Client) -> TransferFault:
+    return client.server.fault(
+        FaultCode.QUERY_FAILED,
+        f"An answer to the query is longer than {_MAX_BODY // 2**20} MiB, or has more elements than can be held",
+        "Ask for less at once: the server does not keep to the limit that it is given.",
+    )
 
 
 def _says_more(answer: Answer) -> bool:

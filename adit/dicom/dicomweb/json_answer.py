@@ -12,8 +12,16 @@ from typing import Any, Final
 _GROUPS_OF_NAME: Final = ("Alphabetic", "Ideographic", "Phonetic")
 
 
+_MOST: Final = 700_000
+"""Data sets, elements and lists in one answer: each may take a hundred times the memory of the bytes that it is."""
+
+
 class MalformedError(ValueError):
     """The bytes are no DICOM JSON."""
+
+
+class TooMuchError(MalformedError):
+    """It would not fit into memory."""
 
 
 def documents(body: bytes) -> list[Mapping[str, Any]]:
@@ -23,6 +31,8 @@ def documents(body: bytes) -> list[Mapping[str, Any]]:
     """
     if not body.strip():
         return []
+    if body.count(b"{") + body.count(b"[") > _MOST:
+        raise TooMuchError("it has more elements than can be held")
     try:
         loaded = json.loads(body.decode(errors="replace"))
     except (ValueError, RecursionError) as error:

@@ -133,5 +133,5 @@ def _reason(item: Mapping[str, Any], tag: str) -> int | None:
         return None
     try:
         return int(value) & 0xFFFF
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return 0x0110

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
 
@@ -111,7 +111,7 @@ class Bucket:
             ),
             uid,
         )
-        upload = {"Bucket": self.s3.bucket, "Key": key, "UploadId": begun["UploadId"]}
+        upload = {"Bucket": self.s3.bucket, "Key": key, "UploadId": self._said(begun, "UploadId")}
         try:
             done = [
                 self._put_part(upload, number, part, checksum, uid)
@@ -138,12 +138,22 @@ class Bucket:
         answer = self._write(
             lambda client: client.upload_part(**upload, PartNumber=number, Body=part, ChecksumSHA256=checksum), uid
         )
-        return {"PartNumber": number, "ETag": answer["ETag"], "ChecksumSHA256": checksum}
+        return {"PartNumber": number, "ETag": self._said(answer, "ETag"), "ChecksumSHA256": checksum}
+
+    def _said(self, answer: Mapping[str, Any], name: str) -> str:
+        value = answer.get(name)
+        if value:
+            return str(value)
+        raise self.faults.fault(
+            FaultCode.STORE_FAILED,
+            f"The server of {self.faults.where} answers a write without the {name} that S3 has there.",
+            "See that s3.endpoint leads to an S3 server.",
+        )
 
     def can_begin_upload(self, key: str) -> None:
         """Begins a write and takes it back, which leaves nothing. Raises TransferFault where writing is refused."""
         begun = self._write(lambda client: client.create_multipart_upload(Bucket=self.s3.bucket, Key=key), None)
-        upload = {"Bucket": self.s3.bucket, "Key": key, "UploadId": begun["UploadId"]}
+        upload = {"Bucket": self.s3.bucket, "Key": key, "UploadId": self._said(begun, "UploadId")}
         self._write(lambda client: client.abort_multipart_upload(**upload), None)
 
     def clear_uploads(self, prefix: str, older_than: float) -> None:
@@ -227,8 +237,8 @@ class Bucket:
         except BotoCoreError as error:
             raise self._fault(error, "ask for an instance in", FaultCode.QUERY_FAILED, uid) from error
         return Held(
-            size=int(answer["ContentLength"]),
-            etag=answer["ETag"],
+            size=int(answer.get("ContentLength", -1)),
+            etag=answer.get("ETag", ""),
             checksum=answer.get("ChecksumSHA256"),
             encryption=answer.get("ServerSideEncryption"),
             metadata=answer.get("Metadata", {}),
@@ -250,11 +260,26 @@ class Bucket:
         token: dict[str, str] = {}
         while True:
             self.query()
-            answer = self._ask(partial(self._page, page_size, token), "list", FaultCode.QUERY_FAILED)
-            yield [Listed(each["Key"], int(each["Size"]), each["ETag"]) for each in answer.get("Contents", ())]
-            if not answer.get("IsTruncated"):
+            try:
+                answer = self._ask(partial(self._page, page_size, token), "list", FaultCode.QUERY_FAILED)
+                more = answer["IsTruncated"]
+                page = [Listed(each["Key"], int(each["Size"]), each["ETag"]) for each in answer.get("Contents", ())]
+                following = {"ContinuationToken": answer["NextContinuationToken"]} if more else {}
+            except (KeyError, ValueError) as error:
+                raise self._no_list("answers with something that is no list of objects") from error
+            yield page
+            if not more:
                 return
-            token = {"ContinuationToken": answer["NextContinuationToken"]}
+            if following == token:
+                raise self._no_list("has more to list, and does not go on where it stopped")
+            token = following
+
+    def _no_list(self, what: str) -> TransferFault:
+        return self.faults.fault(
+            FaultCode.QUERY_FAILED,
+            f"Could not list {self.faults.where}: the server {what}.",
+            "See that s3.endpoint leads to an S3 server.",
+        )
 
     def _page(self, size: int, token: Mapping[str, str], client: Any) -> Any:
         return client.list_objects_v2(Bucket=self.s3.bucket, Prefix=self.s3.root, MaxKeys=size, **token)
@@ -269,8 +294,12 @@ class Bucket:
             answer = client.get_object(
                 Bucket=self.s3.bucket, Key=listed.key, IfMatch=listed.etag, Range=f"bytes={start}-{last}"
             )
+            _require_same(answer, listed)
             with closing(answer["Body"]) as body:
-                content: bytes = body.read()
+                passed = 0 if _is_part(answer) else start
+                while passed and (piece := body.read(min(PIECE, passed))):
+                    passed -= len(piece)
+                content: bytes = body.read(last + 1 - start)
             return content
 
         return self._run(get)
@@ -285,15 +314,18 @@ class Bucket:
         while at < listed.size:
             try:
                 for piece in self._pieces(listed, at):
+                    if at >= listed.size:
+                        at += len(piece)
+                        break
                     self._meter(len(piece))
                     if at + len(piece) > start:
                         take(piece[max(0, start - at) :])
                     at += len(piece)
                     failures = 0
-                if at < listed.size:
+                if at != listed.size:
                     raise self.faults.fault(
                         FaultCode.FETCH_FAILED,
-                        f"An object in {self.faults.where} ended early.",
+                        f"An object in {self.faults.where} {'ended early' if at < listed.size else 'did not end'}.",
                         "See the server's log.",
                     )
             except (BotoCoreError, ClientError, TransferFault) as error:
@@ -307,10 +339,15 @@ class Bucket:
         whole: dict[str, str] = {"ChecksumMode": "ENABLED"}
         part = {"Range": f"bytes={at}-"} if at else whole
         answer = self._client().get_object(Bucket=self.s3.bucket, Key=listed.key, IfMatch=listed.etag, **part)
+        _require_same(answer, listed)
+        passed = 0 if _is_part(answer) else at
         with closing(answer["Body"]) as body:  # entered itself it would be the bare stream, and no cut would be seen
-            while piece := body.read(PIECE):
+            while piece := body.read(min(PIECE, passed or PIECE)):
                 self.calls.check()
-                yield piece
+                if passed:
+                    passed -= len(piece)
+                else:
+                    yield piece
 
     # --- how ---
 
@@ -349,3 +386,15 @@ class Bucket:
             if self._connected is None:
                 self._connected = connect(self.s3, self._secrets, 2 * self.width + 2, self.faults)
             return self._connected
+
+
+def _require_same(answer: Mapping[str, Any], listed: Listed) -> None:
+    """There are servers that ignore IfMatch. Raises what one raises that does not."""
+    if answer.get("ETag") not in (None, listed.etag):
+        changed = {"Error": {"Code": "PreconditionFailed"}, "ResponseMetadata": {"HTTPStatusCode": 412}}
+        raise ClientError(cast(Any, changed), "GetObject")
+
+
+def _is_part(answer: Mapping[str, Any]) -> bool:
+    """There are servers that ignore Range, and answer with the whole."""
+    return "ContentRange" in answer

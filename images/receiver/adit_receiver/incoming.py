@@ -20,7 +20,7 @@ from adit_receiver.outlet import Arrival, Outlet, Outlets, Refused
 
 _FIRST_LOOK: Final = 16 * 1024  # bytes in which the UIDs of nearly every data set stand
 _LAST_LOOK: Final = 4 * 2**20  # bytes of a data set before we give up
-_UID: Final = re.compile(r"[0-9.]{1,64}")
+_UID: Final = re.compile(r"[0-9][0-9.]{0,63}")  # names folders and files: never `..`
 
 
 class Incoming:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ def listing(datasets: Iterable[Dataset], *keywords: str, status: int = 200, **he
 
 
 def stored(
-    *uids: str, failed: dict[str, int] | None = None, warned: dict[str, int] | None = None, status: int = 200
+    *uids: str, failed: Mapping[str, float] | None = None, warned: dict[str, int] | None = None, status: int = 200
 ) -> Reply:
     """An answer of STOW-RS: these were stored, and those were not, or with a warning, for these reasons."""
     warned, failed = warned or {}, failed or {}
@@ -52,7 +52,7 @@ def stored(
     return Reply(status, json.dumps(document).encode(), JSON)
 
 
-def _item(uid: str, tag: str, reason: int | None) -> dict[str, Any]:
+def _item(uid: str, tag: str, reason: float | None) -> dict[str, Any]:
     item: dict[str, Any] = {"00081155": {"vr": "UI", "Value": [uid]}}
     return item if reason is None else item | {tag: {"vr": "US", "Value": [reason]}}
 

@@ -1,7 +1,9 @@
 """QIDO-RS to a real Orthanc, and to servers that page, cut and lie: all answers or a fault, never some of them."""
 
+import gzip
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -146,6 +148,34 @@ def test_a_server_that_refuses_a_big_limit_is_asked_for_less() -> None:
         assert len(found(web.url, Level.IMAGE, "SOPInstanceUID", **SERIES)) == len(IMAGES)
         web.react = lambda asked: Reply(400)
         assert code_of(web.url, Query(Level.IMAGE, SERIES)) is FaultCode.QUERY_FAILED
+
+
+def test_a_server_that_tells_too_much_is_asked_for_less() -> None:
+    """It gives all that it has of each instance, whatever it was asked for."""
+
+    def react(asked: Asked) -> Reply:
+        size, offset = (int(parse_qs(urlsplit(asked.path).query).get(key, ["0"])[0]) for key in ("limit", "offset"))
+        told = listing(IMAGES[offset : offset + size])
+        return told if size <= 100 else replace(told, body=told.body + b" " * (16 * 2**20))
+
+    with ScriptedWeb(react) as web:
+        assert len(found(web.url, Level.IMAGE, "SOPInstanceUID", **SERIES)) == len(IMAGES)
+
+
+@pytest.mark.parametrize("element", [b"{},", b"[],", b'{"a":{}},'])
+def test_an_answer_that_would_fill_the_memory_is_not_read(element: bytes) -> None:
+    body = b"[" + element * (12 * 2**20 // len(element)) + b"{}]"
+    with ScriptedWeb(lambda asked: Reply(200, body, JSON)) as web:
+        assert code_of(web.url, Query(Level.IMAGE, SERIES)) is FaultCode.QUERY_FAILED
+
+
+def test_a_compressed_answer_is_told_as_what_it_is() -> None:
+    told = listing(IMAGES)
+    coded = replace(told, body=gzip.compress(told.body), headers={**told.headers, "Content-Encoding": "gzip"})
+    with ScriptedWeb(lambda asked: coded) as web, pytest.raises(TransferFault) as raised:
+        list(node(web.url).find(Query(Level.IMAGE, SERIES)))
+    assert raised.value.fault.code is FaultCode.SERVICE_NOT_OFFERED
+    assert "gzip" in raised.value.fault.message
 
 
 def test_answers_that_do_not_match_are_dropped_and_none_comes_twice() -> None:

@@ -1,5 +1,6 @@
 """STOW-RS to a real Orthanc, and to servers that refuse, warn and say nothing: stored is what is named as stored."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -134,10 +135,11 @@ def test_a_warning_is_kept() -> None:
         (0xA900, FaultCode.INSTANCE_REFUSED),
         (0xC000, FaultCode.INSTANCE_REFUSED),
         (0xC122, FaultCode.TRANSFER_SYNTAX_REFUSED),
+        (math.inf, FaultCode.STORE_FAILED),
     ],
 )
 @pytest.mark.parametrize("status", [409, 202, 200])
-def test_a_failure_reason_is_a_fault_of_the_instance(reason: int, code: FaultCode, status: int) -> None:
+def test_a_failure_reason_is_a_fault_of_the_instance(reason: float, code: FaultCode, status: int) -> None:
     assert refused(stored(failed={UID: reason}, status=status)) == (code, UID)
 
 

@@ -8,6 +8,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -134,13 +135,15 @@ def test_data_sets_that_are_none(receiver: Receiver, data: bytes, status: int) -
         assert sender.status() == 0
 
 
-def test_uids_that_would_leave_the_inbox(receiver: Receiver) -> None:
-    evil = ct_study(1, seed="evil").instances[0]
-    uid = str(evil.StudyInstanceUID)
-    data = encoded(evil).replace(uid.encode(), b"../../../../tmp/x".ljust(len(uid), b"/"))
+@pytest.mark.parametrize("study", ["../../../../tmp/x", "..", ".", ".1.2"])
+def test_uids_that_would_leave_the_inbox(receiver: Receiver, study: str) -> None:
+    evil = deepcopy(ct_study(1, seed="evil").instances[0])
+    evil.StudyInstanceUID = study
     with Sender(receiver).associate() as sender:
-        sender.store(str(evil.SOPInstanceUID), data)
+        sender.store(str(evil.SOPInstanceUID), encoded(evil))
         assert sender.status() == 0xC000
+    inbox: Path = receiver._settings["inbox"]
+    assert not list(inbox.parent.glob("*.dcm")) + list(inbox.glob("*.dcm"))
 
 
 def test_cut_off_within_an_object(receiver: Receiver) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from tests.integration.s3.test_destination import big, store
 from tests.integration.s3.test_source import fetch, fill, whole
 from tests.peers.bucket_proxy import SLOW_DOWN, BucketProxy, Reaction
 from tests.peers.certificates import Certificates
-from tests.peers.scripted_web import Reply, ScriptedWeb
+from tests.peers.scripted_web import Asked, Reply, ScriptedWeb
 from tests.peers.seaweedfs import OWNER, Bucket, SeaweedFS
 from tests.peers.server_process import free_port, wait_until
 
@@ -48,6 +49,79 @@ def fault_of(work: Callable[[], object]) -> TransferFault:
     assert caught.value.fault.node == "lake"
     assert caught.value.fault.cure
     return caught.value
+
+
+# --- careless servers ---
+
+THREE = samples.ct_study(3)
+
+
+def careless(objects: Mapping[str, bytes], spoil: Callable[[Asked, Reply], Reply]) -> Callable[[Asked], Reply]:
+    """A server that knows nothing of If-Match and of Range, and answers a list and objects as `spoil` makes them."""
+    rows = "".join(
+        f"<Contents><Key>{key}</Key><Size>{len(held)}</Size><ETag>{key}</ETag></Contents>"
+        for key, held in objects.items()
+    )
+    listed = f"<ListBucketResult><IsTruncated>false</IsTruncated>{rows}</ListBucketResult>".encode()
+
+    def react(asked: Asked) -> Reply:
+        key = asked.path.partition("?")[0].removeprefix("/bucket").strip("/")
+        return spoil(asked, Reply(200, objects[key] if key else listed, {"ETag": key} if key else {}))
+
+    return react
+
+
+HELD = {f"{number}.dcm": samples.part10(item) for number, item in enumerate(THREE.instances)}
+
+
+def test_a_server_that_ignores_ranges_and_breaks_off_gives_the_whole_all_the_same(open_node: OpenNode) -> None:
+    cut = ["0.dcm"]
+
+    def spoil(asked: Asked, reply: Reply) -> Reply:
+        if asked.headers.get("Range") is None and reply.headers.get("ETag") in cut:
+            cut.remove(str(reply.headers["ETag"]))
+            return replace(reply, cut_at=len(reply.body) // 2)
+        return reply
+
+    with ScriptedWeb(careless(HELD, spoil)) as server:
+        got, report = fetch(open_node(endpoint=server.url, bucket="bucket"), THREE)
+    assert (got, report.faults, cut) == (whole(THREE), (), [])
+
+
+def test_an_object_that_became_another_is_no_longer_what_was_listed(open_node: OpenNode) -> None:
+    def spoil(asked: Asked, reply: Reply) -> Reply:
+        if asked.headers.get("Range") is None and reply.headers.get("ETag") == "0.dcm":
+            return replace(reply, body=HELD["1.dcm"], headers={"ETag": "new"})
+        return reply
+
+    with ScriptedWeb(careless(HELD, spoil)) as server:
+        got, report = fetch(open_node(endpoint=server.url, bucket="bucket"), THREE)
+    changed = str(THREE.instances[0].SOPInstanceUID)
+    assert set(got) == THREE.sop_instance_uids - {changed}
+    assert [(fault.code, fault.sop_instance_uid) for fault in report.faults] == [(FaultCode.FETCH_FAILED, changed)]
+
+
+@pytest.mark.parametrize(
+    ("instead", "of"),
+    [
+        (b"<Foo/>", None),
+        (b"<IsTruncated>true</IsTruncated>", b"<IsTruncated>false</IsTruncated>"),
+        (
+            b"<IsTruncated>true</IsTruncated><NextContinuationToken>x</NextContinuationToken>",
+            b"<IsTruncated>false</IsTruncated>",
+        ),
+        (b"", b"<ETag>0.dcm</ETag>"),
+        (b"<Size>many", b"<Size>"),
+    ],
+    ids=["something else", "more without a token", "the same token for ever", "no ETag", "no size"],
+)
+def test_a_list_that_is_none(instead: bytes, of: bytes | None, open_node: OpenNode) -> None:
+    def spoil(asked: Asked, reply: Reply) -> Reply:
+        return replace(reply, body=instead if of is None else reply.body.replace(of, instead))
+
+    with ScriptedWeb(careless(HELD, spoil)) as server:
+        node = open_node(endpoint=server.url, bucket="bucket")
+        assert fault_of(lambda: finding(node)).fault.code is FaultCode.QUERY_FAILED
 
 
 # --- busy ---

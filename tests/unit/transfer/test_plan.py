@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Iterator
+from itertools import count
 
-from adit.dicom.node import Level
+import pytest
+from pydicom import Dataset
+
+import adit.transfer.plan as plan_module
+from adit.dicom.node import Level, Query
 from adit.model.outcome import Fault, FaultCode, TransferFault
 from adit.transfer.plan import make_plan
 from tests.unit.transfer.memory_ledger import assignment
@@ -56,6 +61,20 @@ def test_several_studies() -> None:
 def test_the_same_study_answered_twice_is_one() -> None:
     node = MemoryNode(holds=study_of("1.1"), studies=[answer(PatientID="PAT"), answer(PatientID="PAT")])
     assert make_plan(node, assignment()).least == 1
+
+
+def test_a_source_that_answers_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan_module, "_MOST", 50)
+
+    class Endless(MemoryNode):
+        def find(self, query: Query) -> Iterator[Dataset]:
+            if query.level is not Level.IMAGE:
+                yield from super().find(query)
+                return
+            for number in count(1):
+                yield answer(SOPInstanceUID=f"1.2.{number}")
+
+    assert code_of(Endless(holds=study_of("1.1"))) is FaultCode.QUERY_FAILED
 
 
 def test_a_named_series_that_does_not_exist() -> None:
