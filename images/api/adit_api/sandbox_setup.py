@@ -1,4 +1,4 @@
-"""Fills the chart's sandbox: sample studies into one PACS, a DicomNode for each. Run by a Job after the installation.
+"""Makes the DicomNodes of the chart's sandbox once its PACSs are ready. Run by a Job after the installation.
 
 Helm cannot make resources of a kind that the same release brings, so they are made here, owned by the
 sandbox's ConfigMap: they go when the sandbox goes. May be repeated.
@@ -7,12 +7,7 @@ sandbox's ConfigMap: they go when the sandbox goes. May be repeated.
 from __future__ import annotations
 
 import argparse
-import socket
-import sys
-import tempfile
-import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from kubernetes.client import CoreV1Api, CustomObjectsApi
@@ -20,33 +15,10 @@ from kubernetes.client.api_client import ApiClient
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config import load_incluster_config
 
-from adit.cli.patients import copy_patients, load
-from adit.model.dicom_node import DicomNode, DicomNodeSpec, Dimse
-from adit.model.resource import ObjectMeta
+from adit.model.dicom_node import DicomNode
+from adit_api.sandbox_samples import PORT, node, wait_for
 
-PORT: Final = 4242
-_WAIT_SECONDS: Final = 300.0
 _KIND: Final = {"group": "adit.dev", "version": "v1alpha1", "plural": "dicomnodes"}
-
-
-def node(name: str, ae_title: str, host: str) -> DicomNode:
-    return DicomNode(
-        metadata=ObjectMeta(name=name), spec=DicomNodeSpec(dimse=Dimse(ae_title=ae_title, host=host, port=PORT))
-    )
-
-
-def wait_for(host: str, port: int, seconds: float) -> None:
-    """Until someone listens there. Ends the program if nobody does."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            socket.create_connection((host, port), timeout=5).close()
-        except OSError as error:
-            if time.monotonic() > deadline:
-                sys.exit(f"{host}:{port} does not answer: {error}")
-            time.sleep(0.2)
-        else:
-            return
 
 
 def apply(api: Any, namespace: str, made: DicomNode, owner: dict[str, Any]) -> None:
@@ -66,22 +38,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="sandbox_setup", description=__doc__, allow_abbrev=False)
     parser.add_argument("--namespace", required=True)
     parser.add_argument("--owner", required=True, help="the ConfigMap that the nodes belong to")
-    parser.add_argument("--pacs", required=True, help="the host that gets the samples")
+    parser.add_argument("--pacs", required=True, help="the host that has the samples")
     parser.add_argument("--research", required=True, help="the host that stays empty")
     given = parser.parse_args(arguments)
 
     source = node("sandbox-pacs", "SANDBOX", given.pacs)
     destination = node("sandbox-research", "RESEARCH", given.research)
     for host in (given.pacs, given.research):
-        wait_for(host, PORT, _WAIT_SECONDS)
-    with tempfile.TemporaryDirectory() as folder:
-        patients = Path(folder) / "patients"
-        copy_patients(patients)
-        loaded = [study for study in load(patients, source) if study.instances]
-    if not loaded:
-        sys.exit("The sandbox PACS took none of the sample studies; its log tells why.")
-    print(f"{len(loaded)} studies, {sum(study.instances for study in loaded)} instances are in sandbox-pacs.")  # noqa: T201
-
+        wait_for(host, PORT)  # a Service, which leads to pods that are ready
     load_incluster_config()
     client = ApiClient()
     owner: Any = CoreV1Api(client).read_namespaced_config_map(given.owner, given.namespace).metadata

@@ -97,6 +97,18 @@ def test_the_sandbox_is_filled_when_everything_is_there(helm4: Helm) -> None:
     assert all(each[1] < job[1] and each[3] < job[3] for each in after.values())
 
 
+def test_the_sandbox_is_asked_for_nothing_before_its_samples_are_there(helm4: Helm) -> None:
+    """Its pod is not ready before, and starts empty each time; the nodes are made by way of its Service."""
+    documents = helm4.render({"sandbox": {"enabled": True}})
+    pod = next(
+        each for each in documents if each["metadata"]["name"] == "adit-sandbox-pacs" and "template" in each["spec"]
+    )
+    samples = next(each for each in pod["spec"]["template"]["spec"]["containers"] if each["name"] == "samples")
+    [done] = [each.removeprefix("--done=") for each in samples["command"] if each.startswith("--done=")]
+    assert done in samples["readinessProbe"]["exec"]["command"][-1]
+    assert done.startswith(samples["volumeMounts"][0]["mountPath"])
+
+
 def test_ready_profiles_are_made_when_their_kind_is_there(helm4: Helm) -> None:
     found = hooks(helm4.render({"deidProfiles": {"ready": ["basic"], "keySecret": "key"}}))
     after = {name: each for name, each in found.items() if "profiles" in name}
