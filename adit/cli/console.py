@@ -13,7 +13,9 @@ from typing import NoReturn
 
 from rich.console import Console
 from rich.measure import Measurement
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 say = Console(stderr=True, highlight=False, soft_wrap=True)
 """Progress, explanations and errors."""
@@ -23,6 +25,7 @@ out = Console(highlight=False, soft_wrap=True)
 
 
 _UNBOUNDED = 100_000
+_INDENT = 4
 
 
 class ExitCode(IntEnum):
@@ -64,8 +67,29 @@ def print_table(console: Console, table: Table) -> None:
     unbounded = console.options.update(width=_UNBOUNDED, max_width=_UNBOUNDED)
     needed = Measurement.get(console, unbounded, table)
     room = console.width if console.is_terminal else _UNBOUNDED
+    if needed.minimum > room and table.columns[-1].min_width is not None:
+        _print_stacked(console, table, room)
+        return
     width = max(needed.minimum, min(needed.maximum, room))
     Console(file=console.file, width=width, force_terminal=console.is_terminal, highlight=False).print(table)
+
+
+def _print_stacked(console: Console, table: Table, room: int) -> None:
+    """Where the last column, which wraps, has no room beside the others it goes below each row: no word is cut."""
+    *columns, text = table.columns
+    first = Table(box=None, pad_edge=False, header_style=table.header_style, expand=False)
+    for column in columns:
+        first.add_column(column.header, no_wrap=True)
+    for cells in zip(*(column.cells for column in columns), strict=True):
+        first.add_row(*cells)
+    wide = Console(file=console.file, width=_UNBOUNDED, force_terminal=console.is_terminal, highlight=False)
+    narrow = Console(file=console.file, width=room, force_terminal=console.is_terminal, highlight=False)
+    rendered = wide.render_lines(first, pad=False)
+    lines = [Text.assemble(*((segment.text, segment.style or "") for segment in line)) for line in rendered]
+    wide.print(lines[0])
+    for line, below in zip(lines[1:], text.cells, strict=True):
+        wide.print(line)
+        narrow.print(Padding(below, (0, 0, 0, _INDENT)))
 
 
 def print_json(value: Mapping[str, object] | list[object]) -> None:

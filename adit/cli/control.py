@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from adit.cli.arguments import Job
-from adit.cli.console import fail, out
+from adit.cli.console import fail, out, say
 
 
 def cancel(
@@ -73,3 +73,5 @@ def _reapply(context: typer.Context, name: str, fields: dict[str, Any]) -> None:
         except ResourceConflict as conflict:
             fail(f"transferjob.adit.dev/{job.metadata.name}: {conflict}")
         out.print(str(Line(changed, applied)), markup=False)
+        if record.ended_at is None:
+            say.print("`adit up` does it: nothing happens while none runs.", style="dim")

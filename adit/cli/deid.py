@@ -73,7 +73,7 @@ def folder(
 
     [bold]Example[/bold]
 
-      head -c 32 /dev/urandom > stroke.key
+      (umask 077; head -c 32 /dev/urandom > stroke.key)
       adit deid originals --out copies --key-file stroke.key
 
     [bold]Exit codes[/bold]
@@ -267,11 +267,9 @@ class _Pairs:
 
 
 def _profile(name: str) -> DeidProfile:
-    import yaml
-    from pydantic import ValidationError
-
     from adit.deid.profiles import names, ready
     from adit.model.deid_profile import DeidProfile
+    from adit.model.manifest_file import ManifestErrors, read_all
 
     if name in names():
         return ready(name)
@@ -279,13 +277,15 @@ def _profile(name: str) -> DeidProfile:
         text = Path(name).read_text(encoding="utf-8")
     except OSError as error:
         fail(f"{name} is neither one of {', '.join(names())} nor a file that can be read: {error.strerror}")
+    except UnicodeDecodeError:
+        fail(f"{name} is no YAML: it is not UTF-8; save it as UTF-8")
     try:
-        return DeidProfile.model_validate(yaml.safe_load(text))
-    except ValidationError as error:
-        wrong = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors(include_input=False)]
-        raise CommandError("\n".join([f"{name} is no DeidProfile:", *wrong]), ExitCode.REFUSED) from None
-    except (yaml.YAMLError, UnicodeDecodeError):
-        raise CommandError(f"{name} is no YAML", ExitCode.REFUSED) from None
+        found = [each for each in read_all([(name, text)]) if isinstance(each, DeidProfile)]
+    except ManifestErrors as errors:
+        raise CommandError(f"{name} is no DeidProfile:\n{errors}", ExitCode.REFUSED) from None
+    if len(found) != 1:
+        fail(f"{name} must hold one DeidProfile, and holds {len(found)}.")
+    return found[0]
 
 
 def _check_folders(source: Path, target: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from adit.ledger.records import NodeKey
     from adit.model.dicom_node import DicomNode
     from adit.model.findings import Findings
+
+_SHOWN: Final = 3  # items of a long list
 
 app = typer.Typer(no_args_is_help=True, help="Ask a DicomNode what it offers and what it holds.")
 
@@ -216,9 +218,16 @@ def _tell(node: DicomNode, found: Probe) -> None:
             f"  [yellow]does not offer, though its DicomNode lists it: {', '.join(_missing(node, found))}[/yellow]"
         )
     for name, value in found.detail.items():
-        out.print(f"  {name}: {value}", markup=False)
+        out.print(f"  {name}: {_folded(value)}", markup=False)
     if found.fault:
         out.print(f"  {found.fault}", markup=False)
+
+
+def _folded(listed: str) -> str:
+    """The beginning of a long list: the JSON has all of it."""
+    items = listed.split("; ")
+    left = len(items) - _SHOWN
+    return listed if left <= 0 else f"{'; '.join(items[:_SHOWN])}; and {left} more (-o json lists them)"
 
 
 def _address(node: DicomNode) -> str:

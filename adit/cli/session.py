@@ -39,8 +39,13 @@ def open_session(settings: Settings) -> Iterator[Session]:
     with ExitStack() as stack:
         try:
             urls, revive = _urls(settings, stack)
-        except (EmbeddedPostgresError, LedgerUnavailable) as error:
+        except EmbeddedPostgresError as error:
             fail(f"The ledger cannot be used: {error}")
+        except LedgerUnavailable as error:
+            fail(
+                f"The ledger cannot be used: {error}. Check that its server runs, and the host, port, name and "
+                "password in ADIT_DATABASE_URL."
+            )
         except LedgerError as error:
             refused(error)
         source = engine(urls.owner)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -9,7 +10,7 @@ import typer
 from rich.console import Group
 from rich.table import Table
 
-from adit.cli.console import Interrupted, Output, out, print_json, print_table
+from adit.cli.console import Interrupted, Output, out, print_json, print_table, say
 
 if TYPE_CHECKING:
     from adit.cli.session import Session
@@ -55,6 +56,7 @@ def status(
         else:
             for part in _picture(session, job, limit, events):
                 print_table(out, part) if isinstance(part, Table) else out.print(part)
+            _say_who_works(session, job, limit)
 
 
 def _watch(session: Session, job: str | None, limit: int, events: bool) -> None:
@@ -82,6 +84,18 @@ def _picture(session: Session, job: str | None, limit: int, events: bool) -> lis
     if not records:
         return ["There are no jobs yet: `adit run FILE` or `adit apply FILE`."]
     return [job_table(_told(session, session.ledger.summary(record.id)) for record in records)]
+
+
+def _say_who_works(session: Session, job: str | None, limit: int) -> None:
+    """Whether somebody does is nowhere written; that nothing of it runs is."""
+    from adit.cli.job_name import find_job
+
+    if "KUBERNETES_SERVICE_HOST" in os.environ:  # there the operator does
+        return
+    records = session.ledger.jobs(limit=limit) if job is None else [find_job(session.ledger, job)]
+    open_jobs = {record.id for record in records if record.ended_at is None}
+    if open_jobs and not any(attempt.job_id in open_jobs for attempt in session.ledger.running()):
+        say.print("Nothing of it runs now. `adit up` works on what is open: start it if none runs.", style="dim")
 
 
 def _one(session: Session, record: JobRecord, events: bool) -> list[Table | str]:

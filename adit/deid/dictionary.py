@@ -55,6 +55,13 @@ def tag_of(keyword: str) -> int | None:
     return _tags().get(keyword)
 
 
+def close_to(keyword: str) -> str | None:
+    """The keyword that somebody may have meant who wrote this one."""
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(keyword, _tags(), n=1, cutoff=0.8)), None)
+
+
 @cache
 def _tags() -> dict[str, int]:
     return {entry[_KEYWORD]: tag for tag, entry in _ATTRIBUTES.items()}

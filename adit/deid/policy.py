@@ -392,7 +392,9 @@ def tags_of(path: str) -> Path:
         if tag is None:
             tag = dictionary.tag_of(part)
         if tag is None:
-            raise ProfileError(f"there is no attribute {part} in PS3.6")
+            close = dictionary.close_to(part)
+            guess = f" (did you mean {close}?)" if close else ""
+            raise ProfileError(f"there is no attribute {part} in PS3.6{guess}")
         tags.append(tag)
     return tuple(tags)
 

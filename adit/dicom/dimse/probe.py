@@ -53,7 +53,7 @@ def probe(peer: Peer, associated: Associated) -> Probe:
         if _CT in accepted:
             with associated([Proposal(_CT, (syntax,)) for syntax in TRANSFER_SYNTAXES]) as association:
                 syntaxes = [UID(context.transfer_syntax).name for context in association.accepted.values()]
-            detail["transfer syntaxes"] = ", ".join(syntaxes)
+            detail["transfer syntaxes"] = "; ".join(syntaxes)
     except TransferFault as stopped:
         return Probe(reachable=False, fault=stopped.fault)
     offered = {_SERVICE_OF[uid] for uid in accepted}

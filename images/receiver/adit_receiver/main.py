@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from adit_receiver import log
 from adit_receiver.health import HealthServer
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 _BACKLOG: Final = 512
+_PREFIX: Final = "ADIT_RECEIVER_"
 
 
 def main() -> int:
@@ -39,7 +41,7 @@ def main() -> int:
     try:
         settings = ReceiverSettings(_secrets_dir=os.environ.get("ADIT_CREDENTIALS"))
     except ValidationError as error:
-        wrong = ", ".join(f"ADIT_RECEIVER_{each['loc'][0]}".upper() for each in error.errors(include_input=False))
+        wrong = "; ".join(_what_is_wrong(each) for each in error.errors(include_input=False))
         _log.error("wrong environment", variables=wrong)
         return 2
     log.configure(settings.log_level)
@@ -60,6 +62,10 @@ def main() -> int:
         listener.run()
     _log.info("ended")
     return 0
+
+
+def _what_is_wrong(error: ErrorDetails) -> str:
+    return f"{_PREFIX}{error['loc'][0]}".upper() + f": {error['msg'].removeprefix('Value error, ')}"
 
 
 def _directory(settings: ReceiverSettings) -> MailboxDirectory | None:

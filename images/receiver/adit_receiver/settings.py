@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _LONGEST_PDU: Final = 2**20
+_LAST_PORT: Final = 65535
+_ADDRESS: Final = re.compile(r"([^:\[\]]*|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
 Network = IPv4Network | IPv6Network
+
+
+def _address(value: str) -> str:
+    if _ADDRESS.fullmatch(value) is None or int(value.rpartition(":")[2]) > _LAST_PORT:
+        raise ValueError("must be HOST:PORT, such as 0.0.0.0:11112 or [::]:11112")
+    return value
+
+
+Address = Annotated[str, AfterValidator(_address)]
 
 
 class ReceiverSettings(BaseSettings):
@@ -20,9 +32,9 @@ class ReceiverSettings(BaseSettings):
         env_prefix="ADIT_RECEIVER_", frozen=True, extra="ignore", hide_input_in_errors=True
     )
 
-    listen: str = "0.0.0.0:11112"
+    listen: Address = "0.0.0.0:11112"
     listen_fd: int | None = None  # a listening socket that whoever started us holds; wins over `listen`
-    health_listen: str | None = None  # where /healthz, /readyz and /metrics are answered; nowhere if absent
+    health_listen: Address | None = None  # where /healthz, /readyz and /metrics are answered; nowhere if absent
     ends_with_parent: bool = False  # standard input is a pipe whose end is ours
     log_level: str = "info"
 

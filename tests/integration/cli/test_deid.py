@@ -169,9 +169,16 @@ def test_pairs_of_two_projects_are_not_put_into_one_file(adit: Adit, originals: 
 def test_mistakes_are_told_before_anything_is_written(adit: Adit, originals: Path, key: Path) -> None:
     weak = adit.folder / "weak.key"
     weak.write_bytes(b"secret")
+    head = "apiVersion: adit.dev/v1alpha1\nkind: DeidProfile\nmetadata: {name: mine}\nspec:\n  key: {secretName: key}\n"
+    (adit.folder / "field.yaml").write_text(f"{head}  optons: [CleanGraphics]\n")
+    (adit.folder / "keyword.yaml").write_text(f"{head}  overrides: [{{keyword: PatientNam, action: Keep}}]\n")
     for arguments, told in (
         (("--key-file", str(weak)), "at least 32 bytes"),
         (("--key-file", str(key), "--profile", "nobody"), "neither one of"),
+        (("--key-file", str(key), "--profile", "field.yaml"), "field.yaml:6 (document 1): spec.optons: is not a field"),
+        (("--key-file", str(key), "--profile", "field.yaml"), "did you mean options?"),
+        (("--key-file", str(key), "--profile", "keyword.yaml"), "spec.overrides[0]: there is no attribute PatientNam"),
+        (("--key-file", str(key), "--profile", "keyword.yaml"), "did you mean PatientName?"),
         (("--key-file", "nowhere"), "nowhere"),
     ):
         ended = adit("deid", str(originals), "--out", "copies", *arguments)

@@ -41,6 +41,7 @@ def test_a_server_that_is_away(adit: Adit) -> None:
     ended = adit("status", ADIT_DATABASE_URL="postgresql://adit@127.0.0.1:1/adit")
     assert ended.code == 2
     assert ended.err.startswith("The ledger cannot be used: the database is unavailable")
+    assert "Check that its server runs, and the host, port, name and password in ADIT_DATABASE_URL." in ended.err
 
 
 def test_without_a_server_the_data_folder_has_one(tmp_path: Path) -> None:

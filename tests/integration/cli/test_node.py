@@ -25,6 +25,13 @@ def test_probe_says_what_answers_and_what_is_offered(adit: Adit, orthancs: Hospi
     assert by_name["exports"]["services"] == ["Read", "Write"]
     assert by_name["gone"]["fault"]["code"] == "NodeUnreachable"
 
+    told = adit("node", "probe", "hospital", "-f", "nodes.yaml").out
+    (syntaxes,) = (line for line in told.splitlines() if "transfer syntaxes" in line)
+    whole = by_name["hospital"]["detail"]["transfer syntaxes"].split("; ")
+    assert (
+        syntaxes.strip() == f"transfer syntaxes: {'; '.join(whole[:3])}; and {len(whole) - 3} more (-o json lists them)"
+    )
+
     one = adit("node", "probe", "exports", "-f", "nodes.yaml")
     assert one.code == 0, one.err
     assert f"exports ({adit.folder}) answers" in one.out

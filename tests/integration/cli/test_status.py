@@ -59,6 +59,13 @@ def test_a_refused_statement_shows_no_patient(adit: Adit, ledger_url: str) -> No
     assert "Traceback" not in ended.err
 
 
+def test_it_is_said_that_nothing_works_on_what_is_open(adit: Adit) -> None:
+    assert adit("apply", "-", stdin=NODES + job("ct", "1.2.3")).code == 0
+    for arguments in (("status",), ("status", "ct")):
+        assert "`adit up` works on what is open: start it if none runs." in adit(*arguments).err
+    assert "`adit up` does it: nothing happens while none runs." in adit("cancel", "ct").err
+
+
 def test_a_retry_of_a_refused_or_cancelled_job_is_refused(adit: Adit, ledger: Ledger) -> None:
     now = datetime.now(UTC)
     text = NODES + job("late", "1.2.3") + job("dropped", "1.2.3", cancel="Drain")

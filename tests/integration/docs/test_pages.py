@@ -48,7 +48,7 @@ def test_examples_run(reader: Callable[[], Reader], pacss: tuple[Orthanc, Orthan
         "$ adit run study.yaml to-folder.yaml\n"
         "$ adit run series-for-trial.yaml || test $? = 3  # a series of it is there already: complete, with warnings\n"
         "$ adit run retry-failed.yaml\n"
-        "$ mkdir -p secrets/stroke-key && head -c 32 /dev/urandom > secrets/stroke-key/key\n"
+        "$ (umask 077; mkdir -p secrets/stroke-key && head -c 32 /dev/urandom > secrets/stroke-key/key)\n"
         "$ export ADIT_SECRETS=secrets\n"
         "$ adit run deidentified.yaml\n"
         "```\n",

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 from adit_receiver.settings import ReceiverSettings
 
@@ -21,3 +25,18 @@ def test_numbers_are_the_codes() -> None:
     assert len(rows) >= 10
     for name, number, unit in rows:
         assert ReceiverSettings.model_fields[name.lower()].default == int(number) * units[unit], name
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:11112", ":11112", "[::]:11112", "localhost:0"])
+def test_where_it_listens_is_a_host_and_a_port(listen: str) -> None:
+    assert ReceiverSettings(listen=listen).listen == listen
+
+
+@pytest.mark.parametrize("listen", ["", "11112", "localhost", "localhost:", "::1:11112", "localhost:99999", "h:x"])
+def test_where_it_cannot_listen_the_variable_is_named(listen: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADIT_RECEIVER_LISTEN", listen)
+    ended = subprocess.run(
+        [sys.executable, "-m", "adit_receiver"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 2
+    assert "ADIT_RECEIVER_LISTEN: must be HOST:PORT" in ended.stdout + ended.stderr
