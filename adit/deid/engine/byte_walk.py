@@ -266,7 +266,9 @@ class ByteWalk:
                 return None
             self.changes.append(entry.change)
             return []
-        if step == Step.PRIVATE:
+        if step == Step.PRIVATE_NAMES and entry.tag >> 8 not in creators:
+            step = Step.VALUE
+        if step in (Step.PRIVATE, Step.PRIVATE_NAMES):
             step, _, _, entry = level.private(entry.tag, entry.encoded, creators[entry.tag >> 8])
             if step in (Step.KEEP, Step.SCRUB):
                 if step == Step.SCRUB and (instead := self._scrubbed(level, entry, start, stop, undefined)):

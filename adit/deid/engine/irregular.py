@@ -212,9 +212,11 @@ class _DataSetWalk:
                 return None
             creators[tag.group << 8 | tag.element & 0xFF] = creator
             return raw
-        if step == Step.PRIVATE:
+        if step in (Step.PRIVATE, Step.PRIVATE_NAMES):
             owner = creators.get(tag.group << 8 | tag.element >> 8)
             if owner is None:
+                if step == Step.PRIVATE_NAMES:
+                    return self._value(level, original, tag, raw, entry, step)
                 self.changes.append(entry.change)
                 return None
             step, _, _, entry = level.private(int(tag), encoded, owner)

@@ -34,6 +34,7 @@ class Step(IntEnum):
     NOTE = 6  # kept, and its value is wanted
     PIXELS = 7
     SCRUB = 8  # kept unless an identifier of the patient stands in it
+    PRIVATE_NAMES = 9  # as PRIVATE, and it may name people
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +166,9 @@ class Level:
         if tag >> 16 & 1:
             if not self._decisions.keeps_private or tag & 0xFFFF < 0x10:
                 return self._found(Step.REMOVE, tag, vr, encoded, _PRIVATE)
-            step = Step.CREATOR if tag & 0xFFFF < 0x100 else Step.PRIVATE
+            if tag & 0xFFFF < 0x100:
+                return self._found(Step.CREATOR, tag, vr, encoded, _PRIVATE)
+            step = Step.PRIVATE_NAMES if vr in ("PN", "SQ") else Step.PRIVATE
             return self._found(step, tag, vr, encoded, _PRIVATE)
         decision = self._decisions.decide(self.path, tag, vr)
         if self.content:
