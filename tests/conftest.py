@@ -2,8 +2,10 @@
 
 import gc
 import signal
+from collections.abc import Iterator
 from socketserver import BaseServer
 
+import pytest
 from hypothesis import settings
 
 from tests.postgres import database, database_server, ledger, ledger_url, receiver_url, worker_url
@@ -31,7 +33,12 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 BaseServer.serve_forever.__defaults__ = (0.05,)
 
 
-def pytest_collection_finish() -> None:
-    """The thousands of tests and all that they imported stay: no garbage collection needs to look at them again."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """The thousands of tests and all that they import stay: no garbage collection needs to look at them."""
+    gc.disable()
+    result = yield
     gc.collect()
     gc.freeze()
+    gc.enable()
+    return result

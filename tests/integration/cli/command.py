@@ -33,7 +33,8 @@ class Ended:
 
 
 @cache
-def _warm_adit() -> WarmAdit:
+def warm_adit() -> WarmAdit:
+    """One for each of pytest's processes."""
     warm = WarmAdit()
     atexit.register(warm.close)
     return warm
@@ -48,7 +49,7 @@ class Adit:
     running: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def __call__(self, *arguments: str, stdin: str | None = None, **environment: str) -> Ended:
-        return Ended(*_warm_adit()(arguments, self.folder, self._environment(environment), stdin, seconds=90))
+        return Ended(*warm_adit()(arguments, self.folder, self._environment(environment), stdin, seconds=90))
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """The same, without waiting for its end."""

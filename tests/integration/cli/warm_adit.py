@@ -1,7 +1,8 @@
 """The `adit` command from a process that has imported it already, forked for each call: it starts half a second sooner.
 
-Started by `command.Adit`, a process for each of pytest's. Each call is a process of its own, with folder, environment,
-arguments, standard streams and end of its own. Commands that go on, and those of the docs, are started as users do.
+Started by `command`, a process for each of pytest's. Each call is a process of its own, with folder, environment,
+arguments, standard streams and end of its own. Commands that go on, and those of the docs that need a shell, are
+started as users do.
 """
 
 from __future__ import annotations

@@ -10,12 +10,12 @@ import os
 import shlex
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from adit.model.manifest_file import read
-from tests.integration.cli.command import ADIT
+from tests.integration.cli.command import ADIT, Ended, warm_adit
 from tests.integration.docs.fenced import Block, blocks
 
 ROOT = Path(__file__).parents[3]
@@ -62,9 +62,15 @@ class Reader:
         elif words[-1] == "&":
             self.background.append(subprocess.Popen(words[:-1], cwd=self.folder, env=self._environment()))
         else:
-            out = self._shell(place, command)
+            out = self._adit(place, command, words[1:]) if _is_plain_adit(command) else self._shell(place, command)
             missing = [line for line in shown.splitlines() if line.strip() not in out]
             assert not missing, f"{place}: $ {command}\n{out}\nthe page shows: {missing}"
+
+    def _adit(self, place: str, command: str, arguments: Sequence[str]) -> str:
+        """The same as `_shell`, from a process that has imported it already."""
+        ended = Ended(*warm_adit()(arguments, self.folder, self._environment(), None, seconds=90))
+        assert ended.code == 0, f"{place}: $ {command}\n{ended.out}{ended.err}"
+        return ended.out
 
     def _shell(self, place: str, command: str) -> str:
         """What the command writes to its standard output."""
@@ -99,3 +105,8 @@ class Reader:
             process.send_signal(signal.SIGTERM)
             assert process.wait(60) == 0
         self.background.clear()
+
+
+def _is_plain_adit(command: str) -> bool:
+    """Whether nothing of it is for a shell to do."""
+    return command.startswith("adit ") and not set(command.partition("  #")[0]) & set("|&;<>$()*~\n")
