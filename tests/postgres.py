@@ -38,15 +38,21 @@ class DatabaseServer:
 
     server: EmbeddedPostgres
     _numbers: Iterator[int] = field(default_factory=itertools.count)
+    _connection: psycopg.Connection | None = None  # kept: to connect costs as much as to copy a database
 
     def url(self, database: str, *, worker: bool = False, receiver: bool = False) -> str:
         whose = self.server.receiver_url if receiver else self.server.worker_url if worker else self.server.url
         return make_url(whose).set(database=database).render_as_string(hide_password=False)
 
     def execute(self, statement: sql.SQL | sql.Composed) -> None:
-        plain = make_url(self.server.url).set(drivername="postgresql").render_as_string(hide_password=False)
-        with psycopg.connect(plain, autocommit=True) as connection:
-            connection.execute(statement)
+        if self._connection is None:
+            plain = make_url(self.server.url).set(drivername="postgresql").render_as_string(hide_password=False)
+            self._connection = psycopg.connect(plain, autocommit=True)
+        self._connection.execute(statement)
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
 
     def database(self, template: str | None = TEMPLATE) -> str:
         """The name of a fresh database: migrated, or empty when `template` is None."""
@@ -70,6 +76,7 @@ def database_server() -> Iterator[DatabaseServer]:
         made.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
         migrate(made.url(TEMPLATE))
         yield made
+        made.close()
 
 
 @pytest.fixture
