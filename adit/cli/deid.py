@@ -322,5 +322,6 @@ def _check_mapping(mapping: Path, identity: Identity) -> None:
 
 
 def _report(told: Counter[str], patients: int) -> None:
-    counts = {key.replace(" ", "_"): told[key] for key in ("written", "refused", "left out", "not DICOM")}
+    names = {"written": "written", "refused": "refused", "left out": "leftOut", "not DICOM": "notDICOM"}
+    counts = {name: told[what] for what, name in names.items()}
     out.print_json(json.dumps({**counts, "patients": patients}))

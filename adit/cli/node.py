@@ -204,7 +204,7 @@ def _as_json(node: DicomNode, found: Probe) -> dict[str, Any]:
         "services": list(found.services),
         "missing": _missing(node, found) if found.reachable else [],
         "detail": dict(found.detail),
-        "fault": found.fault.model_dump(mode="json") if found.fault else None,
+        "fault": found.fault.as_json() if found.fault else None,
     }
 
 

@@ -136,7 +136,7 @@ def _as_json(session: Session, record: JobRecord, *, with_tasks: bool) -> dict[s
                 "leftOut": task.left_out,
                 "bytesStored": task.bytes_stored,
                 "message": task.message,
-                "fault": task.fault.model_dump(mode="json") if task.fault else None,
+                "fault": task.fault.as_json() if task.fault else None,
             }
             for task in session.ledger.tasks(record.id)
         ]
@@ -161,6 +161,6 @@ def _summary_as_json(summary: JobSummary) -> dict[str, Any]:
         "bytesStored": summary.bytes_stored,
         "createdAt": record.created_at.isoformat(),
         "endedAt": record.ended_at.isoformat() if record.ended_at else None,
-        "refusal": record.refusal.model_dump(mode="json") if record.refusal else None,
+        "refusal": record.refusal.as_json() if record.refusal else None,
         "failures": [{"code": each.code, "count": each.count, "example": each.example} for each in summary.failures],
     }

@@ -141,8 +141,8 @@ def _attempt(record: AttemptRecord) -> dict[str, object]:
         "begunAt": _time(record.begun_at),
         "endedAt": _time(record.ended_at),
         "worker": record.reference,
-        "faults": [] if report is None else [fault.model_dump(mode="json") for fault in report.faults],
-        "warnings": [] if report is None else [fault.model_dump(mode="json") for fault in report.warnings],
+        "faults": [] if report is None else [fault.as_json() for fault in report.faults],
+        "warnings": [] if report is None else [fault.as_json() for fault in report.warnings],
     }
 
 
@@ -174,7 +174,7 @@ def _counts(counted: JobSummary | TaskRecord) -> dict[str, object]:
 
 
 def _fault(fault: Fault | None) -> dict[str, object] | None:
-    return None if fault is None else fault.model_dump(mode="json", exclude_none=True)
+    return None if fault is None else fault.as_json()
 
 
 def _time(value: datetime | None) -> str | None:

@@ -229,6 +229,11 @@ class Fault(BaseModel):
     def outcome(self) -> Outcome:
         return OUTCOME_OF_FAULT[self.code]
 
+    def as_json(self) -> dict[str, object]:
+        """For JSON that leaves the system, in the names that resources and the API have; the ledger keeps its own."""
+        told: dict[str, object] = {"code": str(self.code), "message": self.message, "cure": self.cure}
+        return told | {"node": self.node, "sopInstanceUID": self.sop_instance_uid, "status": self.status}
+
     def __str__(self) -> str:
         where = f" [node {self.node}]" if self.node else ""
         what = f" [instance {self.sop_instance_uid}]" if self.sop_instance_uid else ""

@@ -181,7 +181,8 @@ class Job:
 
         def faults() -> list[Fault]:
             attempts = [attempt for task in self.proof()["tasks"] for attempt in task["attempts"]]
-            return [Fault.model_validate(fault) for attempt in attempts for fault in attempt["faults"]]
+            told = [fault for attempt in attempts for fault in attempt["faults"]]
+            return [Fault(sop_instance_uid=fault.pop("sopInstanceUID"), **fault) for fault in told]
 
         wait_until(lambda: faults() != [], f"an attempt of {self.name} has failed", 60)
         first = faults()[0]

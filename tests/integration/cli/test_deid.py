@@ -65,7 +65,7 @@ def written(folder: Path) -> dict[str, bytes]:
 def test_copies_name_nobody_and_open_elsewhere(adit: Adit, originals: Path, key: Path, profile: str) -> None:
     ended = adit("deid", str(originals), "--out", "copies", "--key-file", str(key), "--profile", profile)
     assert (ended.code, ended.err) == (0, "")
-    assert ended.json == {"written": 4, "refused": 0, "left_out": 0, "not_DICOM": 1, "patients": 1}
+    assert ended.json == {"written": 4, "refused": 0, "leftOut": 0, "notDICOM": 1, "patients": 1}
     files = written(adit.folder / "copies")
     assert len(files) == 5
     for path, data in files.items():
