@@ -116,11 +116,7 @@ class Identifiers:
         return any(_told(each, lowered) for each in self._dates_in(lowered) if digits or not _is_number(each))
 
     def _stands_in_run(self, lowered: bytes) -> bool:
-        return any(
-            run.find(each) >= 0 and any(run.startswith(each, at) for at in range(0, len(run), 2))
-            for run in _RUN.findall(lowered)
-            for each in self.runs
-        )
+        return any(_is_aligned(each, run) for run in _RUN.findall(lowered) for each in self.runs)
 
     def _stands_in_bytes(self, lowered: bytes) -> bool:
         shortest = next(letters for size, letters in _AMONG_NUMBERS if len(lowered) <= size)
@@ -249,6 +245,14 @@ def _squeezed(data: bytes) -> bytes:
 _LOWER: Final = bytes(range(256)).lower()
 
 
+def _is_aligned(letters: bytes, run: bytes) -> bool:
+    """Whether they stand there, and not the second half of one letter and the first of the next."""
+    at = run.find(letters)
+    while at >= 0 and at % 2:
+        at = run.find(letters, at + 1)
+    return at >= 0
+
+
 def _told(word: bytes, lowered: bytes) -> bool:
     """As a word of its own; a long one within another word, too, but a number not within another number."""
     at = lowered.find(word)
@@ -256,16 +260,18 @@ def _told(word: bytes, lowered: bytes) -> bool:
         before, after = lowered[at - 1 : at] if at else b"", lowered[at + len(word) : at + len(word) + 1]
         if not (_joins(before) or _joins(after)):
             return True
-        longer = (word[-1:].isdigit() and after.isdigit()) or (word[:1].isdigit() and _digits_end_in(lowered[:at]))
+        longer = (word[-1:].isdigit() and after.isdigit()) or (word[:1].isdigit() and _digits_end_at(lowered, at))
         if len(word) >= LONG and not longer:
             return True
         at = lowered.find(word, at + 1)
     return False
 
 
-def _digits_end_in(before: bytes) -> bool:
+def _digits_end_at(lowered: bytes, at: int) -> bool:
     """Whether what stands before a number makes it another one: zeros alone do not."""
-    return bool(before[len(before.rstrip(b"0123456789")) :].strip(b"0"))
+    while at and lowered[at - 1 : at] == b"0":
+        at -= 1
+    return lowered[max(at - 1, 0) : at].isdigit()
 
 
 def _is_number(word: bytes) -> bool:

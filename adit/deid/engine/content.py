@@ -8,14 +8,14 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
-from adit.deid.engine.content_mode import is_private
+from adit.deid.engine.content_mode import CODE_MEANINGS, is_private
 from adit.deid.engine.encoding import LONG_VRS, UNDEFINED
 
 _VALUE_TYPE: Final = 0x0040A040
 _CONCEPT_NAME: Final = 0x0040A043
 _CODE: Final = 0x00080100
 _SCHEME: Final = 0x00080102
-_MEANING: Final = 0x00080104
+_LAST_MEANING: Final = max(CODE_MEANINGS)
 _UNITS: Final = 0x004008EA
 _FAR: Final = 0x0040A043  # what is looked for stands up to here
 
@@ -53,10 +53,10 @@ def has_private_code(data: bytes | mmap.mmap, begin: int, end: int, *, implicit:
     """Whether the item is a code that no standard has, and says what it means."""
     found = {
         tag: (start, stop)
-        for tag, start, stop in _elements(data, begin, end, implicit=implicit, up_to=_MEANING)
-        if tag in (_SCHEME, _MEANING)
+        for tag, start, stop in _elements(data, begin, end, implicit=implicit, up_to=_LAST_MEANING)
+        if tag == _SCHEME or tag in CODE_MEANINGS
     }
-    return _MEANING in found and is_private(_text(data, *found.get(_SCHEME, (0, 0))))
+    return bool(found.keys() & CODE_MEANINGS) and is_private(_text(data, *found.get(_SCHEME, (0, 0))))
 
 
 def _item_end(data: bytes | mmap.mmap, start: int, stop: int) -> int:

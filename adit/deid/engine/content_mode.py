@@ -13,7 +13,7 @@ from adit.deid.decision import Action, Decision
 _VALUES: Final = frozenset({0x0040A120, 0x0040A121, 0x0040A122, 0x0040A123, 0x0040A124, 0x0040A160})
 """DateTime, Date, Time, PersonName, UID, TextValue."""
 _UID, _NAME, _TEXT = 0x0040A124, 0x0040A123, 0x0040A160
-_CODE_MEANING: Final = 0x00080104
+CODE_MEANINGS: Final = frozenset({0x00080104, 0x00080108})  # the second is ExtendedCodeMeaning
 _MEASURED_VALUES: Final = 0x0040A300
 _NUMBER: Final = 0x0040A30A
 _SAME_NUMBER: Final = frozenset({0x0040A161, 0x0040A162, 0x0040A163})  # as floating point, or a fraction
@@ -84,7 +84,7 @@ def mode_below(mode: Content, tag: int, unit: str, *, private_code: bool, cleane
 
 def is_private(scheme: str) -> bool:
     """Whether a code's meaning may be whatever its maker wrote."""
-    return scheme in _LOCAL or scheme.startswith(_PRIVATE_SCHEME)
+    return scheme.upper() in _LOCAL or scheme.startswith(_PRIVATE_SCHEME)
 
 
 def decided(mode: Content, tag: int, decision: Decision) -> Decision:
@@ -92,7 +92,7 @@ def decided(mode: Content, tag: int, decision: Decision) -> Decision:
     rule = f"content {mode}"
     if decision.rule.startswith("override"):
         return decision
-    if mode is Content.PRIVATE_CODE and tag == _CODE_MEANING:
+    if mode is Content.PRIVATE_CODE and tag in CODE_MEANINGS:
         return Decision(Action.CLEAN, rule)
     if mode in _AGE_MODES and tag == _NUMBER:
         return Decision(Action.AGE, rule, _AGE_MODES[mode])

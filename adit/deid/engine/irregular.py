@@ -24,7 +24,7 @@ from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag, Tag
 
 from adit.deid.decision import Action
-from adit.deid.engine.content_mode import Content, is_private, mode_below, mode_of
+from adit.deid.engine.content_mode import CODE_MEANINGS, Content, is_private, mode_below, mode_of
 from adit.deid.engine.dummies import dummy_sequence
 from adit.deid.engine.pixel_step import ReadBlock
 from adit.deid.engine.plan import Change, Entry, Level, Step
@@ -66,7 +66,7 @@ _PIXELS: Final = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _TRAILING: Final = 0xFFFCFFFC
 _VALUE_TYPE: Final = 0x0040A040
 _CONCEPT_NAME: Final = 0x0040A043
-_CODE, _SCHEME, _CODE_MEANING = 0x00080100, 0x00080102, 0x00080104
+_CODE, _SCHEME = 0x00080100, 0x00080102
 _UNITS: Final = 0x004008EA
 
 
@@ -308,7 +308,7 @@ class _DataSetWalk:
                     self.changes.append(Change(entry.change.path, Action.REMOVE, rule))
                     continue
             elif level.content or entry.decision.cleaned:
-                private = _CODE_MEANING in item and is_private(_text_of(item, _SCHEME))
+                private = any(each in item for each in CODE_MEANINGS) and is_private(_text_of(item, _SCHEME))
                 mode = mode_below(
                     level.content, entry.tag, _unit(item), private_code=private, cleaned=entry.decision.cleaned
                 )

@@ -85,9 +85,10 @@ def test_another_number_in_a_report_stays(implicit: bool) -> None:
 
 
 @both
-@pytest.mark.parametrize("scheme", [b"99SITE", b"L", b""])
+@pytest.mark.parametrize("scheme", [b"99SITE", b"L", b"l", b""])
 def test_the_meaning_of_a_private_code_is_a_text_like_any_other(scheme: bytes, implicit: bool) -> None:
-    private = code(b"F-1", scheme, b"CANARYCM2 liver Dr. Quack")
+    extended = Element(0x00080108, "LT", b"CANARYCM3 of Dr. Quack")
+    private = Item((*code(b"F-1", scheme, b"CANARYCM2 liver Dr. Quack").elements, extended))
     nested = Item((*code(b"T-1", b"SRT", b"Liver").elements, Element(0x00080121, "SQ", (private,))))
     data = by_both(
         report(

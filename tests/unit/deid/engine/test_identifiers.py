@@ -317,11 +317,11 @@ def test_a_soft_hyphen_in_latin_letters() -> None:
     assert kernel(b"Muster\xadmann", Element(CHARSET, "CS", b"ISO_IR 100"), name=b"Mustermann^Eva") == b""
 
 
-@pytest.mark.parametrize("filling", [b"0 ", b"0", b"0-.", b"123450 ", b"12345"])
+@pytest.mark.parametrize("filling", [b"0 ", b"0", b"0-.", b"123450 ", b"12345", b"919500312x"])
 def test_numbers_without_end_are_searched_at_once(filling: bytes) -> None:
     """Each zero that a separator parts from the next was a beginning, from which all others were looked through."""
     long = Element(0x0040A160, "UT", filling * 2**17)
-    told = instance(long, Element(KERNEL, "SH", b"of 123456"), patient_id=b"123456")
+    told = instance(long, BORN, Element(KERNEL, "SH", b"of 123456"), patient_id=b"123456")
     assert treated(told)[2].ConvolutionKernel == ""
 
 
