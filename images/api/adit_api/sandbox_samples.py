@@ -66,10 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ends = {signal.SIGTERM, signal.SIGINT}
     for each in ends:
         signal.signal(each, lambda *_: sys.exit(0))  # as the first process of a container it would not end otherwise
-    given.done.unlink(missing_ok=True)
-    wait_for(given.host, given.port)
-    print(f"{fill(node('pacs', given.ae_title, given.host, given.port))} are there.", flush=True)  # noqa: T201
-    given.done.touch()
+    if not given.done.exists():  # else a container before this one did it, and the pod still has what it was given
+        wait_for(given.host, given.port)
+        print(f"{fill(node('pacs', given.ae_title, given.host, given.port))} are there.", flush=True)  # noqa: T201
+        given.done.touch()
     while True:
         signal.pause()
 

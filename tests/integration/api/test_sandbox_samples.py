@@ -16,7 +16,6 @@ EXAMPLE = Path(__file__).parents[3] / "examples" / "kubernetes" / "transferjob.y
 
 def test_the_file_that_says_so_comes_after_the_samples_of_the_first_try(tmp_path: Path) -> None:
     done = tmp_path / "done"
-    done.touch()  # of a container before this one
     with Orthanc(tmp_path, aet="SANDBOX") as pacs:
         command = [sys.executable, "-m", "adit_api.sandbox_samples", f"--port={pacs.dicom_port}", f"--done={done}"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as filling:
