@@ -94,6 +94,8 @@ def folder(
 
     chosen = _profile(profile)
     _check_folders(source, target)
+    if pseudonym is not None:
+        _check_pseudonym(pseudonym)
     try:
         identity, policy = identity_from(key_file, chosen.project), Policy(chosen)
     except WeakKeyError as error:
@@ -240,6 +242,8 @@ def mapping(
             found = opened(lines, identity)
     except (WeakKeyError, MappingError) as error:
         raise CommandError(f"{file}: {error}", ExitCode.REFUSED) from None
+    except UnicodeDecodeError:
+        raise CommandError(f"{file}: it is no text, so no mapping", ExitCode.REFUSED) from None
     if found.foreign and not found.pairs:
         told = f"all of its {found.foreign} lines are of another key or project than {project}"
         raise CommandError(f"{file}: {told}: give theirs by --key-file and --project", ExitCode.REFUSED)
@@ -301,6 +305,18 @@ def _check_folders(source: Path, target: Path) -> None:
             f"{target} is not empty: its audit would tell of these files only, while older ones lie beside them. "
             "Name a new folder with --out, or remove that one first."
         )
+
+
+def _check_pseudonym(pseudonym: str) -> None:
+    """As in a job's studies: it becomes the one value of PatientID."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from adit.model.identifiers import LongString
+
+    try:
+        TypeAdapter(LongString).validate_python(pseudonym)
+    except ValidationError:
+        fail("--pseudonym must have 1 to 64 characters, no backslash and no control characters.")
 
 
 def _check_mapping(mapping: Path, identity: Identity) -> None:

@@ -138,6 +138,9 @@ def test_the_mapping_needs_the_key(adit: Adit, originals: Path, key: Path) -> No
     other = adit.folder / "other.key"
     other.write_bytes(bytes(32))
     assert adit("deid", "mapping", "pairs", "--key-file", str(other)).code == 2
+    other.write_bytes(b"\xff" * 32)
+    ended = adit("deid", "mapping", str(other), "--key-file", str(key))
+    assert (ended.code, "no mapping" in ended.err) == (2, True)
 
 
 def test_pairs_of_two_projects_are_not_put_into_one_file(adit: Adit, originals: Path, key: Path) -> None:
@@ -180,6 +183,8 @@ def test_mistakes_are_told_before_anything_is_written(adit: Adit, originals: Pat
         (("--key-file", str(key), "--profile", "keyword.yaml"), "spec.overrides[0]: there is no attribute PatientNam"),
         (("--key-file", str(key), "--profile", "keyword.yaml"), "did you mean PatientName?"),
         (("--key-file", "nowhere"), "nowhere"),
+        (("--key-file", str(key), "--pseudonym", ""), "1 to 64 characters"),
+        (("--key-file", str(key), "--pseudonym", "A\\B"), "no backslash"),
     ):
         ended = adit("deid", str(originals), "--out", "copies", *arguments)
         assert ended.code == 2
