@@ -33,6 +33,8 @@ with in the processor's caches, so that to take turns for each file costs a tent
 _HELD: Final = 2**22
 """New bytes that may wait meanwhile."""
 
+_PREFIX: Final = slice(128, 132)
+_DICOMDIR: Final = "1.2.840.10008.1.3.10"  # Media Storage Directory Storage
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 
 
@@ -135,11 +137,19 @@ def treated_file(descriptor: int, engine: Engine, pseudonym: str | None = None) 
             return _treated(head, size, engine, descriptor, pseudonym)
         except WholeNeededError:
             continue
-        except NotDicomError:
+        except NotDicomError as error:
             if size <= count:  # else file meta information may go on
-                raise
+                raise _unread(head, error) from None
     with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as whole:
-        return _treated(whole, size, engine, descriptor, pseudonym)
+        try:
+            return _treated(whole, size, engine, descriptor, pseudonym)
+        except NotDicomError as error:
+            raise _unread(head, error) from None
+
+
+def _unread(head: bytes, error: NotDicomError) -> NotDicomError | Quarantine:
+    """What says that it is a DICOM file is refused with its reason, not passed by."""
+    return Quarantine(Reason.MALFORMED, "", str(error)) if head[_PREFIX] == b"DICM" else error
 
 
 def _of(patient_id: str | None, made: Deidentified) -> Deidentified:
@@ -157,6 +167,8 @@ def _treated(
     data: bytes | mmap.mmap, size: int, engine: Engine, descriptor: int, pseudonym: str | None
 ) -> Deidentified:
     meta = file_meta_of(data)
+    if meta.sop_class_uid == _DICOMDIR:
+        raise Quarantine(Reason.IDENTIFIERS_MISSING, "", "it is a DICOMDIR, which lists other files, and no instance")
     return engine.treat(
         data,
         meta.transfer_syntax_uid,

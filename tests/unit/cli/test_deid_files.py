@@ -14,6 +14,8 @@ from adit.deid.quarantine import Quarantine
 from adit.dicom.file_meta import NotDicomError, encoded_file_meta
 from tests.unit.deid.engine.encoded import CT, Element, encode, engine, instance, syntax
 
+DIRECTORY = "1.2.840.10008.1.3.10"
+
 
 def one(source: Path, target: Path) -> Deidentified:
     [(_, result)] = deidentified([source], target, engine())
@@ -111,6 +113,27 @@ def test_each_of_many_is_told_in_its_turn(tmp_path: Path) -> None:
     for path in set(paths) - set(failed):
         one(path, tmp_path / "alone")
     assert files(tmp_path / "new") == files(tmp_path / "alone")
+
+
+def test_what_says_that_it_is_dicom_is_never_passed_by(tmp_path: Path) -> None:
+    """A file that ends within its file meta information, or lists others, is refused with its reason."""
+    whole = file(tmp_path, 1).read_bytes()
+    paths = []
+    for number, data in enumerate(
+        (
+            whole[:132],
+            whole[:140],
+            whole[:200],
+            bytes(128) + b"DICM",
+            encoded_file_meta(DIRECTORY, "1.2", syntax(False)),
+        )
+    ):
+        paths.append(tmp_path / f"damaged{number}")
+        paths[-1].write_bytes(data + (encode(instance()) if number == 4 else b""))
+    results = [each for _, each in deidentified(paths, tmp_path / "new", engine())]
+    assert [type(each) for each in results] == [Quarantine] * 5
+    assert "DICOMDIR" in str(results[-1])
+    assert not (tmp_path / "new").exists()
 
 
 def test_of_a_second_patient_nothing_is_written(tmp_path: Path) -> None:
