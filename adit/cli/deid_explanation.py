@@ -18,8 +18,10 @@ from pydicom.datadict import dictionary_has_tag, dictionary_keyword
 
 from adit.cli.deid_files import treated_file
 from adit.deid.decision import Action
+from adit.deid.engine.content_mode import Content, decided
 from adit.deid.engine.deflation import inflated
 from adit.deid.engine.instance import DEFLATED, EXPLICIT_BE, IMPLICIT_LE, Engine
+from adit.deid.engine.irregular import mode_in
 from adit.deid.identity import MIN_KEY, Identity
 from adit.deid.pixels.decoder import DecoderProcess
 from adit.deid.pixels.facts import FACT_TAGS, REGION_TAGS, SEQUENCE_OF_ULTRASOUND_REGIONS, PixelElement, facts_of
@@ -87,7 +89,7 @@ def _lines_of(file: Path, policy: Policy) -> Iterator[str]:
             found, pixels = _read(reader if syntax != DEFLATED else BytesIO(inflated(reader.read())), syntax)
             planned = _planned(found, syntax, pixels, policy)
             sop_class, modality = (str(found.get(keyword, "")) for keyword in ("SOPClassUID", "Modality"))
-            lines = list(_lines(found, (), policy.for_class(sop_class)))
+            lines = list(_lines(found, (), policy.for_class(sop_class), Content.NONE))
     spec = policy.profile.spec
     yield f"# profile {policy.profile.metadata.name}, PS3.15 {policy.standard.edition}, SOP class {sop_class}"
     if sop_class in spec.excluded_sop_classes or modality in spec.excluded_modalities:
@@ -141,7 +143,7 @@ def _told(planned: Plan) -> tuple[str, str]:
             return "refuse", f"{reason}: {detail}"
 
 
-def _lines(found: Dataset, path: tuple[int, ...], decisions: ClassPolicy) -> Iterator[str]:
+def _lines(found: Dataset, path: tuple[int, ...], decisions: ClassPolicy, content: Content) -> Iterator[str]:
     creators: dict[int, str] = {}
     for tag in sorted(found.keys()):
         raw: Any = found.get_item(tag)
@@ -154,10 +156,16 @@ def _lines(found: Dataset, path: tuple[int, ...], decisions: ClassPolicy) -> Ite
         if tag.is_private:
             creator = creators.get(tag.group << 8 | tag.element >> 8)
         decision = decisions.decide(path, int(tag), raw.VR or "", creator)
+        if content and not tag.is_private:
+            decision = decided(content, int(tag), decision)
         yield _line((*path, tag), decision.action, decision.rule)
         if decision.action in (Action.SEQUENCE, Action.CONTENT) and found[tag].VR == "SQ":
             for item in found[tag].value:
-                yield from _lines(item, (*path, int(tag)), decisions)
+                mode, removed = mode_in(item, content, int(tag), decision, decisions)
+                if removed is not None:
+                    yield _line((*path, tag), Action.REMOVE, f"{removed}, an item")
+                else:
+                    yield from _lines(item, (*path, int(tag)), decisions, mode)
 
 
 def _line(path: tuple[int, ...], action: str, rule: str) -> str:

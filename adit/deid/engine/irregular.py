@@ -23,7 +23,7 @@ from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag, Tag
 
-from adit.deid.decision import Action
+from adit.deid.decision import Action, Decision
 from adit.deid.engine.content_mode import CODE_MEANINGS, Content, is_private, mode_below, mode_of
 from adit.deid.engine.dummies import dummy_sequence
 from adit.deid.engine.pixel_step import ReadBlock
@@ -35,7 +35,7 @@ from adit.deid.identifying import OTHER_IDS, OTHER_PATIENT_IDS, PATIENT_ID
 from adit.deid.marks import METHOD_CODES, encoded_marks
 from adit.deid.pixels.facts import FACT_TAGS, REGION_TAGS, SEQUENCE_OF_ULTRASOUND_REGIONS
 from adit.deid.pixels.piece import MemoryBlock
-from adit.deid.policy import vr_of
+from adit.deid.policy import ClassPolicy, vr_of
 from adit.deid.quarantine import Quarantine, Reason, place_of
 from adit.deid.verification import verify
 
@@ -299,22 +299,28 @@ class _DataSetWalk:
             return None
         items = []
         for item in element.value:
-            mode = Content.NONE
-            if entry.decision.action is Action.CONTENT:
-                concept = _concept(item)
-                decision = None if concept is None else level.decisions.concept(*concept)
-                mode, rule = mode_of(decision, concept, _unit(item))
-                if rule is not None:
-                    self.changes.append(Change(entry.change.path, Action.REMOVE, rule))
-                    continue
-            elif level.content or entry.decision.cleaned:
-                private = any(each in item for each in CODE_MEANINGS) and is_private(_text_of(item, _SCHEME))
-                mode = mode_below(
-                    level.content, entry.tag, _unit(item), private_code=private, cleaned=entry.decision.cleaned
-                )
+            mode, rule = mode_in(item, level.content, entry.tag, entry.decision, level.decisions)
+            if rule is not None:
+                self.changes.append(Change(entry.change.path, Action.REMOVE, rule))
+                continue
             below = level.below(entry.tag, implicit=level.implicit or _implicit(item), content=mode)
             items.append(self.data_set(below, item))
         return DataElement(element.tag, "SQ", Sequence(items))
+
+
+def mode_in(
+    item: Dataset, content: Content, tag: int, decision: Decision, decisions: ClassPolicy
+) -> tuple[Content, str | None]:
+    """How what stands in an item of the sequence `tag` is treated, which itself stands in `content`; a rule, if all of
+    the item goes."""
+    if decision.action is Action.CONTENT:
+        concept = _concept(item)
+        listed = None if concept is None else decisions.concept(*concept)
+        return mode_of(listed, concept, _unit(item))
+    if not content and not decision.cleaned:
+        return Content.NONE, None
+    private = any(each in item for each in CODE_MEANINGS) and is_private(_text_of(item, _SCHEME))
+    return mode_below(content, tag, _unit(item), private_code=private, cleaned=decision.cleaned), None
 
 
 def _names_in(original: Dataset, tag: BaseTag, depth: int = 0) -> Iterator[bytes]:

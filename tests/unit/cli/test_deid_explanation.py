@@ -121,3 +121,31 @@ def test_what_is_emptied_as_an_identifier_is_told_so(tmp_path: Path) -> None:
     told = {line[:8]: line.split()[1:3] for line in found.lines}
     assert told["00181210"] == ["empty", "identifier"]
     assert told["00180022"] == ["keep", "not"]
+
+
+def test_whatever_is_changed_in_reports_was_told(engine: Engine, tmp_path: Path) -> None:
+    """Also what becomes of content items by their concepts, and of private codes."""
+
+    def code(value: bytes, scheme: bytes, meaning: bytes) -> Item:
+        given = ((0x00080100, "SH", value), (0x00080102, "SH", scheme), (0x00080104, "LO", meaning))
+        return Item(tuple(Element(*each) for each in given))
+
+    def item(concept: Item, value_type: bytes, *values: Element) -> Item:
+        named = Element(0x0040A043, "SQ", (concept,))
+        return Item((Element(0x0040A040, "CS", value_type), named, *values))
+
+    content = (
+        item(code(b"1", b"99X", b"said by Dr Quack"), b"TEXT", Element(0x0040A160, "UT", b"of Dr Quack")),
+        item(code(b"121008", b"DCM", b"Observer"), b"PNAME", Element(0x0040A123, "PN", b"Quack^Ida")),
+        item(code(b"121036", b"DCM", b"Mother"), b"PNAME", Element(0x0040A123, "PN", b"Quack^Ida")),
+    )
+    reasons = Element(0x0040100A, "SQ", (code(b"1", b"99X", b"Thorax for Dr Quack"),))
+    file = written(tmp_path, encode(elements(Element(0x0040A730, "SQ", content), reasons)), syntax(False))
+    for path in (file, *(each for each in pydicom_files() if each.name in ("reportsi.dcm", "test-SR.dcm"))):
+        data = path.read_bytes()
+        meta = file_meta_of(data)
+        made = engine.treat(data, meta.transfer_syntax_uid, start=meta.offset)
+        told = {tuple(line.split()[:2]) for line in explained(path, POLICY).lines}
+        done = {tuple(change.text.split()[:2]) for change in made.changes}
+        assert done <= told
+        assert path != file or {("0040100A.00080104", "clean"), ("0040A730", "remove")} <= done
