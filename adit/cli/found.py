@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from pydicom.datadict import tag_for_keyword
-from pydicom.multival import MultiValue
 from rich.table import Table
 from rich.text import Text
 
 from adit.cli.console import fail
+from adit.dicom.dictionary import entry
 from adit.dicom.node import Answer, Level
 
 COLUMNS: Final[dict[Level, tuple[str, ...]]] = {
@@ -52,7 +51,7 @@ def columns(level: Level, keys: Mapping[str, str], returning: Sequence[str]) -> 
 
 
 def _known(keyword: str) -> str:
-    if tag_for_keyword(keyword) is None:
+    if entry(keyword) is None:
         fail(f"{keyword}: is no DICOM keyword (PS3.6), such as PatientID or StudyDate")
     return keyword
 
@@ -74,6 +73,8 @@ def as_json(found: Sequence[Answer], keywords: Sequence[str]) -> list[object]:
 
 def _text(answer: Answer, keyword: str) -> str:
     """Values as they stand in DICOM, several with a backslash between them."""
+    from pydicom.multival import MultiValue  # the facade imports us when it starts, which pydicom would delay by 0.4 s
+
     value = answer.get(keyword)
     if value is None:
         return ""

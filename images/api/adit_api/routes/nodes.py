@@ -13,9 +13,9 @@ from typing import Annotated, Any, Final, Literal
 import structlog
 from fastapi import APIRouter, Query, Response
 from pydantic import Field, StringConstraints, field_validator
-from pydicom.datadict import tag_for_keyword
 
 from adit.cli.found import COLUMNS, as_json
+from adit.dicom.dictionary import entry
 from adit.dicom.node import Level, Node
 from adit.dicom.node import Query as Question
 from adit.dicom.opening import open_node
@@ -98,7 +98,7 @@ class Find(Strict):
     @field_validator("keys", "returning")
     @classmethod
     def _known(cls, value: Any) -> Any:
-        if any(tag_for_keyword(keyword) is None for keyword in value):
+        if any(entry(keyword) is None for keyword in value):
             raise ValueError("must hold DICOM keywords only (PS3.6), such as PatientID or StudyDate")
         return value
 
