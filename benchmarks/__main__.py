@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks import (
@@ -19,6 +20,7 @@ from benchmarks import (
     web_fetch,
     worker_start,
 )
+from benchmarks.result import Result, printed
 
 _ALL = {
     "start": worker_start.measure,
@@ -35,12 +37,11 @@ _ALL = {
 }
 
 
-def main(names: list[str]) -> None:
-    for name in names or list(_ALL):
+def _measured(names: list[str]) -> Iterator[Result]:
+    for name in names:
         with tempfile.TemporaryDirectory(prefix="adit-bench-") as folder:
-            for result in _ALL[name](Path(folder)):
-                print(result.line(), flush=True)
+            yield from _ALL[name](Path(folder))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(printed(_measured(sys.argv[1:] or list(_ALL))))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 
 from benchmarks.cluster import first_instance, kept_jobs, small_tasks, ten_thousand
 from benchmarks.cluster.stage import stage
+from benchmarks.result import Result, printed
 
 _ALL = {
     "first": first_instance.measure,
@@ -15,12 +17,11 @@ _ALL = {
 }
 
 
-def main(names: list[str]) -> None:
+def _measured(names: list[str]) -> Iterator[Result]:
     with stage() as made:
-        for name in names or list(_ALL):
-            for result in _ALL[name](made):
-                print(result.line(), flush=True)
+        for name in names:
+            yield from _ALL[name](made)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(printed(_measured(sys.argv[1:] or list(_ALL))))
