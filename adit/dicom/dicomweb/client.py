@@ -89,6 +89,11 @@ class Answer:
                 raise self._client.too_slow()
             yield piece
 
+    @property
+    def tells_its_end(self) -> bool:
+        """Else it may be what is left of one that was cut, even within its headers."""
+        return bool(self.header("Content-Length") or self.header("Transfer-Encoding"))
+
     def content(self, at_most: int) -> bytes:
         """The whole body. Raises TransferFault, TooLongError."""
         collected = bytearray()

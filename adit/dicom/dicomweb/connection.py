@@ -6,7 +6,10 @@ for an answer and receiving it have each their own. `Interruption` severs a conn
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import threading
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
@@ -23,7 +26,10 @@ else:
 
 
 class _Watched(_Base):
-    """Waits `network_seconds` for each piece to be taken or to come; for an answer to begin, what the request says."""
+    """Waits `network_seconds` for each piece to be taken or to come; for an answer to begin, what the request says.
+
+    Its headers must have come as long after that: each line that trickles in would be waited for anew.
+    """
 
     def __init__(self, *args: Any, interruption: Interruption, network_seconds: float, **more: Any) -> None:
         super().__init__(*args, **more)
@@ -48,10 +54,30 @@ class _Watched(_Base):
         super().send(data)
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as urllib3 itself has it
-        response = super().getresponse()
+        late = threading.Event()
+        timer = threading.Timer((self.timeout or 0.0) + self._network_seconds, self._sever, (late,))
+        timer.daemon = True
+        timer.start()
+        try:
+            response = super().getresponse()
+        except (OSError, HTTPException) as error:
+            if late.is_set():
+                raise TimeoutError from error
+            raise
+        finally:
+            timer.cancel()
+        if late.is_set():  # to http.client headers end where a connection does
+            response.close()
+            raise TimeoutError
         if self._held is not None and self._held.fileno() >= 0:
             self._held.settimeout(self._network_seconds)
         return response
+
+    def _sever(self, late: threading.Event) -> None:
+        late.set()
+        with contextlib.suppress(OSError):
+            if self._held is not None:
+                socket.socket.shutdown(self._held, socket.SHUT_RDWR)
 
 
 class _Plain(_Watched, HTTPConnection):

@@ -184,8 +184,15 @@ def _tag(keyword: str) -> str:
 
 def _answers(client: Client, answer: Answer, wanted: Mapping[str, str]) -> list[Values]:
     """Raises TransferFault, TooLongError, TooMuchError."""
+    content = answer.content(_MAX_BODY)
+    if not content and not answer.tells_its_end:
+        raise client.server.fault(
+            FaultCode.ASSOCIATION_ABORTED,
+            f"The connection to {client.server.address} ended before the answer to the query had begun",
+            "If it happens each time, look into the node's log and the network between.",
+        )
     try:
-        return [json_answer.values(each, wanted) for each in json_answer.documents(answer.content(_MAX_BODY))]
+        return [json_answer.values(each, wanted) for each in json_answer.documents(content)]
     except json_answer.TooMuchError:
         raise
     except json_answer.MalformedError as error:

@@ -22,7 +22,8 @@ class Respite:
         self._clock = clock
         self._lock = threading.Lock()
         self._until = clock()
-        self._unsaid = 0  # answers in a row that did not say how long
+        self._busy = 0  # answers in a row
+        self._unsaid = 0  # those of them that did not say how long
 
     def left(self) -> float:
         """Seconds for which nothing may be sent; 0 when the server is not known to be busy."""
@@ -30,8 +31,14 @@ class Respite:
             return max(0.0, self._until - self._clock())
 
     def grant(self, seconds: float | None) -> None:
-        """The server is busy: for so long, or for a while that it does not name."""
+        """The server is busy: for so long, or for a while that it does not name.
+
+        "At once" is believed the first time: else a server that says so each time would be asked without a pause.
+        """
         with self._lock:
+            if seconds is not None and self._busy:
+                seconds = max(seconds, _FIRST)
+            self._busy += 1
             if seconds is None:
                 seconds = min(_LONGEST, _FIRST * 2**self._unsaid)
                 self._unsaid += 1
@@ -40,7 +47,7 @@ class Respite:
     def end(self) -> None:
         """The server has answered something else."""
         with self._lock:
-            self._unsaid = 0
+            self._busy = self._unsaid = 0
 
 
 def seconds_of(retry_after: str | None, now: datetime | None = None) -> float | None:

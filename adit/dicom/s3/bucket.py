@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
+from botocore.parsers import ResponseParserError
 
 from adit.dicom.rate import TokenBucket
 from adit.dicom.s3.calls import Calls
 from adit.dicom.s3.client import connect
-from adit.dicom.s3.faults import S3Faults, status_of
+from adit.dicom.s3.faults import S3Faults, UnreadableAnswerError, status_of
 from adit.model.assignment import Share
 from adit.model.outcome import FaultCode, TransferFault
 from adit.model.s3 import S3, EncryptionMethod
@@ -236,9 +237,11 @@ class Bucket:
             raise self._fault(error, "ask for an instance in", FaultCode.QUERY_FAILED, uid) from error
         except BotoCoreError as error:
             raise self._fault(error, "ask for an instance in", FaultCode.QUERY_FAILED, uid) from error
+        if "ETag" not in answer or "ContentLength" not in answer:
+            raise self.faults.of(UnreadableAnswerError(), "ask for an instance in", FaultCode.QUERY_FAILED, uid)
         return Held(
-            size=int(answer.get("ContentLength", -1)),
-            etag=answer.get("ETag", ""),
+            size=int(answer["ContentLength"]),
+            etag=answer["ETag"],
             checksum=answer.get("ChecksumSHA256"),
             encryption=answer.get("ServerSideEncryption"),
             metadata=answer.get("Metadata", {}),
@@ -379,7 +382,13 @@ class Bucket:
         return self.faults.of(error, doing, otherwise, uid)
 
     def _run(self, request: Callable[[Any], Result]) -> Result:
-        return self.calls.run(lambda: request(self._client()))
+        def asked() -> Result:
+            try:
+                return request(self._client())
+            except (ValueError, ResponseParserError) as error:  # boto3 believes that a server's numbers are some
+                raise UnreadableAnswerError from error
+
+        return self.calls.run(asked)
 
     def _client(self) -> Any:
         with self._lock:

@@ -39,6 +39,12 @@ _RIGHTS: Final = (
 )
 
 
+class UnreadableAnswerError(boto.BotoCoreError):  # type: ignore[misc]  # boto3 has no types
+    """What a server answered is none of S3's answers."""
+
+    fmt = "the answer cannot be read"
+
+
 def code_of(error: boto.ClientError) -> str:
     """The server's own error code; of an answer without a body the HTTP status."""
     code = str(error.response.get("Error", {}).get("Code", ""))
@@ -70,6 +76,9 @@ class S3Faults:
         if isinstance(error, boto.ClientError):
             return self._of_answer(error, doing, otherwise, uid)
         what = f"Could not {doing} {self.where}"
+        if isinstance(error, UnreadableAnswerError):
+            cure = "See that s3.endpoint leads to an S3 server, and no proxy answers in its place."
+            return self.fault(otherwise, f"{what}: the server's answer is none of S3.", cure)
         if isinstance(error, boto.SSLError):
             return self._of_tls(error, what)
         if isinstance(error, boto.ReadTimeoutError):

@@ -2,6 +2,8 @@
 
 import logging
 import os
+import socket
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -17,6 +19,7 @@ from adit.model.outcome import FaultCode, TransferFault
 from tests.integration.dicomweb.nodes import listing, node, stored
 from tests.integration.dimse.nodes import Basket, as_instance
 from tests.peers import Certificates, Orthanc, ScriptedWeb
+from tests.peers.raw_web import RawWeb
 from tests.peers.scripted_web import Asked, Reply, multipart
 from tests.peers.server_process import free_port
 from tests.samples import ct_study
@@ -181,6 +184,13 @@ def test_who_is_to_wait_too_long_gives_up_at_once_and_asks_nobody_meanwhile(web:
     assert len(web.asked) == 1
 
 
+@pytest.mark.parametrize("at_once", ["0", "Tue, 24 Nov 2020 12:02:00 GMT"])
+def test_who_says_at_once_each_time_is_not_asked_for_ever(web: ScriptedWeb, at_once: str) -> None:
+    web.react = lambda asked: Reply(503, headers={"Retry-After": at_once})
+    assert code_of(web.url, None) is FaultCode.OUT_OF_RESOURCES
+    assert len(web.asked) <= 5
+
+
 def test_a_busy_server_gets_the_whole_instance_again(web: ScriptedWeb) -> None:
     web.react = lambda asked: stored(str(ONE.SOPInstanceUID))
     web.react_once(Reply(503, headers={"Retry-After": "0"}))
@@ -201,6 +211,27 @@ def test_a_busy_server_gives_the_study_later(web: ScriptedWeb) -> None:
 def test_nobody_there() -> None:
     assert code_of(f"http://127.0.0.1:{free_port()}") is FaultCode.NODE_UNREACHABLE
     assert code_of("http://nowhere.invalid") is FaultCode.NODE_UNREACHABLE
+
+
+@pytest.mark.parametrize(
+    ("first", "again"),
+    [
+        (b"HTTP/1.1 200 OK\r\nX-One: ", b"x"),
+        (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n" * 2),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    ],
+    ids=["one line", "lines", "continue"],
+)
+def test_headers_that_do_not_end(first: bytes, again: bytes) -> None:
+    def trickle(connected: socket.socket) -> None:
+        connected.sendall(first)
+        while True:
+            connected.sendall(again)
+            time.sleep(0.3)
+
+    with RawWeb(trickle) as peer:
+        brief = {"connect_seconds": 2, "answer_seconds": 1, "network_seconds": 1, "busy_seconds": 3}
+        assert code_of(peer.url, None, timeouts=brief) is FaultCode.NODE_TIMEOUT
 
 
 def test_a_kept_connection_that_has_gone_is_no_fault(web: ScriptedWeb) -> None:

@@ -14,6 +14,7 @@ from adit.model.assignment import Share
 from adit.model.outcome import FaultCode, TransferFault
 from tests.integration.dicomweb.nodes import JSON, listing, node, query_of
 from tests.peers import Orthanc, ScriptedWeb
+from tests.peers.raw_web import RawWeb
 from tests.peers.scripted_web import Asked, Reply
 from tests.samples import ct_study, mixed_study, names_of_the_world
 
@@ -167,6 +168,14 @@ def test_an_answer_that_would_fill_the_memory_is_not_read(element: bytes) -> Non
     body = b"[" + element * (12 * 2**20 // len(element)) + b"{}]"
     with ScriptedWeb(lambda asked: Reply(200, body, JSON)) as web:
         assert code_of(web.url, Query(Level.IMAGE, SERIES)) is FaultCode.QUERY_FAILED
+
+
+@pytest.mark.parametrize(
+    "begun", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nServer: x\r\n\r\n", b"HTTP/1.1 200 OK\r\nServ"]
+)
+def test_an_answer_that_is_cut_before_its_body_is_not_an_empty_one(begun: bytes) -> None:
+    with RawWeb(lambda connected: connected.sendall(begun)) as web:
+        assert code_of(web.url, Query(Level.IMAGE, SERIES)) is FaultCode.ASSOCIATION_ABORTED
 
 
 def test_a_compressed_answer_is_told_as_what_it_is() -> None:

@@ -23,6 +23,7 @@ from tests.integration.s3.test_destination import big, store
 from tests.integration.s3.test_source import fetch, fill, whole
 from tests.peers.bucket_proxy import SLOW_DOWN, BucketProxy, Reaction
 from tests.peers.certificates import Certificates
+from tests.peers.raw_web import RawWeb
 from tests.peers.scripted_web import Asked, Reply, ScriptedWeb
 from tests.peers.seaweedfs import OWNER, Bucket, SeaweedFS
 from tests.peers.server_process import free_port, wait_until
@@ -122,6 +123,21 @@ def test_a_list_that_is_none(instead: bytes, of: bytes | None, open_node: OpenNo
     with ScriptedWeb(careless(HELD, spoil)) as server:
         node = open_node(endpoint=server.url, bucket="bucket")
         assert fault_of(lambda: finding(node)).fault.code is FaultCode.QUERY_FAILED
+
+
+@pytest.mark.parametrize("work", [storing, finding])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: many\r\nConnection: close\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    ],
+    ids=["no length", "yes to all"],
+)
+def test_who_is_no_s3_server(work: Callable[[S3Node], None], answer: bytes, open_node: OpenNode) -> None:
+    with RawWeb(lambda connected: connected.sendall(answer)) as server:
+        fault = fault_of(lambda: work(open_node(endpoint=server.url))).fault
+    assert fault.code is FaultCode.QUERY_FAILED
 
 
 # --- busy ---

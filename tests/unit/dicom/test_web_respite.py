@@ -30,6 +30,20 @@ def test_retry_after(header: str | None, seconds: float | None) -> None:
     assert seconds_of(header, NOW) == seconds
 
 
+def test_at_once_is_believed_once() -> None:
+    now = [0.0]
+    respite = Respite(lambda: now[0])
+    waits = []
+    for _ in range(3):
+        respite.grant(0.0)
+        waits.append(respite.left())
+        now[0] += respite.left()
+    assert waits == [0, 1, 1]
+    respite.end()
+    respite.grant(0.0)
+    assert respite.left() == 0
+
+
 def test_the_longest_word_holds_and_silence_grows() -> None:
     now = [0.0]
     respite = Respite(lambda: now[0])
