@@ -8,15 +8,15 @@ from socketserver import BaseServer
 import pytest
 from hypothesis import settings
 
+from tests import measured
 from tests.postgres import database, database_server, ledger, ledger_url, receiver_url, worker_url
-from tests.sample import pytest_terminal_summary, sample
+from tests.sample import sample, tell_of_samples
 
 __all__ = [
     "database",
     "database_server",
     "ledger",
     "ledger_url",
-    "pytest_terminal_summary",
     "receiver_url",
     "sample",
     "worker_url",
@@ -31,6 +31,11 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # The servers of scripted peers, pynetdicom's too, look only twice a second whether they were told to stop.
 BaseServer.serve_forever.__defaults__ = (0.05,)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    tell_of_samples(terminalreporter)
+    measured.tell(terminalreporter)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -39,7 +39,7 @@ def sample(request: pytest.FixtureRequest, record_property: Callable[[str, objec
     return drawn
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def tell_of_samples(terminalreporter: pytest.TerminalReporter) -> None:
     reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
     sampled = sum(1 for report in reports if any(name == "sample" for name, _ in report.user_properties))
     if sampled:
