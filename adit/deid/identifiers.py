@@ -56,6 +56,7 @@ class Identifiers:
 
     words: tuple[bytes, ...]
     numbers: tuple[Number, ...]
+    first_look: re.Pattern[bytes]  # for any of them, however it stands there
     uids: tuple[bytes, ...] = ()
     dates: tuple[tuple[bytes, tuple[bytes, ...]], ...] = ()
     parts: tuple[bytes, ...] = ()
@@ -73,7 +74,7 @@ class Identifiers:
         return self._may_stand_in(lowered) or (_hides(lowered) and self._may_stand_in(_visible(lowered)))
 
     def _may_stand_in(self, lowered: bytes) -> bool:
-        if _first_look(self.words, (*self.parts, *self.runs), self.numbers).search(lowered):
+        if self.first_look.search(lowered):
             return True
         for uid in self.uids:
             if uid in lowered:
@@ -167,14 +168,16 @@ def identifiers_of(known: Mapping[int, bytes], names: Iterable[bytes], kept: fro
         if number is not None and number.core not in _NOBODY:
             numbers[number.pattern.pattern] = number
         _require_few(len(numbers))
+    words = tuple(sorted(each for each in found.words - _NOBODY if not each.isdigit() or len(each) >= _SHORTEST_NUMBER))
+    parts, runs = tuple(sorted(found.parts - _NOBODY)), tuple(sorted(found.runs))
+    ordered = tuple(numbers[each] for each in sorted(numbers))
     return Identifiers(
-        words=tuple(
-            sorted(each for each in found.words - _NOBODY if not each.isdigit() or len(each) >= _SHORTEST_NUMBER)
-        ),
-        numbers=tuple(numbers[each] for each in sorted(numbers)),
+        words=words,
+        numbers=ordered,
+        first_look=_first_look(words, (*parts, *runs), ordered),
         dates=tuple(sorted(writings_of_date(values.get(BIRTH_DATE, b"").strip(b"\0 ")).items())),
-        parts=tuple(sorted(found.parts - _NOBODY)),
-        runs=tuple(sorted(found.runs)),
+        parts=parts,
+        runs=runs,
         in_uids=not kept >= UIDS,
     )
 
