@@ -13,7 +13,7 @@ from typing import Final
 
 _HEADER: Final = Struct("<HH2sH")
 LONG_VRS: Final = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
-_SHORT_VRS: Final = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
+SHORT_VRS: Final = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 _DELIMITERS: Final = 0xFFFE
 
 
@@ -35,7 +35,7 @@ def elements(encoded: bytes, *, implicit: bool, only: Container[int] | None = No
             if not position and vr.isalpha() and vr.isupper():
                 raise NotPlain  # written with VRs, against its transfer syntax
             length, vr, value = int.from_bytes(encoded[position + 4 : position + 8], "little"), b"", position + 8
-        elif vr in _SHORT_VRS:
+        elif vr in SHORT_VRS:
             value = position + 8
         elif vr in LONG_VRS and end - position >= 12:
             length, value = int.from_bytes(encoded[position + 8 : position + 12], "little"), position + 12

@@ -146,6 +146,15 @@ def test_uids_that_would_leave_the_inbox(receiver: Receiver, study: str) -> None
     assert not list(inbox.parent.glob("*.dcm")) + list(inbox.glob("*.dcm"))
 
 
+def test_a_header_of_nothing_but_items(receiver: Receiver) -> None:
+    """Eight bytes each, of which a library makes an object."""
+    at = DATA.index(b"\x10\0\x10\0PN")
+    items = b"\x08\0\x40\x11SQ\0\0" + b"\xff" * 4 + b"\xfe\xff\0\xe0\0\0\0\0" * 120_000 + b"\xfe\xff\xdd\xe0" + bytes(4)
+    with Sender(receiver).associate() as sender:
+        sender.store(UID, DATA[:at] + items + DATA[at:])
+        assert sender.status() == 0
+
+
 def test_cut_off_within_an_object(receiver: Receiver) -> None:
     inbox: Path = receiver._settings["inbox"]
     with Sender(receiver).associate() as sender:
