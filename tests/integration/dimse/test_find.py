@@ -113,6 +113,14 @@ def test_a_query_that_ends_badly_is_a_fault_even_after_answers(status: int, code
         assert fault_of(node(peer).find(Query(Level.STUDY))) is code
 
 
+def test_an_answer_of_megabytes_is_none() -> None:
+    answer = Dataset()
+    answer.QueryRetrieveLevel, answer.StudyInstanceUID = "STUDY", "1.2"
+    answer.private_block(0x0009, "ADIT TEST", create=True).add_new(0x01, "OB", bytes(3 * 2**20))
+    with ct_scp(behaviour=Behaviour(find_answers=[answer])) as peer:
+        assert fault_of(node(peer).find(Query(Level.STUDY))) is FaultCode.ASSOCIATION_ABORTED
+
+
 def test_a_query_aborted_half_way_is_a_fault() -> None:
     with ct_scp([*MIXED.instances, *NAMES[0].instances], behaviour=Behaviour(find_abort_after=1)) as peer:
         assert fault_of(node(peer).find(Query(Level.STUDY))) is FaultCode.ASSOCIATION_ABORTED
