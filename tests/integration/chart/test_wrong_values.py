@@ -31,6 +31,8 @@ WRONG: dict[str, dict[str, Any]] = {
     "operator.topologySpreadConstraints.0.whenUnsatisfiable": {
         "operator": {"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "a", "whenUnsatisfiable": "Maybe"}]}
     },
+    "operator.extraVolumes.0.empyDir": {"operator": {"extraVolumes": [{"name": "x", "empyDir": {}}]}},
+    "operator.extraVolumes.0": {"operator": {"extraVolumes": [{"name": "x"}]}},
     "operator.affinity.nodeAfinity": {"operator": {"affinity": {"nodeAfinity": {}}}},
     "operator.podLabels.team": {"operator": {"podLabels": {"team": "has spaces"}}},
     "operator.podDisruptionBudget.enabled": {"operator": {"podDisruptionBudget": {"enabled": "yes"}}},
@@ -40,6 +42,7 @@ WRONG: dict[str, dict[str, Any]] = {
     "api.enabled": {"api": {"enabled": 1}},
     "receiver.aeTitles.0": {"receiver": {"aeTitles": ["TWO,TITLES"]}},
     "receiver.networks.0": {"receiver": {"networks": ["pacs.example.org"]}},
+    "receiver.networks.1": {"receiver": {"networks": ["10.20.0.0/16", "10.256.0.0/16"]}},
     "receiver.service.externalTrafficPolicy": {"receiver": {"service": {"externalTrafficPolicy": "local"}}},
     "receiver.hostPort": {"receiver": {"hostPort": "104"}},
     "receiver.tls.secretName": {"receiver": {"tls": {"secretName": "My Secret"}}},
@@ -57,6 +60,7 @@ WRONG: dict[str, dict[str, Any]] = {
     "database.password": {"database": {"password": "psst"}},
     "postgres.persistence.size": {"postgres": {"persistence": {"size": "lots"}}},
     "postgres.persistence.accessModes.0": {"postgres": {"persistence": {"accessModes": ["ReadOnly"]}}},
+    "postgres.persistence.storageClassName": {"postgres": {"persistence": {"storageClassName": "Bad Name"}}},
     "postgres.runAsUser": {"postgres": {"runAsUser": 0}},
     "postgres.parameters.max_connections": {"postgres": {"parameters": {"max_connections": [1]}}},
     "postgres.enabled": {"postgres": {"enabled": False}},
@@ -64,11 +68,26 @@ WRONG: dict[str, dict[str, Any]] = {
     "watchNamespaces.0": {"watchNamespaces": ["*"]},
     "watchNamespaces": {"watchNamespaces": "team-a"},
     "logLevel": {"logLevel": "verbose"},
+    "image.registry": {"image": {"registry": "http://registry.example.org"}},
+    "postgres.image.repository": {"postgres": {"image": {"repository": "https://registry.example.org/postgres"}}},
+    "worker.extraVolumes.0.empyDir": {"worker": {"extraVolumes": [{"name": "cache", "empyDir": {}}]}},
     "image.pullPolicy": {"image": {"pullPolicy": "Sometimes"}},
     "image.pullSecrets.0": {"image": {"pullSecrets": [{"name": "pull"}]}},
     "crds.keep": {"crds": {"keep": "true"}},
     "networkPolicy.dicom.ports.0": {"networkPolicy": {"dicom": {"ports": [0]}}},
     "networkPolicy.dicom.to.0.cidr": {"networkPolicy": {"dicom": {"to": [{"cidr": "10.0.0.0/8"}]}}},
+    "networkPolicy.dicom.to.0.ipBlock.cidr": {
+        "networkPolicy": {"dicom": {"to": [{"ipBlock": {"cidr": "999.20.0.0/99"}}]}}
+    },
+    "networkPolicy.api.from.0.ipBlock.cidr": {
+        "networkPolicy": {"api": {"from": [{"ipBlock": {"cidr": "fd00::1::/64"}}]}}
+    },
+    "networkPolicy.receiver.from.0.ipBlock.except.0": {
+        "networkPolicy": {"receiver": {"from": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0"]}}]}}
+    },
+    "receiver.service.loadBalancerSourceRanges.0": {
+        "receiver": {"service": {"loadBalancerSourceRanges": ["10.0.0.0/33"]}}
+    },
     "networkPolicy.egress": {"networkPolicy": {"egress": []}},
     "serviceMonitor.interval": {"serviceMonitor": {"interval": "often"}},
     "deidProfiles.ready.0": {"deidProfiles": {"ready": ["reserch"], "keySecret": "key"}},
@@ -104,34 +123,141 @@ def is_named(name: str, told: str) -> bool:
     return False
 
 
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
+def classes(*each: tuple[str, str | None]) -> dict[str, Any]:
+    made = [{"name": name, "resources": {}} | ({"upTo": up_to} if up_to else {}) for name, up_to in each]
+    return {"worker": {"sizeClasses": made}}
+
+
+def volumes(part: str, *names: str, mounted: str | None = None) -> dict[str, Any]:
+    made: dict[str, Any] = {"extraVolumes": [{"name": name, "emptyDir": {}} for name in names]}
+    made |= {"nodeSecrets": ["night-pacs"]} if part == "api" else {}
+    return {part: made | ({"extraVolumeMounts": [{"name": mounted, "mountPath": "/x"}]} if mounted else {})}
+
+
+OURS = {
+    "operator": ("credentials", "workers", "tmp"),
+    "api": ("credentials", "tmp", "node-night-pacs"),
+    "receiver": ("credentials", "tmp", "tls", "inbox"),
+    "migration": ("credentials", "tmp"),
+    "worker": ("spool", "tmp", "credentials", "secrets"),
+}
+"""The volumes that each pod has by itself."""
+
+TOGETHER: list[tuple[dict[str, Any], str]] = [
+    (classes(("a", None), ("b", None)), "worker.sizeClasses[0] (a): all but the last class need upTo"),
+    (classes(("a", "1Gi"), ("a", None)), "worker.sizeClasses[1]: two classes are called a"),
+    (
+        classes(("a", "8Gi"), ("b", "1Gi"), ("c", None)),
+        "worker.sizeClasses[1] (b): upTo 1Gi is not more than a's 8Gi; order the classes",
+    ),
+    (classes(("a", "1Gi"), ("b", "1048576Ki"), ("c", None)), "worker.sizeClasses[1] (b): upTo 1048576Ki is not more"),
+    (classes(("a", "1Gi"), ("b", "1G"), ("c", None)), "worker.sizeClasses[1] (b): upTo 1G is not more than a's 1Gi"),
+    (classes(("a", "1Gi"), ("b", "2Gi")), "worker.sizeClasses[1] (b): the last class takes all studies"),
+    (
+        {"operator": {"resources": {"requests": {"memory": "1Gi"}, "limits": {"memory": "512Mi"}}}},
+        "operator.resources.requests.memory: 1Gi is more than operator.resources.limits.memory (512Mi)",
+    ),
+    (
+        {"postgres": {"resources": {"requests": {"cpu": 2}, "limits": {"cpu": "1500m"}}}},
+        "postgres.resources.requests.cpu: 2 is more than postgres.resources.limits.cpu (1500m)",
+    ),
+    *(
+        ({part: {"resources": {"requests": {"memory": "9Ti"}}}}, f"{part}.resources.requests.memory: 9Ti is more than")
+        for part in ("api", "receiver", "migration", "sandbox")
+    ),
+    (
+        {
+            "worker": {
+                "sizeClasses": [
+                    {
+                        "name": "a",
+                        "resources": {
+                            "requests": {"ephemeral-storage": "16Gi"},
+                            "limits": {"ephemeral-storage": "8Gi"},
+                        },
+                    }
+                ]
+            }
+        },
+        "worker.sizeClasses[0] (a).resources.requests.ephemeral-storage: 16Gi is more than",
+    ),
+    *(
+        (volumes(part, "mine", name), f"{part}.extraVolumes[1]: ADIT has a volume called {name} itself")
+        for part, names in OURS.items()
+        for name in names
+    ),
+    (volumes("worker", "ca", "ca"), "worker.extraVolumes[1]: two volumes are called ca"),
+    *(
+        (volumes(part, "ca", mounted="cb"), f"{part}.extraVolumeMounts[0]: no volume is called cb; add it to {part}.")
+        for part in OURS
+    ),
+    *(
         (
-            {"worker": {"sizeClasses": [{"name": "a", "resources": {}}, {"name": "b", "resources": {}}]}},
-            "worker.sizeClasses[0] (a): all but the last class need upTo",
-        ),
-        (
-            {
-                "worker": {
-                    "sizeClasses": [{"name": "a", "upTo": "1Gi", "resources": {}}, {"name": "a", "resources": {}}]
-                }
-            },
-            "worker.sizeClasses[1]: two classes are called a",
-        ),
-        ({"worker": {"podLabels": {"adit.dev/job": "x"}}}, "worker.podLabels.adit.dev/job: this label is ADIT's own"),
-        (
-            {"sandbox": {"enabled": True}, "watchNamespaces": ["team-a"]},
-            "its nodes are made in adit, which is not among watchNamespaces",
-        ),
-        ({"sandbox": {"enabled": True}, "api": {"enabled": False}}, "sandbox.enabled needs api.enabled"),
-        ({"deidProfiles": {"ready": ["basic"]}}, "deidProfiles.ready needs deidProfiles.keySecret"),
-    ],
-)
-def test_what_does_not_go_together_is_refused_with_the_cure(
-    each_helm: Helm, values: dict[str, Any], expected: str
-) -> None:
-    assert expected in message(each_helm, values)
+            {part: {"podLabels": {"app.kubernetes.io/component": "x"}}},
+            f"{part}.podLabels.app.kubernetes.io/component: this label is ADIT's own",
+        )
+        for part in ("operator", "api", "receiver", "postgres", "migration")
+    ),
+    ({"worker": {"podLabels": {"adit.dev/job": "x"}}}, "worker.podLabels.adit.dev/job: this label is ADIT's own"),
+    (
+        {"serviceMonitor": {"interval": "30s", "scrapeTimeout": "1m"}},
+        "serviceMonitor.scrapeTimeout: 1m is more than serviceMonitor.interval (30s)",
+    ),
+    (
+        {"rbac": {"scope": "cluster"}, "watchNamespaces": ["team-a"]},
+        "watchNamespaces: rbac.scope: cluster serves every namespace",
+    ),
+    (
+        {"sandbox": {"enabled": True}, "watchNamespaces": ["team-a"]},
+        "its nodes are made in adit, which is not among watchNamespaces",
+    ),
+    ({"sandbox": {"enabled": True}, "api": {"enabled": False}}, "sandbox.enabled needs api.enabled"),
+    ({"deidProfiles": {"ready": ["basic"]}}, "deidProfiles.ready needs deidProfiles.keySecret"),
+]
+
+
+def test_what_does_not_go_together_is_refused_with_the_cure(each_helm: Helm, sample: Sample) -> None:
+    told = [(expected, message(each_helm, values)) for values, expected in sample(TOGETHER, 20)]
+    assert [each for each in told if each[0] not in each[1]] == []
+
+
+def test_what_is_near_the_bounds_is_taken(helm4: Helm) -> None:
+    """Fractions, other units and both families of addresses are compared by what they are."""
+    values: dict[str, Any] = {
+        "operator": {
+            "resources": {"requests": {"cpu": 0.5, "memory": "1G"}, "limits": {"cpu": "500m", "memory": "1Gi"}}
+        },
+        "api": {"resources": {"requests": {"memory": 134217728}, "limits": {"memory": "128Mi"}}},
+        **classes(("a", "999M"), ("b", "1Gi"), ("c", None)),
+        "serviceMonitor": {"enabled": True, "interval": "1m", "scrapeTimeout": "60s"},
+        "image": {"registry": "127.0.0.1:5000/imaging/adit"},
+        "postgres": {"persistence": {"storageClassName": "fast.ssd"}},
+        "networkPolicy": {
+            "dicom": {
+                "to": [
+                    {"ipBlock": {"cidr": each}}
+                    for each in ("10.20.0.0/16", "0.0.0.0/0", "::/0", "fe80::/10", "2001:db8:0:1::/64", "::1/128")
+                ]
+            }
+        },
+    }
+    values["worker"]["extraVolumes"] = [{"name": "ca", "projected": {"sources": []}}]
+    assert helm4.render(values)
+
+
+def test_the_volumes_called_ours_are_those_that_the_pods_have(helm4: Helm) -> None:
+    values: dict[str, Any] = {
+        "api": {"nodeSecrets": ["night-pacs"]},
+        "receiver": {"enabled": True, "tls": {"secretName": "tls"}, "inbox": {"existingClaim": "inbox"}},
+    }
+    found: dict[str, set[str]] = {}
+    for each in helm4.render(values):
+        if each["kind"] in ("Deployment", "Job"):
+            spec = each["spec"]["template"]["spec"]
+            part = each["metadata"]["labels"]["app.kubernetes.io/component"]
+            found[part] = {volume["name"] for volume in spec.get("volumes", ())}
+    parts = [part for part in OURS if part != "worker"]
+    assert {part: found[part] for part in parts} == {part: set(OURS[part]) for part in parts}
 
 
 def _objects(schema: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
