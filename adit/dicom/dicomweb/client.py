@@ -154,6 +154,7 @@ class Client:
                     if again and stopped.fault.code is FaultCode.ASSOCIATION_ABORTED:
                         again = False
                         continue
+                    self._raise_if_tls(stopped)
                     raise
                 try:
                     if answer.status not in _BUSY:
@@ -268,6 +269,20 @@ class Client:
             server_hostname=name,
             **ours,  # type: ignore[arg-type]
         )
+
+    def _raise_if_tls(self, stopped: TransferFault) -> None:
+        """Raises TLS_FAILED where a server that hung up would have spoken TLS: that is mended, not waited for."""
+        from adit.dicom.dimse.mismatch import answers_tls
+
+        server = self.server
+        if stopped.fault.code is not FaultCode.ASSOCIATION_ABORTED or server.is_https:
+            return
+        if answers_tls(server.host, server.port, server.web.timeouts.connect_seconds):
+            raise server.fault(
+                FaultCode.TLS_FAILED,
+                f"{server.address} speaks TLS, and the node's url does not",
+                "Begin the node's url with https, or name the port where the server speaks without TLS.",
+            ) from stopped
 
     def _require_plain(self, answer: Answer) -> None:
         """We ask for no content coding: what is compressed could be without end."""

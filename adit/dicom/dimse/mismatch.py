@@ -1,7 +1,8 @@
 """Whether a peer that broke off at once speaks TLS where we do not, or the other way round.
 
-Called by `association` and `connection` when a connection ended before the peer had said anything: DCMTK and Orthanc
-just hang up then. A fault that says why is mended at once; one that looks like the network's is tried again for hours.
+Called by `association`, `connection` and `dicomweb.client` when a connection ended before the peer had said anything:
+DCMTK and Orthanc just hang up then. A fault that says why is mended at once; one that looks like the network's is
+tried again for hours.
 """
 
 from __future__ import annotations
@@ -20,14 +21,18 @@ _NOBODY: Final = "ADIT-ASKS"
 
 
 def speaks_tls(peer: Peer) -> bool:
-    """Whether it answers the first words of TLS in kind; its certificate does not matter."""
+    return answers_tls(peer.dimse.host, peer.dimse.port, peer.dimse.timeouts.connect_seconds)
+
+
+def answers_tls(host: str, port: int, connect_seconds: float) -> bool:
+    """Whether the first words of TLS are answered in kind there; its certificate does not matter."""
     import ssl
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     try:
-        with _connected(peer) as connected, context.wrap_socket(connected):
+        with _connected(host, port, connect_seconds) as connected, context.wrap_socket(connected):
             return True
     except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
         return False
@@ -40,12 +45,12 @@ def speaks_tls(peer: Peer) -> bool:
 def speaks_plainly(peer: Peer) -> bool:
     """Whether it answers an association request in the open, which names neither of us."""
     dimse = peer.dimse.model_copy(update={"ae_title": _NOBODY, "calling_ae_title": _NOBODY, "tls": None})
-    with contextlib.suppress(OSError), _connected(peer) as connected:
+    place = peer.dimse.host, peer.dimse.port, peer.dimse.timeouts.connect_seconds
+    with contextlib.suppress(OSError), _connected(*place) as connected:
         connected.sendall(request(Peer(peer.node, dimse), (_VERIFICATION,)))
         return connected.recv(1)[:1] in (bytes([_ACCEPT]), bytes([_REJECT]), bytes([_ABORT]))
     return False
 
 
-def _connected(peer: Peer) -> socket.socket:
-    seconds = min(_SECONDS, peer.dimse.timeouts.connect_seconds)
-    return socket.create_connection((peer.dimse.host, peer.dimse.port), timeout=seconds)
+def _connected(host: str, port: int, connect_seconds: float) -> socket.socket:
+    return socket.create_connection((host, port), timeout=min(_SECONDS, connect_seconds))

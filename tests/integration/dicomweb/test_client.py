@@ -316,6 +316,11 @@ def test_tls_with_who_speaks_none(web: ScriptedWeb, trusting: Path) -> None:
     assert code_of(web.url.replace("http:", "https:"), trusting, **TLS) is FaultCode.TLS_FAILED
 
 
+def test_without_tls_with_who_speaks_it(served: Path) -> None:
+    with ScriptedWeb(lambda asked: listing([]), tls=served) as web:
+        assert code_of(web.url.replace("https:", "http:")) is FaultCode.TLS_FAILED
+
+
 @pytest.mark.parametrize("files", [[], ["tls.crt"], ["ca.crt", "tls.key"]])
 def test_certificates_that_are_not_there(trusting: Path, tmp_path: Path, files: list[str]) -> None:
     (tmp_path / "web-tls").mkdir()
