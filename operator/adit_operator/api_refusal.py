@@ -6,12 +6,17 @@ Used by `KubernetesApi`, which raises what is told here.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from adit_operator.api_request import Object, Request
+
+_FIELD: Final = re.compile(r"[A-Za-z0-9._/\[\]-]{1,200}")
+_REASON: Final = re.compile(r"[A-Za-z]{1,40}")
+_MOST_CAUSES: Final = 5
 
 
 class Refusal(StrEnum):
@@ -32,7 +37,8 @@ class ApiRefused(Exception):  # noqa: N818
     """A request that the API server did not fulfil.
 
     `str()` of it is fit for logs. `message` is the server's own words: it can hold names, so it may be
-    logged at debug level only. `code` is the HTTP status, None if there was no answer.
+    logged at debug level only. `code` is the HTTP status, None if there was no answer. `fields` are
+    paths of what is invalid, each with its reason and without its value.
     """
 
     def __init__(
@@ -43,12 +49,14 @@ class ApiRefused(Exception):  # noqa: N818
         code: int | None = None,
         retry_after: float | None = None,
         message: str = "",
+        fields: Sequence[str] = (),
     ) -> None:
         super().__init__(f"The API server did not {what}: {refusal} ({code or 'no answer'}).")
         self.refusal = refusal
         self.code = code
         self.retry_after = retry_after
         self.message = message
+        self.fields = tuple(fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +101,20 @@ def _was_judged(status: Mapping[str, Any]) -> bool:
         return True
     causes = (status.get("details") or {}).get("causes") or ()
     return bool(causes) and not any(cause.get("reason") or cause.get("field") for cause in causes)
+
+
+def invalid_fields(answer: Answer) -> tuple[str, ...]:
+    """Which fields the server found invalid, and why, in its words for programs. Its words for people hold values."""
+    details = answer.body.get("details")
+    causes = details.get("causes") if isinstance(details, dict) else None
+    told: dict[str, None] = {}  # each once, in their order
+    for cause in causes if isinstance(causes, list) else ():
+        field, reason = (
+            (str(cause.get(key, "")) for key in ("field", "reason")) if isinstance(cause, dict) else ("", "")
+        )
+        if _FIELD.fullmatch(field):
+            told[f"{field} ({reason})" if _REASON.fullmatch(reason) else field] = None
+    return tuple(told)[:_MOST_CAUSES]
 
 
 def is_object_missing(request: Request, answer: Answer) -> bool:

@@ -22,6 +22,7 @@ from adit_operator.api_refusal import (
     ApiRefused,
     ObjectMissing,
     Refusal,
+    invalid_fields,
     is_object_missing,
     parse,
     refusal_of,
@@ -256,6 +257,7 @@ class KubernetesApi:
             code=answer.code,
             retry_after=answer.retry_after,
             message=str(answer.body.get("message", "")),
+            fields=invalid_fields(answer) if refusal is Refusal.INVALID else (),
         )
         _log.debug("api_refused", verb=request.verb, kind=request.noun, refusal=str(refusal), message=error.message)
         return error

@@ -446,6 +446,13 @@ def _refusal(namespace: str, error: ApiRefused) -> Fault:
             message=f"The operator may not create Jobs in namespace {namespace}.",
             cure="Give it the rights: add the namespace to the chart's watchNamespaces.",
         )
+    if error.refusal is Refusal.INVALID and error.fields:
+        return Fault(
+            code=FaultCode.LAUNCH_REFUSED,
+            message=f"The API server finds the worker's Job invalid: {', '.join(error.fields)}.",
+            cure="Correct the chart's worker values that these fields are made from (docs/values.md), and upgrade the "
+            "release. If the values are right, look at what webhooks of the cluster make of Jobs.",
+        )
     return Fault(
         code=FaultCode.LAUNCH_REFUSED,
         message=f"The API server did not take the worker's Job ({error.refusal}).",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ from adit_operator.kubernetes_launcher import KubernetesLauncher
 from adit_operator.kubernetes_login import login
 from adit_operator.reach import readable
 from adit_operator.status_writer import StatusWriter
+from adit_operator.worker_settings import PodSettings
 from tests.cluster.quota import limit
 from tests.peers.control_plane import ControlPlane
 from tests.peers.faulty_proxy import PASS, FaultyProxy, Reaction
@@ -294,6 +296,27 @@ def test_a_refusal_is_told_while_it_is_news(scene: Scene) -> None:
     assert scene.launcher.trouble(job_id) is not None
     scene.seconds += 600
     assert scene.launcher.trouble(job_id) is None
+
+
+def test_a_job_that_is_invalid_is_told_with_its_fields_and_without_their_values(scene: Scene) -> None:
+    """What the chart cannot see: values that go wrong only together with the Job that we make."""
+    volumes = [{"name": "spool", "emptyDir": {}}, {"name": "Not_A_Name", "emptyDir": {}}]
+    scene.launcher = KubernetesLauncher(
+        scene.api,
+        SETTINGS.model_copy(update={"pod": PodSettings(volumes=volumes)}),
+        [scene.namespace],
+        clock=lambda: datetime.now(UTC),
+        monotonic=lambda: scene.seconds,
+    )
+    with pytest.raises(LaunchFailed) as failure:
+        scene.launcher.launch(scene.claim())
+    fault = failure.value.fault
+    assert fault is not None
+    assert fault.code is FaultCode.LAUNCH_REFUSED
+    assert re.search(r"spec\.template\.spec\.volumes\[\d\]\.name \(FieldValueDuplicate\)", fault.message)
+    assert re.search(r"spec\.template\.spec\.volumes\[\d\]\.name \(FieldValueInvalid\)", fault.message)
+    assert "Not_A_Name" not in fault.message
+    assert "worker values" in fault.cure
 
 
 def test_a_namespace_that_went_away_does_not_hold_up_the_others(scene: Scene) -> None:
