@@ -115,5 +115,7 @@ def _readiness(listener: Listener, directory: MailboxDirectory | None) -> Callab
 
 
 def _await_end_of_input(end: Callable[[], None]) -> None:
-    sys.stdin.buffer.read()
+    """Not by `sys.stdin`: Python cannot shut down while a thread waits in its buffer, and dies with a fatal error."""
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
     end()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -80,12 +81,20 @@ def test_run(adit: Adit, manifest: str, port: int, tmp_path: Path, embedded: boo
         adit = Adit(tmp_path, {"ADIT_DATA": str(tmp_path / "embedded")})
     ended = adit("run", "--receive", f"127.0.0.1:{port}", manifest, "-o", "json")
     assert ended.code == 0, ended.err + str(own)
+    [log] = tmp_path.rglob("receiver.log")
+    assert only_logs(log.read_text())
     assert f"Receiver on 127.0.0.1:{port}." in ended.err
     [task] = ended.json["tasks"]
     assert {attempt["road"] for attempt in task["attempts"]} == {"C-MOVE"}
     assert len(list((tmp_path / "out").rglob("*.dcm"))) == 5
     with pytest.raises(ConnectionRefusedError):  # it went with the command
         socket.create_connection(("127.0.0.1", port)).close()
+
+
+def only_logs(text: str) -> bool:
+    """Whether each line is one of the receiver's log, and the last tells its end: Python died of no fatal error."""
+    lines = [json.loads(line) for line in text.splitlines()]
+    return bool(lines) and lines[-1]["event"] == "ended"
 
 
 def children(of: int) -> list[int]:
@@ -108,7 +117,9 @@ def test_up_keeps_it_running(adit: Adit, manifest: str, port: int, ledger: Ledge
     assert adit("apply", manifest).code == 0
     wait_until(lambda: summary(ledger, "by-move").state is JobState.SUCCESS, "the job is green", 60)
     [second] = children(up.pid)
-    assert adit.end(up, signal.SIGTERM).code == 0
+    ended = adit.end(up, signal.SIGTERM)
+    assert ended.code == 0
+    assert "Fatal Python error" not in ended.err
     assert not Path(f"/proc/{second}").exists()
 
 
