@@ -224,14 +224,15 @@ def pydicom_files() -> tuple[Path, ...]:
     return tuple(found.values())
 
 
-def compressed_files() -> list[Path]:
+@cache
+def compressed_files() -> tuple[Path, ...]:
     """Those of `pydicom_files` whose pixels are compressed, one per transfer syntax."""
     found: dict[str, Path] = {}
     for path in pydicom_files():
         syntax = dcmread(path, stop_before_pixels=True, specific_tags=[]).file_meta.TransferSyntaxUID
         if syntax.is_encapsulated:
             found.setdefault(str(syntax), path)
-    return list(found.values())
+    return tuple(found.values())
 
 
 def _pixels(length: int, seed: bytes) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 from psycopg import sql
 
 from adit.ledger.ledger import Ledger
-from tests.faults.transfer_folders import LEASE, FolderTransfer, wait_for
+from tests.faults.transfer_folders import FolderTransfer, wait_for
 from tests.postgres import DatabaseServer
 from tests.samples import ct_study
 
@@ -28,7 +28,7 @@ def test_a_database_that_goes_away_is_waited_for(
         database_server.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(name))
         end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {}"
         database_server.execute(sql.SQL(end).format(sql.Literal(database)))
-        assert not threading.Event().wait(LEASE / 2)
+        assert not threading.Event().wait(2)
         assert dispatcher.poll() is None, "the dispatcher gave up"
         database_server.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(name))
         assert dispatcher.wait(timeout=60) == 0

@@ -176,6 +176,7 @@ def test_cancelled_while_a_c_move_is_on(system: System, pacs: ScriptedSCP, recei
         system.adit("cancel", "job")
         assert job.wait().tasks == {TaskState.CANCELED: 1}
         wait_until(lambda: not Path(f"/proc/{pid}").exists(), "the worker is gone")
+        wait_until(pacs.move.asked_to_stop, "its C-CANCEL has come")
         gate.opened.set()
         wait_until(lambda: len(pacs.move.cancelled) == 1, "the PACS stops")
         assert pacs.move.statuses == [0] * 4 + [0xA700]  # what it was at is refused, and no more is sent

@@ -29,7 +29,7 @@ from adit.model.state import JobState, TaskState
 from adit.model.transfer_job import TransferJob
 from tests.samples import Study
 
-LEASE = 4  # seconds; enough for a worker to start on a busy machine
+LEASE = 15  # seconds; enough for a worker to start on a very busy machine
 SETTINGS = DispatchSettings(patience=Patience(lease=LEASE, stop=10, deadline=10), poll_seconds=0.2)
 SCRIPT = "tests.faults.dispatcher_process"
 

@@ -142,6 +142,7 @@ class ScriptedSCP:
         self.queries: list[Dataset] = []
         self.calling_ae_titles: list[str] = []
         self.cancelled: list[str] = []  # services that it stopped because it was asked to
+        self.asked_to_stop: Callable[[], bool] = lambda: False  # whether a C-CANCEL of the last C-GET has come
         self._held: dict[str, Dataset] = {str(item.SOPInstanceUID): item for item in holdings}
         self._lock = threading.Lock()
         self._server: Any = None
@@ -270,6 +271,7 @@ class ScriptedSCP:
 
     def _on_get(self, event: Any) -> Iterator[Any]:
         self.queries.append(event.identifier)
+        self.asked_to_stop = lambda: event.request.MessageID in event.assoc.dimse.cancel_req
         self._begin("C-GET")
         behaviour = self.behaviour
         chosen = select(self._holdings(), event.identifier)

@@ -53,12 +53,14 @@ class ScriptedMove:
         self.statuses: list[int | None] = []  # of each sub-operation; None where no answer came
         self.by_request: dict[int, list[int | None]] = {}  # the same, by the C-MOVE's message id, oldest first
         self.cancelled: list[int] = []  # message ids of C-MOVEs that it stopped because it was asked to
+        self.asked_to_stop: Callable[[], bool] = lambda: False  # whether a C-CANCEL of the last C-MOVE has come
         self._aet = aet
         self._choose = choose
         self._begin = begin
         self.later: list[threading.Thread] = []
 
     def serve(self, service: Any, request: Any, context: Any) -> None:
+        self.asked_to_stop = lambda: int(request.MessageID) in service.dimse.cancel_req
         self._begin("C-MOVE")
         behaviour = self.behaviour
         if behaviour.silent:

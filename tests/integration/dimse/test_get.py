@@ -4,7 +4,6 @@ import resource
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -19,6 +18,7 @@ from adit.model.dicom_node import Service
 from adit.model.outcome import Fault, FaultCode, TransferFault
 from tests.integration.dimse.nodes import Basket, contents, ct_scp, node
 from tests.peers import Behaviour, Orthanc, ScriptedSCP
+from tests.peers.server_process import wait_until
 from tests.samples import (
     compressed_files,
     ct_study,
@@ -331,7 +331,7 @@ def test_an_interrupted_fetch_is_called_off() -> None:
         def interrupt(service: str, number: int) -> None:
             if (service, number) == ("C-GET sub-operation", 3):
                 ours.interrupt()
-                time.sleep(1)  # longer than it takes to be noticed
+                wait_until(peer.asked_to_stop, "the C-CANCEL has come")
 
         peer.behaviour.before = interrupt
         basket = Basket()

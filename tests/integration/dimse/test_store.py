@@ -219,8 +219,8 @@ def test_a_peer_that_answers_in_two_small_writes_does_not_stall_us(
         at_once = min(seconds(peer) for _ in range(3))
         monkeypatch.setattr(connection, "QUICKACK", None)
         delayed = seconds(peer)
-    # Measured on two busy cores: 1.3 s, 40 ms for each object, against 0.06 s or less.
-    assert at_once < delayed / 4
+    # A delayed ACK takes 40 ms for each object, whatever else the machine has to do.
+    assert delayed - at_once > 0.02 * len(study.instances)
 
 
 def test_an_association_aborted_half_way_kills_the_channel_and_what_was_acknowledged_stays() -> None:

@@ -384,7 +384,7 @@ def test_a_stopped_attempt_calls_the_c_move_off(
     def give_up(service: str, number: int) -> None:
         if (service, number) == ("C-MOVE sub-operation", 3):
             stop.set()
-            over.wait(1.5 if cancels else 20)
+            wait_until(lambda: over.is_set() or (cancels and pacs.move.asked_to_stop()), "it goes on")
 
     pacs.move.behaviour = MoveBehaviour(cancels=cancels)
     pacs.behaviour.before = give_up

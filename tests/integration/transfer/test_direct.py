@@ -221,7 +221,7 @@ def test_a_cancelled_task(scene: Scene, source: ScriptedSCP, destination: Script
     def cancel(what: str, number: int) -> None:
         if (what, number) == ("C-MOVE sub-operation", 3):
             stop.set()
-            time.sleep(1.5)
+            wait_until(source.move.asked_to_stop, "the C-CANCEL has come")
 
     source.behaviour = Behaviour(before=cancel)
     task = task_of(scene, source, destination)
