@@ -11,14 +11,24 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from random import SystemRandom
+from typing import Final
+
+_CHOICE: Final = SystemRandom()  # a test's seed must not give two processes the same port
 
 
 def free_port() -> int:
-    """A TCP port on the loopback that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port on the loopback that nobody listens on just now.
+
+    None of those that the kernel gives to whoever connects: one of our own connections would take it before the server.
+    """
+    while True:
+        port = _CHOICE.randrange(20_000, 30_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def listens(port: int, host: str = "127.0.0.1") -> bool:
