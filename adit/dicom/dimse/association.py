@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     import ssl
 
 _ACCEPT, _REJECT, _DATA, _RELEASE_RQ, _RELEASE_RP, _ABORT = 0x02, 0x03, 0x04, 0x05, 0x06, 0x07
+_HEADER: Final = struct.Struct(">BBI")  # of any PDU: type, nothing, length
 _TLS_ALERT: Final = 0x15  # no PDU: how a TLS peer may answer who does not speak TLS
+_OF_HTTP: Final = b"HTTP/1"  # no PDU either, and as long as a header: how a web server answers
 _RELEASE_SECONDS: Final = 5.0  # for the peer to agree to a release
 _LATE_PDUS: Final = 1000  # that a peer may still send after we asked for a release
 _ABORT_SECONDS: Final = 1.0  # for the peer to take note of an A-ABORT
@@ -271,7 +273,7 @@ class Association:
     # Receiving
 
     def _next_header(self) -> tuple[int, int]:
-        kind, _, length = struct.unpack(">BBI", self._connection.take(6))
+        kind, _, length = _HEADER.unpack(self._connection.take(_HEADER.size))
         return kind, length
 
     def _next_fragment(self) -> tuple[int, int, bool, bool]:
@@ -326,7 +328,14 @@ class Association:
     def _negotiate(self, proposals: Sequence[Proposal]) -> None:
         self._connection.set_timeout(self._peer.dimse.timeouts.acse_seconds)
         self._connection.send([negotiation.request(self._peer, proposals)])
-        kind, length = self._next_header()
+        header = self._connection.take(_HEADER.size)
+        if header == _OF_HTTP:
+            raise self._peer.fault(
+                FaultCode.SERVICE_NOT_OFFERED,
+                f"{self._peer.address} answers in HTTP: it is a web server's port, and none of DICOM's DIMSE",
+                "Correct the node's dimse.port; a DICOMweb server's address belongs into dicomWeb.url.",
+            )
+        kind, _, length = _HEADER.unpack(header)
         self._first_pdu = kind
         if length > _MAX_NEGOTIATION:
             raise self._violation(f"answered the association request with a PDU of {length} bytes")

@@ -168,7 +168,7 @@ def test_a_message_in_the_smallest_pieces_is_still_one_message() -> None:
 
 def garbage(talk: Conversation) -> None:
     talk.read_pdu()
-    talk.socket.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    talk.socket.sendall(b"SSH-2.0-OpenSSH\r\n")
 
 
 def hang_up(talk: Conversation) -> None:
@@ -232,6 +232,18 @@ def test_a_peer_that_breaks_off_or_breaks_the_protocol_is_an_aborted_association
     script: Callable[[Conversation], None],
 ) -> None:
     assert code_of(script) is FaultCode.ASSOCIATION_ABORTED
+
+
+def test_a_web_servers_port_is_told_with_the_cure() -> None:
+    def web_server(talk: Conversation) -> None:
+        talk.read_pdu()
+        talk.socket.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+    with RawPeer(web_server) as peer:
+        fault = fault_of(peer).fault
+    assert fault.code is FaultCode.SERVICE_NOT_OFFERED
+    assert "answers in HTTP" in fault.message
+    assert "dimse.port" in fault.cure
 
 
 def test_an_answer_of_another_kind_is_no_answer_to_the_query() -> None:
