@@ -65,6 +65,7 @@ WRONG: dict[str, dict[str, Any]] = {
     "postgres.parameters.max_connections": {"postgres": {"parameters": {"max_connections": [1]}}},
     "postgres.enabled": {"postgres": {"enabled": False}},
     "rbac.scope": {"rbac": {"scope": "global"}},
+    "ownerLease.create": {"ownerLease": {"create": "no"}},
     "watchNamespaces.0": {"watchNamespaces": ["*"]},
     "watchNamespaces": {"watchNamespaces": "team-a"},
     "logLevel": {"logLevel": "verbose"},
