@@ -5,13 +5,15 @@ are evaluated here by Kubernetes' own rules: where a policy selects a side, one 
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.integration.chart.many_values import VALUES
-from tests.peers.helm import Document, Helm
+from tests.peers.helm import ROOT, Document, Helm
 
 Labels = dict[str, str]
 
@@ -271,6 +273,39 @@ def test_workers_of_the_watched_namespaces_reach_the_ledger(
     helm4: Helm, values: dict[str, Any], namespace: str, reaches: bool
 ) -> None:
     assert allowed(helm4.render(values), ours("worker", namespace), POSTGRES, 5432) is reaches
+
+
+def production() -> dict[str, Any]:
+    """The file that docs/kubernetes.md tells people to begin with."""
+    page = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
+    [block] = re.findall(r"^```yaml production\.yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    values: dict[str, Any] = yaml.safe_load(block)
+    return values
+
+
+def test_the_documented_production_file_narrows_to_the_hospitals_network(helm4: Helm) -> None:
+    documents = helm4.render(production())
+    speakers = (ours("worker"), ours("api"))
+    for port in (104, 2762, 4242, 11112, 443):
+        assert all(allowed(documents, each, PACS, port) for each in speakers), port
+    assert not any(allowed(documents, each, PACS, port) for each in speakers for port in (22, 80, 8042))
+    for port in (80, 104, 11112):
+        assert not any(allowed(documents, each, INTERNET, port) for each in speakers), port
+    for port in (80, 104, 443):
+        assert not allowed(documents, ours("worker"), METADATA, port)
+    assert not allowed(documents, ours("worker"), INTERNET, 443)
+    assert not allowed(documents, ours("worker"), FOREIGN, 11112)
+
+
+def test_a_network_beside_it_keeps_its_exceptions(helm4: Helm) -> None:
+    """As the text below that file says, for a bucket outside."""
+    values = production()
+    outside = {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}}
+    values["networkPolicy"]["dicom"]["to"].append(outside)
+    documents = helm4.render(values)
+    assert allowed(documents, ours("worker"), INTERNET, 443)
+    assert not allowed(documents, ours("worker"), METADATA, 443)
+    assert not allowed(documents, ours("worker"), INTERNET, 80)
 
 
 def test_everything_that_a_pod_is_told_of_can_be_reached(helm4: Helm) -> None:
