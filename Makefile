@@ -37,7 +37,7 @@ test-sweeps: $(READY) peers ## all cases of the tests of which `make test` runs 
 test-cluster: $(READY) ## the tests that need a Kubernetes: make cluster's, or $$KUBECONFIG
 	@ADIT_CLUSTER_REQUIRED=1 tests/cluster/run
 
-test-chaos: $(READY) ## kill each part of the system again and again while a job runs (about 20 minutes; ADIT_CHAOS_SEED repeats it)
+test-chaos: $(READY) ## kill each part of the system again and again while a job runs (about 30 minutes; ADIT_CHAOS_SEED repeats it)
 	@ADIT_CLUSTER_REQUIRED=1 ADIT_CHAOS=$${ADIT_CHAOS:-all} tests/cluster/run tests/cluster/test_bad_manifests.py \
 	  tests/cluster/test_workers_and_cluster.py tests/cluster/test_node_and_images.py tests/cluster/chaos
 

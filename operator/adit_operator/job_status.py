@@ -159,7 +159,7 @@ def _end(summary: JobSummary) -> _Verdict:
             True,
             False,
             FaultCode.NOT_PROVEN,
-            f"{summary.verified} of {summary.expected} instances are proven to have arrived.",
+            f"{summary.verified} of {_counted(summary.expected, 'instance')} proven to have arrived.",
         )
     if total == 0:
         return _Verdict(
@@ -170,7 +170,8 @@ def _end(summary: JobSummary) -> _Verdict:
         True,
         True,
         ConditionReason.ALL_PROVEN,
-        f"{_tasks(total)}, {summary.verified} instances: all are proven to have arrived.{_left_out(summary)}",
+        f"{_tasks(total)}, {_counted(summary.verified, 'instance')}: {'it is' if summary.verified == 1 else 'all are'} "
+        f"proven to have arrived.{_left_out(summary)}",
     )
 
 
@@ -304,7 +305,11 @@ def _left_out(summary: JobSummary) -> str:
 
 
 def _tasks(count: int) -> str:
-    return "1 task" if count == 1 else f"{count} tasks"
+    return _counted(count, "task")
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
 _CODES: Final = frozenset(str(code) for code in FaultCode)

@@ -185,8 +185,9 @@ def test_a_profile_is_judged_alike_by_all(stage: str) -> None:
 
 def test_the_examples_speak_of_our_kinds_only() -> None:
     (settings,) = documents("argocd/argocd-cm.yaml")
-    kinds = {name.rsplit(".dev_", 1)[1] for name in settings["data"]}
-    assert kinds == {"TransferJob", "DicomNode", "DeidProfile"}
+    told = {tuple(name.removeprefix("resource.customizations.").split(".adit.dev_")) for name in settings["data"]}
+    kinds = ("TransferJob", "DicomNode", "DeidProfile")
+    assert told == {(what, kind) for what in ("health", "ignoreResourceUpdates") for kind in kinds}
     (application,) = documents("argocd/application.yaml")
     (ignored,) = application["spec"]["ignoreDifferences"]
     assert (ignored["group"], ignored["kind"]) == ("adit.dev", "TransferJob")

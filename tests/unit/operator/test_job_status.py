@@ -137,6 +137,21 @@ def test_success_without_proof_is_no_success(told: JobSummary) -> None:
     assert condition(status, ConditionType.FAILED)["reason"] == "NotProven"
 
 
+@pytest.mark.parametrize(
+    ("tasks", "instances", "told"),
+    [
+        ({TaskState.SUCCESS: 1}, (1, 1), "1 task, 1 instance: it is proven to have arrived."),
+        ({TaskState.SUCCESS: 1}, (2, 2), "1 task, 2 instances: all are proven to have arrived."),
+        ({TaskState.SUCCESS: 2}, (2, 2), "2 tasks, 2 instances: all are proven to have arrived."),
+        ({TaskState.SUCCESS: 1}, (1, 0), "0 of 1 instance proven to have arrived."),
+        ({TaskState.SUCCESS: 1}, (3, 1), "1 of 3 instances proven to have arrived."),
+    ],
+)
+def test_one_of_something_is_told_as_one(tasks: dict[TaskState, int], instances: tuple[int, int], told: str) -> None:
+    status = status_of(view(summary(tasks, ended=True, instances=instances)))
+    assert told in [each["message"] for each in status["conditions"]]
+
+
 def test_a_job_that_waits_says_for_what_and_the_cure() -> None:
     accepted = condition(status_of(STAGES["waits for its node"]), ConditionType.ACCEPTED)
     assert accepted["reason"] == "NodeNotFound"
