@@ -16,6 +16,7 @@ from adit.cli.console import CommandError, ExitCode, Output, fail, out, print_js
 if TYPE_CHECKING:
     from adit.deid.engine.instance import Deidentified
     from adit.deid.identity import Identity
+    from adit.deid.policy import Policy
     from adit.model.deid_profile import DeidProfile
 
 
@@ -34,12 +35,16 @@ class _FolderFirst(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-app = typer.Typer(cls=_FolderFirst, no_args_is_help=True, help="De-identify files, or tell what would happen to one.")
+app = typer.Typer(
+    cls=_FolderFirst,
+    no_args_is_help=True,
+    help="De-identify files, or tell what would happen to one.\n\n`adit deid FOLDER` is `adit deid folder FOLDER`.",
+)
 
 ProfileOption = Annotated[
     str,
     typer.Option(
-        "--profile", "-p", metavar="NAME|FILE", help="basic, research, upstream, or a file with a DeidProfile."
+        "--profile", "-p", metavar="NAME|FILE", help="basic, research, upstream, or a file with one DeidProfile."
     ),
 ]
 
@@ -69,7 +74,8 @@ def folder(
     in NEW/audit.jsonl, without any value.
 
     The same key and project give the same pseudonyms and UIDs each time:
-    keep the key, and keep it secret.
+    keep the key, and keep it secret. The `key.secretName` of a profile in a
+    file is for transfers only: here --key-file gives the key.
 
     [bold]Example[/bold]
 
@@ -136,6 +142,8 @@ def folder(
             with mapping.open("a", encoding="utf-8") as lines:
                 lines.writelines(f"{line}\n" for line in sealed(pairs.all, identity))
     _report(told, len(patients))
+    if told["written"] and policy.keeps_identity:
+        say.print(f"Beware: {_who_is_told(policy)}.", markup=False, style="yellow")
     if not told["written"] and not told["refused"]:
         say.print(f"Nothing was written: {source} holds no DICOM file that the profile lets leave.", markup=False)
     if told["refused"] or not told["written"]:
@@ -176,6 +184,8 @@ def explain(
         raise CommandError(f"{file}: {error}", ExitCode.REFUSED) from None
     for line in explanation.lines:
         out.print(line, markup=False)
+    if explanation.refusal is None and policy.keeps_identity:
+        out.print(f"# beware: {_who_is_told(policy)}", markup=False)
     if explanation.refusal is not None:
         out.print(f"# refused: {explanation.refusal}", markup=False)
         raise typer.Exit(ExitCode.NOT_GREEN)
@@ -287,9 +297,19 @@ def _profile(name: str) -> DeidProfile:
         found = [each for each in read_all([(name, text)]) if isinstance(each, DeidProfile)]
     except ManifestErrors as errors:
         raise CommandError(f"{name} is no DeidProfile:\n{errors}", ExitCode.REFUSED) from None
-    if len(found) != 1:
-        fail(f"{name} must hold one DeidProfile, and holds {len(found)}.")
+    if not found:
+        fail(f"{name} must hold one DeidProfile, and holds none.")
+    if len(found) > 1:
+        held = ", ".join(each.metadata.name for each in found)
+        fail(
+            f"{name} must hold one DeidProfile, and holds {len(found)} ({held}): give the one meant a file of its own."
+        )
     return found[0]
+
+
+def _who_is_told(policy: Policy) -> str:
+    kept = ", ".join(policy.identity_kept)
+    return f"the profile keeps {kept}, so the copies still tell who the patient is (PatientIdentityRemoved is NO)"
 
 
 def _check_folders(source: Path, target: Path) -> None:

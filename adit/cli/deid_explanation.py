@@ -17,7 +17,9 @@ from typing import Any, BinaryIO, Final
 from pydicom.datadict import dictionary_has_tag, dictionary_keyword
 
 from adit.cli.deid_files import treated_file
+from adit.deid.dates import shifted
 from adit.deid.decision import Action
+from adit.deid.dictionary import vr_of
 from adit.deid.engine.content_mode import Content, decided
 from adit.deid.engine.deflation import inflated
 from adit.deid.engine.instance import DEFLATED, EXPLICIT_BE, IMPLICIT_LE, Engine
@@ -158,7 +160,8 @@ def _lines(found: Dataset, path: tuple[int, ...], decisions: ClassPolicy, conten
         decision = decisions.decide(path, int(tag), raw.VR or "", creator)
         if content and not tag.is_private:
             decision = decided(content, int(tag), decision)
-        yield _line((*path, tag), decision.action, decision.rule)
+        stays = decision.action is Action.SHIFT and _is_time_of_day(raw)
+        yield _line((*path, tag), Action.KEEP if stays else decision.action, decision.rule)
         if decision.action in (Action.SEQUENCE, Action.CONTENT) and found[tag].VR == "SQ":
             for item in found[tag].value:
                 mode, removed = mode_in(item, content, int(tag), decision, decisions)
@@ -166,6 +169,12 @@ def _lines(found: Dataset, path: tuple[int, ...], decisions: ClassPolicy, conten
                     yield _line((*path, tag), Action.REMOVE, f"{removed}, an item")
                 else:
                     yield from _lines(item, (*path, int(tag)), decisions, mode)
+
+
+def _is_time_of_day(raw: Any) -> bool:
+    """By whole days nothing of it is shifted."""
+    vr = raw.VR if raw.VR not in (None, "UN") else vr_of(int(raw.tag))
+    return vr == "TM" and shifted((raw.value or b"").decode("latin-1"), vr, 0) is not None
 
 
 def _line(path: tuple[int, ...], action: str, rule: str) -> str:

@@ -136,7 +136,13 @@ class Policy:
     @property
     def keeps_identity(self) -> bool:
         """Whether an override keeps what says outright who the patient is."""
-        return any(each.path is not None and each.path[-1] in IDENTITY for each in self._keeping)
+        return bool(self.identity_kept)
+
+    @property
+    def identity_kept(self) -> tuple[str, ...]:
+        """What overrides keep of that, as the profile names it."""
+        found = [each.override for each in self._keeping if each.path is not None and each.path[-1] in IDENTITY]
+        return tuple(each.keyword or each.path or each.tag or "" for each in found)
 
     def loosens(self, option: Option) -> bool:
         """Whether an override keeps what this option cleans: then the option cannot be claimed either."""

@@ -15,6 +15,7 @@ from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 from tests.integration.cli.command import Adit
 
 pytestmark = pytest.mark.integration
+ROOT = Path(__file__).parents[3]
 FILES = Path(pydicom.__file__).parent / "data/test_files"
 NAMES = ("Zyxwvut", "Quorra", "MRN-990017")
 
@@ -55,6 +56,11 @@ def key(tmp_path: Path) -> Path:
     file = tmp_path / "project.key"
     file.write_bytes(bytes(range(32)))
     return file
+
+
+def profile(name: str, overrides: str = "[]") -> str:
+    head = f"apiVersion: adit.dev/v1alpha1\nkind: DeidProfile\nmetadata: {{name: {name}}}\n"
+    return f"{head}spec:\n  key: {{secretName: key}}\n  overrides: {overrides}\n"
 
 
 def written(folder: Path) -> dict[str, bytes]:
@@ -220,6 +226,38 @@ def test_explain_ends_as_deid_does_where_it_refuses(adit: Adit, originals: Path,
     assert ended.code == 1
     refused = adit("deid", str(originals), "--out", "copies", "--key-file", str(key))
     assert f"sub/0.dcm: {ended.out.splitlines()[-1].removeprefix('# refused: ')}" in refused.err
+
+
+def test_the_file_of_a_job_is_a_profile_too(adit: Adit, originals: Path, key: Path) -> None:
+    example = (ROOT / "examples" / "deidentified.yaml").read_text(encoding="utf-8")
+    (adit.folder / "job.yaml").write_text(example, encoding="utf-8")
+    (adit.folder / "two.yaml").write_text(f"{example}---\n{profile('other')}", encoding="utf-8")
+    (adit.folder / "none.yaml").write_text(
+        (ROOT / "examples" / "nodes.yaml").read_text(encoding="utf-8"), encoding="utf-8"
+    )
+    for name, told in (("two.yaml", "holds 2 (stroke, other)"), ("none.yaml", "holds none")):
+        ended = adit("deid", str(originals), "--out", "copies", "--key-file", str(key), "-p", name)
+        assert (ended.code, told in ended.err) == (2, True), ended.err
+    ended = adit("deid", str(originals), "--out", "copies", "--key-file", str(key), "-p", "job.yaml")
+    assert (ended.code, ended.err, ended.json["written"]) == (0, "", 4)
+
+
+def test_a_mistake_in_a_profile_is_told_as_in_a_manifest(adit: Adit, originals: Path) -> None:
+    (adit.folder / "mine.yaml").write_text(profile("mine", "[{tag: 00081030, action: Keep}]"))
+    ended = adit("deid", "explain", str(originals / "sub" / "0.dcm"), "-p", "mine.yaml")
+    assert ended.code == 2
+    assert "mine.yaml:6 (document 1): spec.overrides[0].tag: must be in quotes" in ended.err
+    assert adit("apply", "mine.yaml").err.splitlines()[0] in ended.err
+
+
+def test_a_profile_that_keeps_who_the_patient_is_says_so(adit: Adit, originals: Path, key: Path) -> None:
+    (adit.folder / "mine.yaml").write_text(profile("mine", "[{keyword: PatientName, action: Keep}]"))
+    told = "the profile keeps PatientName, so the copies still tell who the patient is (PatientIdentityRemoved is NO)"
+    ended = adit("deid", str(originals), "--out", "copies", "--key-file", str(key), "-p", "mine.yaml")
+    assert ended.code == 0
+    assert ended.err == f"Beware: {told}.\n"
+    explained = adit("deid", "explain", str(originals / "sub" / "0.dcm"), "-p", "mine.yaml")
+    assert f"# beware: {told}" in explained.out
 
 
 def test_a_folder_without_dicom_files_is_told(adit: Adit, key: Path, tmp_path: Path) -> None:

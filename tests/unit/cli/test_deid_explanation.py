@@ -149,3 +149,10 @@ def test_whatever_is_changed_in_reports_was_told(engine: Engine, tmp_path: Path)
         done = {tuple(change.text.split()[:2]) for change in made.changes}
         assert done <= told
         assert path != file or {("0040100A.00080104", "clean"), ("0040A730", "remove")} <= done
+
+
+def test_times_of_day_stay_where_dates_are_shifted(tmp_path: Path) -> None:
+    planted = (Element(0x00080020, "DA", b"20240131"), Element(0x00080030, "TM", b"101530"))
+    lines = explained(written(tmp_path, encode(elements(*planted)), syntax(False)), POLICY).lines
+    told = {line.split()[0]: line.split()[1] for line in lines if not line.startswith("#")}
+    assert (told["00080020"], told["00080030"]) == ("shift", "keep")
