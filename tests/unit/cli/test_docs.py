@@ -87,3 +87,17 @@ def test_links_lead_somewhere() -> None:
     for page in DOCS.glob("*.md"):
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             assert (DOCS / target).exists(), f"{page.name}: {target}"
+
+
+def test_an_upgrade_gives_back_no_value_to_its_default() -> None:
+    """Helm forgets what was set before unless it is told to keep it, or given all of it again."""
+    upgrades = [
+        line
+        for page in DOCS.glob("*.md")
+        for line in page.read_text().splitlines()
+        if "helm upgrade" in line and "charts/adit" in line
+    ]
+    assert upgrades
+    assert [
+        each for each in upgrades if "--reset-then-reuse-values" not in each and "-f production.yaml" not in each
+    ] == []
