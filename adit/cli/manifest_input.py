@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from adit.cli.console import CommandError, ExitCode, fail
+from adit.cli.secret_folders import lacking
 from adit.dispatch.accept import accept, can_wait
 from adit.ledger.ledger import Ledger
 from adit.ledger.records import Applied, NodeKey, ProfileKey
@@ -61,13 +62,16 @@ def _text_of(path: str) -> tuple[str, str]:
         return path, file.read(_LARGEST + 1)
 
 
-def apply_all(ledger: Ledger, resources: Sequence[Manifest], now: datetime, *, may_wait: bool) -> list[Line]:
+def apply_all(
+    ledger: Ledger, resources: Sequence[Manifest], now: datetime, *, may_wait: bool, secrets: Path | None = None
+) -> list[Line]:
     """Writes the resources into the ledger, or none of them when one can't be accepted.
 
-    `may_wait` lets jobs in whose nodes or profile are not there yet. Ends the command with every refusal.
+    `may_wait` lets jobs in whose nodes or profile are not there yet. With `secrets`, jobs are refused
+    whose Secrets are not in that folder. Ends the command with every refusal.
     """
     named = [each for each in resources if isinstance(each, DeidProfile)]
-    profiles = {profile.key for profile in (*ledger.profiles(), *named)}
+    profiles = {profile.key: profile for profile in (*ledger.profiles(), *named)}
     nodes: dict[NodeKey, DicomNode] = {node.key: node for node in ledger.nodes()}
     nodes |= {each.key: each for each in resources if isinstance(each, DicomNode)}
     jobs = [each for each in resources if isinstance(each, TransferJob)]
@@ -75,6 +79,8 @@ def apply_all(ledger: Ledger, resources: Sequence[Manifest], now: datetime, *, m
     for job in jobs:
         if refusal := _refusal(ledger, job, jobs, nodes, profiles, may_wait=may_wait):
             refusals.append(refusal)
+        elif secrets is not None and not _ended(ledger, job):
+            refusals += lacking(job, nodes, profiles, secrets)
     if refusals:
         fail("\n".join([*refusals, "Nothing was created."]))
     lines = []
@@ -85,6 +91,11 @@ def apply_all(ledger: Ledger, resources: Sequence[Manifest], now: datetime, *, m
             fail(f"transferjob.adit.dev/{each.metadata.name}: {conflict}")
         lines.append(Line(each, applied))
     return lines
+
+
+def _ended(ledger: Ledger, job: TransferJob) -> bool:
+    known = ledger.job(job.key)
+    return known is not None and known.ended_at is not None
 
 
 def _apply(ledger: Ledger, resource: Manifest, now: datetime) -> Applied:

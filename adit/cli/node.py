@@ -209,7 +209,11 @@ def _as_json(node: DicomNode, found: Probe) -> dict[str, Any]:
 
 
 def _tell(node: DicomNode, found: Probe) -> None:
+    from adit.model.outcome import FaultCode
+
     answers = "[green]answers[/green]" if found.reachable else "[bold red]does not answer[/bold red]"
+    if not found.reachable and found.fault is not None and found.fault.code is FaultCode.SECRET_MISSING:
+        answers = "[bold red]was not asked: a Secret is missing[/bold red]"
     out.print(f"{node.metadata.name} ({_address(node)}) {answers}")
     if found.services:
         out.print(f"  offers {', '.join(found.services)}")

@@ -86,7 +86,7 @@ def run(
     jobs = [each for each in resources if isinstance(each, TransferJob)]
     with open_session(settings) as session:
         before = {job.key for job in jobs if _ended(session, job)}
-        for line in apply_all(session.ledger, resources, utc_now(), may_wait=False):
+        for line in apply_all(session.ledger, resources, utc_now(), may_wait=False, secrets=settings.secrets_folder):
             say.print(str(line), markup=False, style="dim")
         if not jobs:
             say.print("There is no TransferJob in these files; the rest is applied.")

@@ -19,6 +19,7 @@ from adit.deid.project_key import identity_from
 from adit.deid.quarantine import LeftOut, Quarantine, Reason
 from adit.dicom.node import Instance, Node
 from adit.dicom.payload import ReceivedInstance, Spool
+from adit.dicom.secret_place import secret_place
 from adit.model.assignment import Assignment
 from adit.model.deid_profile import DeidProfile, Option
 from adit.model.dicom_node import Accepts
@@ -185,7 +186,7 @@ def _identity(profile: DeidProfile, secrets: Path | None) -> Identity:
     except OSError as error:
         raise unavailable(
             f"The secret {name} of the profile {profile.metadata.name} has no `key` that can be read "
-            f"({error.strerror or type(error).__name__}).",
+            f"({error.strerror or type(error).__name__}){secret_place(secrets, name)}.",
             "Make the Secret with the project's key: see docs/deidentification.md.",
             FaultCode.SECRET_MISSING,
         ) from None

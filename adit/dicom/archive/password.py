@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from adit.dicom.folder.faults import FolderFaults
+from adit.dicom.secret_place import secret_place
 from adit.model.archive import Archive
 from adit.model.outcome import FaultCode, TransferFault
 
@@ -22,7 +23,9 @@ def password(archive: Archive, secrets: Path | None, faults: FolderFaults) -> st
     try:
         text = (secrets / name / "password").read_text(encoding="utf-8").strip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise _missing(faults, f"The secret {name} lacks password, or it cannot be read.", cure) from error
+        raise _missing(
+            faults, f"The secret {name} has no password that can be read{secret_place(secrets, name)}.", cure
+        ) from error
     if not text or not text.isprintable():
         raise _missing(faults, f"The secret {name} has a password that is empty or no single line of text.", cure)
     return text

@@ -11,6 +11,7 @@ from base64 import b64encode
 from pathlib import Path
 
 from adit.dicom.dicomweb.server import Server
+from adit.dicom.secret_place import secret_place
 from adit.model.dicom_web import KEYS_OF_SCHEME, Scheme
 from adit.model.outcome import FaultCode, TransferFault
 
@@ -40,7 +41,11 @@ def client_context(server: Server, secrets: Path | None) -> ssl.SSLContext:
     folder = _folder(server, secrets, tls.secret_name)
     authority, certificate, key = folder / "ca.crt", folder / "tls.crt", folder / "tls.key"
     if not any(file.is_file() for file in (authority, certificate, key)):
-        raise _missing(server, tls.secret_name, "has neither ca.crt nor tls.crt and tls.key")
+        raise _missing(
+            server,
+            tls.secret_name,
+            f"has neither ca.crt nor tls.crt and tls.key{secret_place(folder.parent, folder.name)}",
+        )
     if certificate.is_file() != key.is_file():
         raise _missing(server, tls.secret_name, "has one of tls.crt and tls.key without the other")
     try:
@@ -76,7 +81,11 @@ def _text(server: Server, file: Path) -> str:
     try:
         text = file.read_text(encoding="utf-8").strip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise _missing(server, file.parent.name, f"lacks {file.name}, or it cannot be read") from error
+        raise _missing(
+            server,
+            file.parent.name,
+            f"has no {file.name} that can be read{secret_place(file.parent.parent, file.parent.name)}",
+        ) from error
     if not text or not text.isprintable() or not (text.isascii() or file.name in ("username", "password")):
         raise _missing(server, file.parent.name, f"has a {file.name} that is empty or no single line of text")
     return text

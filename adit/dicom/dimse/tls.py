@@ -10,6 +10,7 @@ import ssl
 from pathlib import Path
 
 from adit.dicom.dimse.peer import Peer
+from adit.dicom.secret_place import secret_place
 from adit.model.outcome import FaultCode
 
 
@@ -31,7 +32,7 @@ def client_context(peer: Peer, secrets: Path | None) -> ssl.SSLContext | None:
     if missing:
         raise peer.fault(
             FaultCode.SECRET_MISSING,
-            f"The secret {name} lacks {' and '.join(missing)}",
+            f"The secret {name} lacks {' and '.join(missing)}{secret_place(secrets, name)}",
             "Put ca.crt there, and for a client certificate tls.crt together with tls.key.",
         )
     try:

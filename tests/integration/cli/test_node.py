@@ -42,6 +42,13 @@ def test_probe_says_what_answers_and_what_is_offered(adit: Adit, orthancs: Hospi
     assert locked.code == 1
     assert "Make the Secret with a key password" in " ".join(locked.out.split())
 
+    secret = {"dimse": {"aeTitle": "PACS", "host": "127.0.0.1", "port": 104, "tls": {"secretName": "their-tls"}}}
+    adit.write("tls.yaml", documents(document("DicomNode", "secure", secret)))
+    unasked = adit("node", "probe", "tls.yaml", ADIT_SECRETS=str(adit.folder), KUBERNETES_SERVICE_HOST="")
+    assert unasked.code == 1
+    assert "was not asked: a Secret is missing" in unasked.out
+    assert f"The secret their-tls lacks ca.crt: there is no folder {adit.folder / 'their-tls'}" in unasked.out
+
     unknown = adit("node", "probe", "moon")
     assert unknown.code == 2
     assert "There is no DicomNode moon in the ledger (there are: none)" in unknown.err

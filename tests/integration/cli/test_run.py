@@ -236,7 +236,13 @@ def test_a_job_tells_what_was_done_to_its_instances(adit: Adit, ledger: Ledger) 
         document("DeidProfile", "stroke", profile),
     )
     text += job("copy", study, deidentification={"profile": "stroke"})
-    ended = adit("run", adit.write("job.yaml", text), ADIT_SECRETS=str(adit.folder / "secrets"))
+    file = adit.write("job.yaml", text)
+    elsewhere = adit("run", file, ADIT_SECRETS=str(adit.folder / "nowhere"), KUBERNETES_SERVICE_HOST="")
+    assert elsewhere.code == 2
+    assert "the secret key of DeidProfile stroke has no key: there is no folder" in elsewhere.err
+    assert f"{adit.folder / 'nowhere' / 'key'}. " in elsewhere.err
+    assert "There is no TransferJob copy" in adit("status", "copy").err  # so that its name is free
+    ended = adit("run", file, ADIT_SECRETS=str(adit.folder / "secrets"))
     assert ended.code == 0, ended.err
     assert "3 of 3 instances verified, 1 left out by the profile" in ended.err
     assert "3/3, 1 left out" in adit("status", "copy").out

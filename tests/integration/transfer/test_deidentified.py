@@ -200,8 +200,9 @@ def test_another_key_does_not_send_a_second_copy(scene: Scene, peers: tuple[Orth
     ("key", "words"), [(None, "no `key`"), (b"short", "at least 32 bytes")], ids=["missing", "weak"]
 )
 def test_without_a_good_key_nothing_is_asked(
-    scene: Scene, peers: tuple[Orthanc, Orthanc], key: bytes | None, words: str
+    scene: Scene, peers: tuple[Orthanc, Orthanc], key: bytes | None, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     study = planted(1)
     task = between(scene, peers, study, changed("research", key={"secretName": "other"}))
     if key is not None:
@@ -213,6 +214,8 @@ def test_without_a_good_key_nothing_is_asked(
     )
     assert words in report.faults[0].message
     assert "other" in report.faults[0].message
+    if key is None:
+        assert f"there is no folder {scene.tmp / 'secrets' / 'other'}" in report.faults[0].message
 
 
 def test_a_folder_is_named_by_the_pseudonym_and_no_original_date(
