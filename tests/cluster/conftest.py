@@ -13,6 +13,7 @@ import pytest
 
 from tests.cluster.installation import Installation
 from tests.cluster.kubernetes import Kubernetes, inside_the_rig, is_there
+from tests.cluster.witness import Witness, each_job_witnessed
 from tests.samples import Study, ct_study
 
 PATIENT = "Patient-{:04}-Zebra"
@@ -132,3 +133,10 @@ def installation(release: Installation) -> Iterator[Installation]:
     release.clear()
     yield release
     release.clear()
+
+
+@pytest.fixture
+def witnessed(installation: Installation) -> Iterator[list[Witness]]:
+    """No job of the test may claim anything that is not true, or store anything more often than it was tried."""
+    with each_job_witnessed(installation) as witnesses:
+        yield witnesses

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +31,8 @@ ROOT = Path(__file__).parents[2]
 HASTY = {"maxAttempts": 20, "backoffSeconds": 1, "maxBackoffSeconds": 2}
 
 Manifest = dict[str, Any]
+Expect = Callable[[Sequence[str]], "Callable[[Job], None]"]
+"""Told of a job's studies before it is made, and then of the job."""
 
 
 @dataclass
@@ -41,6 +43,7 @@ class Installation:
     release: str = "adit"
     _values: dict[str, Any] = field(default_factory=dict)
     _engine: Engine | None = None
+    _expect: Expect | None = None
 
     # --- helm and kubectl ---
 
@@ -119,13 +122,18 @@ class Installation:
 
     @property
     def database(self) -> Engine:
-        url = make_url(self.database_url)
-        host, port = door(f"{self.release}-postgres", self.namespace, 5432).split(":")
-        url = url.set(host=host, port=int(port))
-        if self._engine is None or self._engine.url != url:
+        url = self.reached_database_url
+        if self._engine is None or self._engine.url != make_url(url):
             self.close()
-            self._engine = engine(url.render_as_string(hide_password=False), connections=2)
+            self._engine = engine(url, connections=2)
         return self._engine
+
+    @property
+    def reached_database_url(self) -> str:
+        """From here."""
+        host, port = door(f"{self.release}-postgres", self.namespace, 5432).split(":")
+        url = make_url(self.database_url).set(host=host, port=int(port))
+        return url.render_as_string(hide_password=False)
 
     @property
     def database_url(self) -> str:
@@ -153,8 +161,16 @@ class Installation:
         selection = {"studies": [{"studyInstanceUID": uid} for uid in studies]}
         wanted: Manifest = {"source": {"node": "sandbox-pacs"}, "destination": {"node": "sandbox-research"}}
         wanted |= {"selection": selection, "retry": HASTY}
+        watch = None if self._expect is None else self._expect(studies)
         self.apply(transfer_job(name, **(wanted | spec)))
-        return Job(self, name, self.get("transferjob", name)["metadata"]["uid"])
+        job = Job(self, name, self.get("transferjob", name)["metadata"]["uid"])
+        if watch is not None:
+            watch(job)
+        return job
+
+    def watched_by(self, expect: Expect | None) -> None:
+        """Told of every job that is made from now on."""
+        self._expect = expect
 
 
 @dataclass(frozen=True)
@@ -233,7 +249,7 @@ class Job:
     def is_proven(self, *studies: str) -> None:
         """Every instance of the studies is there by Orthanc's own REST, nothing else of them, and the ledger agrees.
 
-        Not how often each was stored: a repeat overwrites itself there. The chaos tests look at that.
+        How often each was stored, and what was claimed meanwhile, is a witness' to say (fixture `witnessed`).
         """
         source, destination = self.installation.source, self.installation.destination
         expected = {uid for study in studies for uid in source.instances_of(study)}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from adit.model.outcome import FaultCode
 from tests.cluster.installation import Installation
 from tests.cluster.kubernetes import eventually
@@ -13,6 +15,7 @@ from tests.cluster.test_workers_and_cluster import codes, slow_job
 from tests.samples import Study
 
 
+@pytest.mark.usefixtures("witnessed")
 def test_a_killed_worker_goes_on_where_it_was(installation: Installation, long_study: Study, slow_pacs: str) -> None:
     job = slow_job(installation, long_study, slow_pacs)
     pod = job.wait_pod("Running")

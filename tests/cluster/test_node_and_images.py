@@ -14,11 +14,13 @@ import pytest
 from adit.ledger.connection import LedgerUnavailable
 from adit.model.assignment import Report
 from adit.model.outcome import FaultCode
-from tests.cluster.chaos.attempts import attempts_of
-from tests.cluster.chaos.witness import Witness
+from tests.cluster.attempts import attempts_of
 from tests.cluster.installation import Installation, Job
 from tests.cluster.kubernetes import eventually, rig
+from tests.cluster.witness import Witness
 from tests.samples import Study
+
+pytestmark = pytest.mark.usefixtures("witnessed")
 
 SMALL = {"requests": {"cpu": "400m", "memory": "1Mi"}, "limits": {"memory": "320Mi"}}
 """A worker that needs much of the CPU, and uses more memory than it asked for."""
@@ -51,7 +53,7 @@ def test_a_cordoned_node_delays_and_is_told(installation: Installation, many_stu
 
 
 def test_an_upgrade_of_the_operator_in_the_middle_of_a_job(
-    installation: Installation, many_studies: list[Study], long_study: Study
+    installation: Installation, many_studies: list[Study], long_study: Study, witnessed: list[Witness]
 ) -> None:
     """One worker outlives the change, others begin after it; each task needs one attempt, each instance one store.
 
@@ -62,20 +64,19 @@ def test_an_upgrade_of_the_operator_in_the_middle_of_a_job(
     studies = [long_study, *many_studies[:20]]
     uids = [study.study_instance_uid for study in studies]
     job = installation.job(*uids, source={"node": paced}, parallelism=2)
-    with Witness(job, studies) as witness:
-        eventually("some are done, two at work", lambda: done(job) >= 3 and len(at_work(job)) == 2, 60)
-        job.patch(suspend=True)
-        eventually("it is suspended", lambda: job.condition("Suspended").get("status") == "True")
-        before = at_work(job)
-        assert done(job) < len(studies) - 1
-        with installation.changed(operator={"image": {"tag": "next"}}):
-            (pod,) = installation.running("operator")
-            assert pod["spec"]["containers"][0]["image"] == "localhost/adit-operator:next"
-            eventually("it leads", lambda: installation.leader() == pod["metadata"]["name"], 60)
-            led_since = datetime.fromisoformat(installation.get("lease", "adit-operator")["spec"]["acquireTime"])
-            assert at_work(job) & before
-            job.patch(suspend=None)
-            job.wait("Complete", 140)
+    eventually("some are done, two at work", lambda: done(job) >= 3 and len(at_work(job)) == 2, 60)
+    job.patch(suspend=True)
+    eventually("it is suspended", lambda: job.condition("Suspended").get("status") == "True")
+    before = at_work(job)
+    assert done(job) < len(studies) - 1
+    with installation.changed(operator={"image": {"tag": "next"}}):
+        (pod,) = installation.running("operator")
+        assert pod["spec"]["containers"][0]["image"] == "localhost/adit-operator:next"
+        eventually("it leads", lambda: installation.leader() == pod["metadata"]["name"], 60)
+        led_since = datetime.fromisoformat(installation.get("lease", "adit-operator")["spec"]["acquireTime"])
+        assert at_work(job) & before
+        job.patch(suspend=None)
+        job.wait("Complete", 140)
     attempts = attempts_of(job)
     outlived = [each for each in attempts if each.begun_at < led_since < each.ended_at]
     assert {each.id for each in outlived} & before
@@ -83,8 +84,9 @@ def test_an_upgrade_of_the_operator_in_the_middle_of_a_job(
     assert sorted(each.study_instance_uid for each in attempts) == sorted(uids)  # one each, and none of them lost
     assert {each.report["outcome"] for each in attempts} == {"Success"}
     job.is_proven(*uids)
-    assert (witness.error, witness.wrongs) == (None, [])
-    assert witness.stored == {uid: 1 for study in studies for uid in study.sop_instance_uids}
+    (witness,) = witnessed
+    once = {uid: 1 for study in studies for uid in study.sop_instance_uids}
+    eventually("the witness has counted them all", lambda: witness.stored == once)
 
 
 def done(job: Job) -> int:

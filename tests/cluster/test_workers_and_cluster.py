@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from adit.model.outcome import FaultCode
 from adit.model.state import TaskState
 from tests.cluster.installation import Installation, Job
 from tests.cluster.kubernetes import eventually
 from tests.cluster.quota import limit
 from tests.samples import Study, ct_study
+
+pytestmark = pytest.mark.usefixtures("witnessed")
 
 
 def slow_job(installation: Installation, study: Study, source: str, **spec: Any) -> Job:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, Final
 
-from tests.cluster.chaos.attempts import attempts_of
+from tests.cluster.attempts import attempts_of
 from tests.cluster.installation import Installation, Job
 from tests.cluster.kubernetes import eventually, rig
 from tests.cluster.processes import kill_processes

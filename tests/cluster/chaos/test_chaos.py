@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
 from random import Random
 from typing import Any
 
@@ -17,13 +16,13 @@ from sqlalchemy import func, select
 
 from adit.ledger.connection import LedgerUnavailable, transaction
 from adit.ledger.tables import task
-from tests.cluster.chaos.attempts import attempts_of
+from tests.cluster.attempts import attempts_of
 from tests.cluster.chaos.blows import BLOWS, Blow, pause
 from tests.cluster.chaos.plan import STRIKES, TASKS, chance_of, moments
-from tests.cluster.chaos.witness import Witness
 from tests.cluster.installation import Installation, Job
 from tests.cluster.kubernetes import eventually
 from tests.cluster.patient_scan import names_nobody
+from tests.cluster.witness import Witness, last_change, stored_no_more_often_than_tried
 from tests.samples import Study
 
 STALL_SECONDS = 240
@@ -50,9 +49,10 @@ def test_a_job_survives_whatever_dies(
     chance = chance_of(seed, kind)
     uids = [study.study_instance_uid for study in studies]
     node, tasks = {"node": slow_source}, PARALLELISM.get(kind, 4)
+    since = last_change(installation.destination)
     job = installation.job(*uids, name=f"{kind}-{seed}", source=node, parallelism=tasks)
     started = time.monotonic()
-    with Witness(job, studies) as witness:
+    with Witness(job, uids, since) as witness:
         blows = _strike(job, kind, chance)
         _complete(job)
         complete = time.monotonic() - started
@@ -64,10 +64,12 @@ def test_a_job_survives_whatever_dies(
             print(f"  {blow}")
     assert witness.error is None
     assert witness.wrongs == []
+    assert not witness.failed
     assert witness.looks >= 5
     job.is_proven(*uids)
     assert installation.destination.counts()["instances"] == sum(len(study.instances) for study in studies)
-    _nothing_was_stored_more_often_than_tried(job, studies, witness.stored, kind)
+    assert set(witness.stored) == {uid for study in studies for uid in study.sop_instance_uids}
+    stored_no_more_often_than_tried([witness], spare=STRIKES if kind in RESENT else 0)
     names_nobody(installation, studies[:10], "Okapi")
 
 
@@ -125,21 +127,6 @@ def _is_tidy(job: Job) -> None:
     assert {each["metadata"]["labels"]["adit.dev/attempt"] for each in job.jobs()} <= known
     for node in job.installation.get("nodes"):
         assert {"type": "Ready", "status": "True"}.items() <= _condition(node, "Ready").items()
-
-
-def _nothing_was_stored_more_often_than_tried(
-    job: Job, studies: Sequence[Study], stored: Counter[str], kind: str
-) -> None:
-    """A repeat overwrites itself, so that nothing is there twice; and no attempt stores anything more than once.
-
-    That an attempt leaves out what an earlier one wrote down is held by tests/integration/transfer: here it cannot be
-    told how much of a killed attempt's work had been written down.
-    """
-    tries = Counter(each.study_instance_uid for each in attempts_of(job) if each.begun_at is not None)
-    spare = STRIKES if kind in RESENT else 0
-    for study in studies:
-        for uid in study.sop_instance_uids:
-            assert 1 <= stored[uid] <= tries[study.study_instance_uid] + spare, f"{uid} was stored {stored[uid]} times"
 
 
 def _cost(job: Job) -> str:

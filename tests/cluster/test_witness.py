@@ -1,17 +1,18 @@
-"""The witness of chaos sees what it is there for: a claim that is not true, and each time that something is stored."""
+"""The witness sees what it is there for: a claim that is not true, and each time that something is stored."""
 
 from __future__ import annotations
 
-from tests.cluster.chaos.witness import Witness
 from tests.cluster.installation import Installation
 from tests.cluster.kubernetes import eventually
+from tests.cluster.witness import Witness, last_change
 from tests.samples import Study
 
 
 def test_the_witness_sees_a_green_that_is_wrong(installation: Installation, many_studies: list[Study]) -> None:
     study = many_studies[0]
+    since = last_change(installation.destination)
     job = installation.job(study.study_instance_uid)
-    with Witness(job, [study]) as witness:
+    with Witness(job, [study.study_instance_uid], since) as witness:
         job.wait("Complete")
         looks = witness.looks
         eventually("the witness has looked again", lambda: witness.looks > looks + 1)
@@ -27,8 +28,9 @@ def test_the_witness_sees_a_green_that_is_wrong(installation: Installation, many
 
 def test_the_witness_counts_what_is_stored_twice(installation: Installation, many_studies: list[Study]) -> None:
     study = many_studies[1]
+    since = last_change(installation.destination)
     job = installation.job(study.study_instance_uid)
-    with Witness(job, [study]) as witness:
+    with Witness(job, [study.study_instance_uid], since) as witness:
         job.wait("Complete")
         eventually("all are counted", lambda: set(witness.stored) == study.sop_instance_uids)
         installation.destination.upload(next(study.files()))

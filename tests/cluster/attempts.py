@@ -1,4 +1,5 @@
-"""The ledger's own rows of a job's attempts, those that are open too. Read by the blows and by test_chaos.py."""
+"""The ledger's own rows of a job's attempts, those that are open too. Read by the witness, the blows
+of chaos, and tests that look at single attempts."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Watches a job and its destination while things die around it: every claim is compared with what is really there.
 
-Started by test_chaos.py. It asks the API server, the ledger and the destination by connections of its own; where one of
-them is down, that look is left out.
+Started by the chaos tests, and for each job of a test of a single fault by the fixture `witnessed`. It asks the API
+server, the ledger and the destination by connections of its own; where one of them is down, that look is left out.
 """
 
 from __future__ import annotations
@@ -9,49 +9,61 @@ from __future__ import annotations
 import threading
 import urllib.error
 from collections import Counter
-from collections.abc import Sequence
-from hashlib import sha1
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from http.client import HTTPException
 from types import TracebackType
 from typing import Any, Final, Self
 
-from pydicom import Dataset
 from sqlalchemy import select
 
 from adit.ledger.connection import LedgerUnavailable, engine, transaction
 from adit.ledger.tables import instance, task
 from adit.model.instance import InstanceState
 from adit_operator.kubernetes_api import TRANSFER_JOBS, ApiRefused, KubernetesApi
-from tests.cluster.installation import Job
-from tests.samples import Study
+from tests.cluster.attempts import attempts_of
+from tests.cluster.installation import Installation, Job
+from tests.peers.orthanc import OrthancRest
 
 _PAUSE: Final = 0.5
 _PAGE: Final = 1000
 
 
 class Witness:
-    """`with Witness(job, studies):` looks twice a second; `wrongs` are the claims that were not true."""
+    """`with Witness(job, studies, since):` looks twice a second; `wrongs` are the claims that were not true.
 
-    def __init__(self, job: Job, studies: Sequence[Study]) -> None:
+    What is expected is what the source holds of the studies. `since` is where the destination's journal ended
+    before the job was made: stores are counted from there.
+    """
+
+    def __init__(self, job: Job, studies: Sequence[str], since: int) -> None:
+        installation = job.installation
         self._job = job
-        self._expected = {orthanc_id(each): str(each.SOPInstanceUID) for study in studies for each in study.instances}
-        self._each = min(len(study.instances) for study in studies)
-        self._destination = job.installation.destination
+        self.studies = {study: _instances(installation.source, study) for study in studies}
+        self._expected = {name: uid for each in self.studies.values() for name, uid in each.items()}
+        self._each = min(len(instances) for instances in self.studies.values())
+        self._destination = installation.destination
         self._api = KubernetesApi(connect_seconds=2, read_seconds=5)
-        self._engine = engine(job.installation.database_url, connections=1)
+        self._engine = engine(installation.reached_database_url, connections=1)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look_until_stopped, name="witness")
-        self._seen_changes = 0
+        self._seen_changes = since
         self.stored: Counter[str] = Counter()
         """How often the destination stored each instance, by SOP Instance UID, as its own journal says."""
         self.wrongs: list[str] = []
+        self.failed = False
+        """Whether the job was ever said to have failed."""
         self.looks = 0
         """How often the cluster, the ledger and the destination all answered."""
         self.error: BaseException | None = None
 
     def __enter__(self) -> Self:
-        self._seen_changes = self._destination.get("/changes?last")["Last"]
         self._thread.start()
         return self
+
+    @property
+    def job(self) -> Job:
+        return self._job
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._stop.set()
@@ -87,15 +99,16 @@ class Witness:
         succeeded = status.get("counts", {}).get("succeeded", 0)
         if succeeded * self._each > len(there):
             self.wrongs.append(f"{succeeded} tasks succeeded with {len(there)} instances there")
-        if conditions.get("Failed") == "True":
-            self.wrongs.append("Failed")
+        self.failed = self.failed or conditions.get("Failed") == "True"
 
     def _status(self) -> Any:
         try:
             found = self._api.read(TRANSFER_JOBS, self._job.installation.namespace, self._job.name)
         except ApiRefused:
             return None
-        return (found or {}).get("status", {})
+        if found is None or found["metadata"]["uid"] != self._job.uid:  # the name is free when the job is deleted
+            return {}
+        return found.get("status", {})
 
     def _verified(self) -> set[str] | None:
         query = (
@@ -114,7 +127,7 @@ class Witness:
         try:
             self._read_journal()
             present = set(self._destination.get("/instances"))
-        except (OSError, urllib.error.URLError, ValueError):
+        except (OSError, urllib.error.URLError, HTTPException, ValueError):
             return None
         foreign = present - self._expected.keys()
         if foreign:
@@ -131,8 +144,53 @@ class Witness:
             self._seen_changes, done = page["Last"], page["Done"]
 
 
-def orthanc_id(dataset: Dataset) -> str:
-    """Orthanc's name for an instance: a hash of its four identifiers."""
-    parts = (dataset.PatientID, dataset.StudyInstanceUID, dataset.SeriesInstanceUID, dataset.SOPInstanceUID)
-    digest = sha1("|".join(str(part) for part in parts).encode()).hexdigest()
-    return "-".join(digest[at : at + 8] for at in range(0, 40, 8))
+@contextmanager
+def each_job_witnessed(installation: Installation) -> Iterator[list[Witness]]:
+    """Each job made here has a witness from before its first worker; in the end all of them are heard."""
+    witnesses: list[Witness] = []
+    with ExitStack() as running:
+
+        def expect(studies: Sequence[str]) -> Callable[[Job], None]:
+            since = last_change(installation.destination)
+            return lambda job: witnesses.append(running.enter_context(Witness(job, studies, since)))
+
+        installation.watched_by(expect)
+        try:
+            yield witnesses
+        finally:
+            installation.watched_by(None)
+    for each in witnesses:
+        assert (each.error, each.wrongs) == (None, [])
+        assert each.looks > 0, f"nobody looked at {each.job.name}"
+    stored_no_more_often_than_tried(witnesses)
+
+
+def stored_no_more_often_than_tried(witnesses: Sequence[Witness], spare: int = 0) -> None:
+    """A repeat overwrites itself, so that nothing is there twice; and no attempt stores anything more than once.
+
+    That an attempt leaves out what an earlier one wrote down is held by tests/integration/transfer: here it cannot be
+    told how much of a killed attempt's work had been written down.
+    """
+    tries = _tries(each.job for each in witnesses)
+    for witness in witnesses:
+        for study, instances in witness.studies.items():
+            most = tries[study] + spare
+            often = {uid: witness.stored[uid] for uid in instances.values() if witness.stored[uid] > most}
+            assert not often, f"of a study that was begun {tries[study]} times were stored so often: {often}"
+
+
+def last_change(destination: OrthancRest) -> int:
+    """Where its journal ends."""
+    return int(destination.get("/changes?last")["Last"])
+
+
+def _tries(jobs: Iterable[Job]) -> Counter[str]:
+    """How often each study was begun."""
+    return Counter(each.study_instance_uid for job in jobs for each in attempts_of(job) if each.begun_at is not None)
+
+
+def _instances(pacs: OrthancRest, study: str) -> dict[str, str]:
+    """The SOP Instance UIDs by Orthanc's names, a hash of four identifiers: the same wherever an instance is."""
+    found = pacs.find("Instance", StudyInstanceUID=study)
+    assert found, f"the source does not have the study {study}"
+    return {each["ID"]: each["MainDicomTags"]["SOPInstanceUID"] for each in found}
