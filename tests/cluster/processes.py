@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,46 @@ def kill_processes(pod: Any, number: signal.Signals = signal.SIGKILL) -> int:
         except ProcessLookupError:
             continue
     return len(found)
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A pod's program that stands still, and its shim, without which neither the kubelet nor anybody can end it."""
+
+    program: int
+    shim: int
+
+    def thaw_program(self) -> None:
+        os.kill(self.program, signal.SIGCONT)
+
+    @property
+    def exit_code(self) -> int | None:
+        """Of the program; None while it has not ended. It cannot be forgotten: its shim does not ask for it."""
+        state = _stat(self.program)
+        return os.waitstatus_to_exitcode(int(state[_EXIT_CODE])) if state[_STATE] == "Z" else None
+
+
+@contextmanager
+def frozen_beyond_reach(pod: Any) -> Iterator[Frozen]:
+    """Meanwhile the pod's one program stands still as on a machine without a network: nobody ends it either."""
+    (program,) = processes_of(pod)
+    shim = int(_stat(program)[_PARENT])
+    assert b"containerd-shim" in Path(f"/proc/{shim}/cmdline").read_bytes(), f"{shim} is not a shim"
+    os.kill(shim, signal.SIGSTOP)
+    try:
+        os.kill(program, signal.SIGSTOP)
+        yield Frozen(program, shim)
+    finally:
+        os.kill(program, signal.SIGCONT)  # a zombie takes it, too
+        os.kill(shim, signal.SIGCONT)
+
+
+_STATE, _PARENT, _EXIT_CODE = 0, 1, 49
+
+
+def _stat(pid: int) -> list[str]:
+    """What follows the program's name in proc's stat."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 def _pids() -> Iterator[int]:

@@ -13,10 +13,11 @@ import pytest
 
 from adit.ledger.connection import LedgerUnavailable
 from adit.model.assignment import Report
-from adit.model.outcome import FaultCode
+from adit.model.outcome import EXIT_CONTRACT_MISMATCH, FaultCode, Outcome
 from tests.cluster.attempts import attempts_of
 from tests.cluster.installation import Installation, Job
 from tests.cluster.kubernetes import eventually, rig
+from tests.cluster.processes import frozen_beyond_reach
 from tests.cluster.witness import Witness
 from tests.samples import Study
 
@@ -148,6 +149,29 @@ def test_a_worker_whose_node_went_away_is_replaced(installation: Installation, l
             ended_by(job, FaultCode.MACHINE_LOST)
         finally:
             installation.kubectl("taint", "nodes", node, "adit.dev/test:NoExecute-")
+
+
+@pytest.mark.usefixtures("modest")
+def test_a_worker_that_comes_back_after_another_has_begun_changes_nothing(
+    installation: Installation, long_study: Study
+) -> None:
+    """Its machine was away for longer than its lease, and neither it nor the cluster knew: it goes on where it was."""
+    with half_way(installation, long_study) as job, frozen_beyond_reach(job.wait_pod("Running")) as late:
+        eventually("another attempt has begun", lambda: len(begun(job)) == 2, 120)
+        first = begun(job)[0]
+        assert first.report["faults"][0]["code"] == FaultCode.LOST
+        late.thaw_program()
+        eventually("the late one has ended", lambda: late.exit_code is not None, 60)
+        assert late.exit_code == EXIT_CONTRACT_MISMATCH  # fenced: it asked the ledger, and was told that it is over
+        assert begun(job)[0] == first
+    assert begun(job)[0] == first
+    assert [each.report["outcome"] for each in begun(job)] == [Outcome.TRANSIENT_FAULT, Outcome.SUCCESS]
+    assert [task.attempts for task in installation.ledger.tasks(job.id)] == [2]
+
+
+def begun(job: Job) -> list[Any]:
+    """The attempts whose workers have begun, the oldest first."""
+    return sorted((each for each in attempts_of(job) if each.begun_at is not None), key=lambda each: each.id)
 
 
 def _answers(installation: Installation) -> bool:
