@@ -1,8 +1,8 @@
 """Looks for patients in all that a cluster tells: objects of every kind, and every pod's logs, those before a restart
 too. Called by tests where jobs of each kind have been, with the words that may stand nowhere.
 
-Excepted is the spec of a TransferJob, as somebody wrote it, with kubectl's copy of it and its keys in managedFields;
-and what the sandbox's PACSs log, which are none of ours.
+The logs of the sandbox's PACSs are among them. Excepted is the spec of a TransferJob, as somebody wrote it, with
+kubectl's copy of it and its keys in managedFields.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from tests.samples import Study
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 _OF_ALL_PODS: Final = "!adit.dev/on-no-pod"
 _LINE: Final = re.compile(r"\[pod/(?P<pod>[^/]+)/(?P<container>[^\]]+)\] (?P<text>.*)")
-_NOT_OURS: Final = "-sandbox-"
 _SHORT: Final = 8
 """A name of fewer letters comes about by chance in a megabyte of base64, such as Helm's record of a release: it counts
 only where it stands alone."""
@@ -74,7 +73,7 @@ def names_nobody(installation: Installation, studies: Iterable[Study], *words: s
     seen = PatientScan(studies, words).look(installation.namespace)
     assert seen.findings == [], "\n".join(seen.findings)
     assert seen.kinds >= {"TransferJob", "Job", "Pod", "Event", "Secret", "ConfigMap", "Lease", "Node", "Namespace"}
-    components = ("operator", "api", "postgres")
+    components = ("operator", "api", "postgres", "sandbox-pacs", "sandbox-research")
     assert all(any(f"-{each}-" in name for name in seen.logs) for each in components), sorted(seen.logs)
     return seen
 
@@ -123,7 +122,7 @@ def _logs(namespaces: Iterable[str], *more: str) -> dict[str, str]:
         how = ("--all-containers", "--prefix", "--ignore-errors", "--tail=-1", *more)
         for line in _kubectl("logs", "-n", each, "-l", _OF_ALL_PODS, *how).splitlines():
             found = _LINE.fullmatch(line)
-            if found and _NOT_OURS not in found["pod"]:
+            if found:
                 texts.setdefault(f"{found['pod']}/{found['container']}", []).append(found["text"])
     return {name: "\n".join(lines) for name, lines in texts.items()}
 
