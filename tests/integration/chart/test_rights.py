@@ -86,6 +86,14 @@ def test_in_the_watched_namespaces(helm4: Helm) -> None:
     assert given(helm4.render({"watchNamespaces": ["team-a", "team-b"]})) == expected
 
 
+@pytest.mark.parametrize("scope", ["namespace", "cluster"])
+def test_the_facade_may_be_kept_from_writing_nodes_and_profiles(helm4: Helm, scope: str) -> None:
+    found = given(helm4.render({"api": {"writesNodes": False}, "rbac": {"scope": scope}}))
+    reads = rights("adit.dev", ["dicomnodes", "deidprofiles"], ["get"])
+    place = "*" if scope == "cluster" else "adit"
+    assert found["adit/adit-api", place] == reads | rights("adit.dev", ["transferjobs"], ["get", "create", "patch"])
+
+
 def test_who_makes_the_ready_profiles_may_make_these_and_read_no_key(helm4: Helm) -> None:
     values = {"deidProfiles": {"ready": ["basic"], "keySecret": "key"}, "watchNamespaces": ["team-a", "team-b"]}
     found = {place: held for place, held in given(helm4.render(values)).items() if "profiles" in place[0]}

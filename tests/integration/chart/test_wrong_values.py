@@ -39,6 +39,7 @@ WRONG: dict[str, dict[str, Any]] = {
     "api.service.type": {"api": {"service": {"type": "Ingress"}}},
     "api.service.port": {"api": {"service": {"port": 70000}}},
     "api.nodeSecrets.0": {"api": {"nodeSecrets": ["Not_A_Name"]}},
+    "api.writesNodes": {"api": {"writesNodes": "never"}},
     "api.enabled": {"api": {"enabled": 1}},
     "receiver.aeTitles.0": {"receiver": {"aeTitles": ["TWO,TITLES"]}},
     "receiver.networks.0": {"receiver": {"networks": ["pacs.example.org"]}},

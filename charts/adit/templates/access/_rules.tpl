@@ -18,5 +18,6 @@
 {{- end -}}
 
 {{- define "adit.rules.api" -}}
-- {apiGroups: [adit.dev], resources: [transferjobs, dicomnodes, deidprofiles], verbs: [get, create, patch]}
+- {apiGroups: [adit.dev], resources: [transferjobs], verbs: [get, create, patch]}
+- {apiGroups: [adit.dev], resources: [dicomnodes, deidprofiles], verbs: {{ ternary "[get, create, patch]" "[get]" .Values.api.writesNodes }}}
 {{- end -}}
