@@ -19,6 +19,7 @@ from adit.model.yaml_document import Document, Place, field_path
 
 _UNSHOWN: Final = frozenset({"patientID", "pseudonym"})
 _SHOWN_CHARACTERS: Final = 60
+_STUDIES: Final[Place] = ("spec", "selection", "studies")
 _SHAPES: Final = frozenset({"tuple_type", "model_type", "dict_type", "model_attributes_type"})
 _RULES: Final = {
     "missing": "is required",
@@ -57,6 +58,8 @@ def describe(error: ErrorDetails, document: Document, model: type[BaseModel]) ->
         rule = str(context["error"])
         return place, rule, _shown(place, given) if isinstance(given, (str, int)) and str(given) not in rule else ""
     rule = _RULES.get(kind, "{message}").format(message=error["msg"], **context)
+    if kind == "too_long" and place == _STUDIES:
+        rule += ": more go into a selection, which the job names by selection.list (POST /v1/selections, docs/api.md)"
     if kind == "missing" or kind in ("too_long", "too_short"):
         return place, rule, ""
     if kind == "string_type" and place in document.unquoted:

@@ -65,7 +65,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
         "TransferJob",
         {"selection.studies": [{"studyInstanceUID": f"1.2.{n}"} for n in range(501)]},
         "spec.selection.studies",
-        "must have at most 500, not 501",
+        "must have at most 500, not 501: more go into a selection, which the job names by selection.list",
     ),
     (
         "TransferJob",
