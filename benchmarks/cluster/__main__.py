@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-from benchmarks.cluster import first_instance, kept_jobs, small_tasks, ten_thousand
+from benchmarks.cluster import first_instance, kept_jobs, small_tasks, ten_thousand, worker_image
 from benchmarks.cluster.stage import stage
 from benchmarks.result import Result, printed
 
@@ -14,6 +14,7 @@ _ALL = {
     "tasks": small_tasks.measure,
     "many": ten_thousand.measure,
     "kept": kept_jobs.measure,
+    "image": worker_image.measure,
 }
 
 
