@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from adit.cli.pace import Pace, Sight, duration, size
-from adit.cli.waiting import why_waiting
+from adit.cli.waiting import news, why_waiting
 from adit.ledger.connection import LedgerUnavailable
 from adit.ledger.ledger import Ledger
 
@@ -51,9 +51,11 @@ def _live(ledger: Ledger, jobs: Mapping[UUID, str], console: Console, ended: thr
     ) as progress:
         bars: dict[UUID, TaskID] = {job: progress.add_task(name, total=None, told="") for job, name in jobs.items()}
         paces = {job: Pace() for job in jobs}
+        faults = _Faults(ledger, jobs, console)
         while True:
             last = ended.wait(_LIVE_SECONDS)
             for job, sight, waiting in _sights(ledger, paces):
+                faults.tell(job, waiting)
                 text = told(sight, waiting)
                 progress.update(bars[job], total=sight.expected or None, completed=sight.instances, told=text)
             if last:
@@ -62,16 +64,38 @@ def _live(ledger: Ledger, jobs: Mapping[UUID, str], console: Console, ended: thr
 
 def _plain(ledger: Ledger, jobs: Mapping[UUID, str], console: Console, ended: threading.Event) -> None:
     paces = {job: Pace() for job in jobs}
+    faults = _Faults(ledger, jobs, console)
     said: dict[UUID, tuple[str, float]] = {}  # what was last said of each job, and when
     last = False
     while not last:
         last = ended.wait(_PLAIN_SECONDS)
         for job, sight, waiting in _sights(ledger, paces):
+            faults.tell(job, waiting)
             text, now = told(sight, waiting), time.monotonic()
             before, at = said.get(job, ("", now))
             if text != before or (not last and now - at >= _REMINDER_SECONDS):  # a job may wait for a window all night
                 said[job] = text, now
                 console.print(f"{jobs[job]}: {text}", markup=False)
+
+
+class _Faults:
+    """Says once what each fault is that tasks are tried again after, and its cure: whoever can mend it need not wait
+    for the last attempt to read it."""
+
+    def __init__(self, ledger: Ledger, jobs: Mapping[UUID, str], console: Console) -> None:
+        self._ledger = ledger
+        self._jobs = jobs
+        self._console = console
+        self._told: dict[UUID, set[str]] = {job: set() for job in jobs}
+        self._waiting: dict[UUID, str] = {}
+
+    def tell(self, job: UUID, waiting: str) -> None:
+        """`waiting` is why nothing of the job runs; it changes with each attempt, and only then tasks are read."""
+        if not waiting or waiting == self._waiting.get(job):
+            return
+        self._waiting[job] = waiting
+        for fault in news(self._ledger, job, self._told[job]):
+            self._console.print(f"{self._jobs[job]}: {fault}", markup=False)
 
 
 def _sights(ledger: Ledger, paces: Mapping[UUID, Pace]) -> Iterator[tuple[UUID, Sight, str]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Final
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from adit.dispatch.window import is_open, next_open
@@ -11,6 +13,8 @@ from adit.ledger.ledger import Ledger
 from adit.ledger.records import JobSummary
 from adit.model.dicom_node import DicomNode
 from adit.model.state import JobState, TaskState
+
+_MOST_FAULTS: Final = 10  # of one job that are told while it runs; at its end each task has its own
 
 
 def why_waiting(ledger: Ledger, summary: JobSummary, now: datetime) -> str:
@@ -31,6 +35,19 @@ def why_waiting(ledger: Ledger, summary: JobSummary, now: datetime) -> str:
     if job.spec.suspend:
         return "suspended"
     return closed(filter(None, found.values()), now) or _between_attempts(ledger, summary, now)
+
+
+def news(ledger: Ledger, job: UUID, told: set[str]) -> list[str]:
+    """Faults after which tasks of a job are tried again, with their cures; each once, and then in `told`, too."""
+    fresh: list[str] = []
+    for task in ledger.tasks(job, state=TaskState.PENDING):
+        if task.fault is None or len(told) >= _MOST_FAULTS:
+            continue
+        fault = str(task.fault)
+        if fault not in told:
+            told.add(fault)
+            fresh.append(fault)
+    return fresh
 
 
 def closed(nodes: Iterable[DicomNode], now: datetime) -> str:

@@ -12,7 +12,7 @@ from adit.ledger.ledger import Ledger
 from tests.integration.cli.command import Adit
 from tests.integration.cli.manifests import Hospital, document, documents, job
 from tests.integration.transfer.planted import KEY, is_clean, planted, presentation_state
-from tests.peers.server_process import wait_until
+from tests.peers.server_process import free_port, wait_until
 from tests.samples import Study, ct_study
 
 SLOW = {"bytesPerSecond": 150_000}
@@ -192,6 +192,24 @@ def test_a_killed_run_goes_on(adit: Adit, orthancs: Hospital, ledger: Ledger) ->
 
     assert again.code == 0, again.err
     assert orthancs.destination.instances_of(study.study_instance_uid) == study.sop_instance_uids
+
+
+def test_a_fault_that_is_tried_again_is_told_once_at_its_first_occurrence(adit: Adit, ledger: Ledger) -> None:
+    port = free_port()
+    gone = {"dimse": {"aeTitle": "GONE", "host": "127.0.0.1", "port": port}}
+    text = documents(document("DicomNode", "gone", gone), document("DicomNode", "out", {"folder": {"path": "/tmp"}}))
+    retry = {"maxAttempts": 10, "backoffSeconds": 60, "maxBackoffSeconds": 60}
+    text += job("wrong-port", "1.2.3", source={"node": "gone"}, destination="out", retry=retry)
+    running = adit.start("run", adit.write("job.yaml", text))
+    assert running.stderr is not None
+    said = ""
+    while "Check the node's host and port" not in said:
+        line = running.stderr.readline()
+        assert line, said
+        said += f" {line.strip()}"
+    assert f"wrong-port: NodeUnreachable: Nothing answers at 127.0.0.1:{port}" in said
+    ended = adit.end(running, signal.SIGINT)
+    assert "Check the node's host and port" not in ended.err.partition("Stopping")[0]
 
 
 def _stored(ledger: Ledger) -> int:
