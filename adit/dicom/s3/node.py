@@ -22,7 +22,7 @@ from adit.dicom.s3.channel import S3Channel
 from adit.dicom.s3.proof import prove
 from adit.dicom.s3.retrieval import Retrieval
 from adit.model.assignment import Share
-from adit.model.outcome import Fault, TransferFault
+from adit.model.outcome import Fault, FaultCode, TransferFault
 from adit.model.s3 import S3
 
 _STALE_AFTER: Final = 86_400.0  # seconds: no attempt writes one object for a day
@@ -88,7 +88,10 @@ class S3Node:
             yield proof
 
     def probe(self) -> Probe:
-        """Asks for the list's first line, and begins an upload that it takes back."""
+        """Asks for the list's first line, and begins an upload that it takes back.
+
+        Not where there is no bucket: some servers would make one for what is written to it.
+        """
         s3 = self._bucket.s3
         detail = {"bucket": s3.bucket, "prefix": s3.prefix or "", "endpoint": s3.endpoint or "", "region": s3.region}
         detail = {name: value for name, value in detail.items() if value}
@@ -98,6 +101,8 @@ class S3Node:
             next(self._bucket.pages(page_size=1), None)
             services.append("Read")
         except TransferFault as fault:
+            if fault.fault.code is FaultCode.FOLDER_MISSING:
+                return Probe(reachable=False, detail=detail, fault=fault.fault)
             refused.append(fault.fault)
             detail["read"] = str(fault.fault.code)
         try:

@@ -267,6 +267,19 @@ def test_a_write_that_is_refused_tells_as_the_probe_does_whether_the_bucket_is_t
     assert (told is FaultCode.FOLDER_MISSING) == (open_node().probe().fault is not None)
 
 
+def test_a_probe_of_a_bucket_that_is_not_there_tells_the_cure_and_makes_none(
+    bucket: Bucket, open_node: OpenNode
+) -> None:
+    absent = "never-made-by-a-probe"
+    for _ in range(2):  # the first must not have made it
+        probe = open_node(bucket=absent).probe()
+        assert (probe.reachable, probe.services) == (False, ())
+        assert probe.fault is not None
+        assert probe.fault.code is FaultCode.FOLDER_MISSING
+        assert "s3.bucket" in probe.fault.cure
+    assert absent not in {each["Name"] for each in bucket.client.list_buckets()["Buckets"]}
+
+
 @EVERYTHING
 def test_a_server_that_is_gone_is_unreachable(work: Callable[[S3Node], None], open_node: OpenNode) -> None:
     node = open_node(endpoint=f"http://127.0.0.1:{free_port()}")
