@@ -15,7 +15,7 @@ from adit.dicom.dicomweb.status import refusal
 from adit.dicom.dicomweb.upload import Upload
 from adit.dicom.node import Level, Probe, Query
 from adit.model.dicom_web import WebService
-from adit.model.outcome import FaultCode, TransferFault
+from adit.model.outcome import Fault, FaultCode, TransferFault
 
 _UNKNOWN_STUDY: Final = "2.25.1"
 _STOW_THERE: Final = frozenset({200, 202, 204, 400, 409, 411, 422})
@@ -36,7 +36,16 @@ def probe(client: Client) -> Probe:
             offered.append(WebService.STOW)
     except TransferFault as stopped:
         return Probe(reachable=False, fault=stopped.fault)
-    return Probe(reachable=True, services=tuple(offered), detail=detail)
+    fault = None if offered else _nothing_there(client)
+    return Probe(reachable=True, services=tuple(offered), detail=detail, fault=fault)
+
+
+def _nothing_there(client: Client) -> Fault:
+    return client.server.describe(
+        FaultCode.SERVICE_NOT_OFFERED,
+        f"{client.server.address} answers, and offers none of DICOMweb's services below the node's url",
+        "Check the path in the node's url, and its prefixes.",
+    )
 
 
 def _search(client: Client, detail: dict[str, str]) -> tuple[str, ...] | None:

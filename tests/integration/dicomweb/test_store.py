@@ -257,7 +257,11 @@ def test_a_probe_tells_what_the_server_offers(orthanc: Orthanc) -> None:
     orthanc.upload(*STUDY.files())
     probe = node(orthanc.dicomweb_url).probe()
     assert (probe.reachable, probe.services) == (True, ("QIDO-RS", "WADO-RS", "STOW-RS"))
-    assert node(f"{orthanc.http_url}/elsewhere").probe().services == ()
+    elsewhere = node(f"{orthanc.http_url}/elsewhere").probe()
+    assert (elsewhere.services, elsewhere.detail["QIDO-RS"]) == ((), "HTTP 404")
+    assert elsewhere.fault is not None
+    assert elsewhere.fault.code is FaultCode.SERVICE_NOT_OFFERED
+    assert "path in the node's url" in elsewhere.fault.cure
     wrong = node(orthanc.dicomweb_url, prefixes={"stow": "stow"}).probe()
     assert (wrong.services, wrong.detail) == (("QIDO-RS", "WADO-RS"), {"STOW-RS": "HTTP 404"})
     assert len(orthanc.studies()) == orthanc.counts()["studies"]
