@@ -77,11 +77,16 @@ def describe(error: ErrorDetails, document: Document, model: type[BaseModel]) ->
     return place, rule, _shown(place, given)
 
 
-def _unknown_field(place: Place, model: type[BaseModel]) -> str:
+def known_fields(around: Place, model: type[BaseModel]) -> list[str]:
+    """Which fields the model has at this place; none where it has no place like it."""
     schema = _schema(model)
-    for step in place[:-1]:
+    for step in around:
         schema = schema.get("items", {}) if isinstance(step, int) else schema.get("properties", {}).get(step, {})
-    known = list(schema.get("properties", {}))
+    return list(schema.get("properties", {}))
+
+
+def _unknown_field(place: Place, model: type[BaseModel]) -> str:
+    known = known_fields(place[:-1], model)
     around = field_path(place[:-1])
     return f"is not a field{' of ' + around if around else ''}{_guess(str(place[-1]), known)}"
 

@@ -156,7 +156,7 @@ def _unlisted(source: str, announced: int, known: int) -> Fault:
 def _not_proven(destination: str, count: int) -> Fault:
     return Fault(
         code=FaultCode.NOT_PROVEN,
-        message=f"{count} instances are not proven to have arrived.",
+        message=f"{count} instance{' is' if count == 1 else 's are'} not proven to have arrived.",
         cure="Nothing: the next attempt goes on from here.",
         node=destination,
     )

@@ -58,10 +58,11 @@ def test_an_upgrade_of_the_operator_in_the_middle_of_a_job(
 ) -> None:
     """One worker outlives the change, others begin after it; each task needs one attempt, each instance one store.
 
-    The job is suspended meanwhile: on a quick machine nothing else would be left for the new operator to begin.
+    The job is suspended meanwhile: on a quick machine nothing else would be left for the new operator to begin. The
+    long study takes three minutes at its quarter of the budget: longer than a busy machine needs for the change.
     """
     rig("ctr", "images", "tag", "--force", "localhost/adit-operator:dev", "localhost/adit-operator:next")
-    paced = installation.node("paced-pacs", limits={"tasks": 4, "associations": 4, "bytesPerSecond": "250k"})
+    paced = installation.node("paced-pacs", limits={"tasks": 4, "associations": 4, "bytesPerSecond": "120k"})
     studies = [long_study, *many_studies[:20]]
     uids = [study.study_instance_uid for study in studies]
     job = installation.job(*uids, source={"node": paced}, parallelism=2)

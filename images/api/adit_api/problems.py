@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse
 from adit.ledger.connection import LedgerError, LedgerUnavailable
 from adit.ledger.resources import ResourceConflict
 from adit.model.outcome import Fault, FaultCode
-from adit.model.problem_text import describe, is_echo
+from adit.model.problem_text import describe, is_echo, known_fields
 from adit.model.yaml_document import Document, field_path
 from adit_api.log import happening
 from adit_api.registry import AlreadyThere, KeptInGit, NotThere, RegistryRefused, RegistryUnavailable
@@ -149,7 +149,8 @@ def violations(error: ValidationError, model: type[BaseModel]) -> ProblemError:
 def _violation(error: ErrorDetails, model: type[BaseModel]) -> Violation:
     place, rule, _ = describe(error, Document(1), model)
     if error["type"] == "extra_forbidden":
-        place, rule = place[:-1], "has a field that it does not know"
+        place = place[:-1]  # what is wrong may be anything, a patient's id too
+        rule = f"has a field that it does not know: it may have {', '.join(known_fields(place, model)) or 'none'}"
     if error["type"] == "value_error":
         rule = rule.partition(" (")[0]
     return Violation(field=field_path(place) or "the body", rule=rule)

@@ -116,6 +116,8 @@ def test_what_breaks_a_rule_is_told_by_its_field(facade: Facade, admin: str) -> 
     errors = {each["field"]: each["rule"] for each in told.json()["errors"]}
     assert set(errors) == {"spec.parallelism", "spec.deadlineSeconds", "spec", "spec.destination.node"}
     assert errors["spec.parallelism"].startswith("must be a whole number")
+    assert "sauce" not in errors["spec"]  # what is wrong may be anything, a patient's id too
+    assert "it may have source, destination, selection" in errors["spec"]
 
 
 def test_jobs_are_listed_in_pages_by_filters(facade: Facade, admin: str) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from adit.deid.pixels.quarantine import PixelReason
+from adit.deid.quarantine import Reason
 from adit.model.manifest_file import read
 from adit.model.outcome import INFRASTRUCTURE_FAULTS, OUTCOME_OF_FAULT, UNSTARTED_FAULTS, WARNINGS, FaultCode, Outcome
 from tests.integration.docs.fenced import blocks
@@ -101,3 +103,11 @@ def test_an_upgrade_gives_back_no_value_to_its_default() -> None:
     assert [
         each for each in upgrades if "--reset-then-reuse-values" not in each and "-f production.yaml" not in each
     ] == []
+
+
+def test_every_reason_of_a_refusal_is_explained() -> None:
+    section = (DOCS / "deidentification.md").read_text(encoding="utf-8").partition("## Why an instance is refused")[2]
+    rows = [line for line in section.partition("\n## ")[0].splitlines() if line.startswith("| ")]
+    named = [word for row in rows[1:] for word in row.split(" | ")[0].strip("| ").split(", ")]
+    assert sorted(named) == sorted({*map(str, Reason), *map(str, PixelReason)})
+    assert all(len(row.split(" | ")) == 3 for row in rows)
