@@ -32,8 +32,7 @@ def reader(
 ) -> Iterator[Callable[[], Reader]]:
     """Makes a reader: an `adit` with a fresh ledger and an empty destination, so that no page needs another."""
     source, destination = pacss
-    for held in (instance for uid in (FIRST, SECOND) for instance in destination.instances_of(uid)):
-        destination.delete_instance(held)
+    destination.delete_all()
     names = [database_server.database(), database_server.database(template=None)]
     (tmp_path / "exports").mkdir()
     receiver = free_port()
