@@ -32,7 +32,7 @@ test-unit: $(READY) ## the tests that need no server (under one minute)
 test-sweeps: $(READY) peers ## all cases of the tests of which `make test` runs a sample (about 2 minutes)
 	ADIT_SWEEPS=all $(BIN)/pytest -q -n $(JOBS) tests/integration/api/test_schema.py tests/faults/test_dispatcher_crash.py \
 	  tests/integration/dispatch/test_killed_after_every_write.py tests/unit/deid/engine/test_places.py \
-	  tests/integration/chart/test_wrong_values.py
+	  tests/integration/chart/test_wrong_values.py tests/integration/s3/test_source.py tests/integration/cli/test_demo.py
 
 test-cluster: $(READY) ## the tests that need a Kubernetes: make cluster's, or $$KUBECONFIG
 	@ADIT_CLUSTER_REQUIRED=1 tests/cluster/run

@@ -216,7 +216,8 @@ def test_with_a_postgres_that_is_there(release: Release, kubernetes: Kubernetes)
 
         [revision] = psql("SELECT version_num FROM alembic_version").split()
         psql("UPDATE alembic_version SET version_num = '9999'")
-        code, told = release.try_to_set_up(values | {"operator": {"podLabels": {"new": "label"}}})
+        newer = values | {"operator": {"podLabels": {"new": "label"}}}
+        code, told = release.try_to_set_up(newer, "--timeout=45s")  # in vain, however long it waits
         assert code != 0
         assert "pre-upgrade" in told
         assert '"new":"label"' not in release.look("get", "deployment", "adit-operator", "-o", "json")

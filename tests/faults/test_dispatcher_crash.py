@@ -79,7 +79,7 @@ def test_killed_at_every_write_and_after_every_launch(
     Before the first launch is after the claim's commit, before the second is after the first.
     """
     known = [(kind, number) for kind, count in MOMENTS.items() for number in range(1, count + 1)]
-    drawn = sample(known, 5)
+    drawn = sample(known, 4)
 
     def deaths(kind: str) -> int:
         numbers = itertools.count(1) if drawn == known else [number for each, number in drawn if each == kind]

@@ -24,7 +24,7 @@ from tests.sample import Sample
 if TYPE_CHECKING:
     from schemathesis import Case
 
-MOST = 60
+MOST = 40
 """Of the cases that a document's schema leads to; of a body with many fields there are up to 1,500."""
 SETTINGS = settings(
     max_examples=12,

@@ -15,6 +15,7 @@ import pytest
 from tests import measured
 from tests.integration.cli.command import ADIT, Adit
 from tests.peers.server_process import wait_until
+from tests.sample import Sample
 
 PROMISED_SECONDS = 120
 """In the README, for `make demo` of a fresh clone; with the environment prepared, most of it is to spare."""
@@ -57,13 +58,13 @@ def test_demo_needs_no_orthanc(newcomer: Adit) -> None:
     wait_until(lambda: not _left_over(newcomer), "all that it started has ended")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_demo_ends_all_that_it_started(newcomer: Adit, number: signal.Signals) -> None:
-    running = newcomer.start("demo", "--pacs", "orthanc")
-    _read_until(running, "sent to hospital")
-    ended = newcomer.end(running, number)
-    assert ended.code == 130, ended.err
-    wait_until(lambda: not _left_over(newcomer), "all that it started has ended")
+def test_an_interrupted_demo_ends_all_that_it_started(newcomer: Adit, sample: Sample) -> None:
+    for number in sample([signal.SIGINT, signal.SIGTERM], 1):
+        running = newcomer.start("demo", "--pacs", "orthanc")
+        _read_until(running, "sent to hospital")
+        ended = newcomer.end(running, number)
+        assert ended.code == 130, ended.err
+        wait_until(lambda: not _left_over(newcomer), "all that it started has ended")
 
 
 def _read_until(process: subprocess.Popen[str], text: str) -> list[str]:

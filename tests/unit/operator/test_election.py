@@ -226,7 +226,7 @@ class TwoNeverLead(RuleBasedStateMachine):
 
 
 TestTwoNeverLead = TwoNeverLead.TestCase
-TestTwoNeverLead.settings = settings(max_examples=300, stateful_step_count=50, deadline=None)
+TestTwoNeverLead.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
 
 
 @given(begun_at=st.floats(0, 1e6), way=st.floats(0, 9), offset=st.floats(-1e6, 1e6))
