@@ -79,7 +79,7 @@ def apply_all(
     for job in jobs:
         if refusal := _refusal(ledger, job, jobs, nodes, profiles, may_wait=may_wait):
             refusals.append(refusal)
-        elif secrets is not None and not _ended(ledger, job):
+        elif secrets is not None and not has_ended(ledger, job):
             refusals += lacking(job, nodes, profiles, secrets)
     if refusals:
         fail("\n".join([*refusals, "Nothing was created."]))
@@ -93,7 +93,8 @@ def apply_all(
     return lines
 
 
-def _ended(ledger: Ledger, job: TransferJob) -> bool:
+def has_ended(ledger: Ledger, job: TransferJob) -> bool:
+    """A job that the ledger does not know has not."""
     known = ledger.job(job.key)
     return known is not None and known.ended_at is not None
 

@@ -71,7 +71,7 @@ def run(
       adit run job.yaml | jq -r '.tasks[].state'
     """
     from adit.cli.dispatching import utc_now
-    from adit.cli.manifest_input import apply_all, read_files
+    from adit.cli.manifest_input import apply_all, has_ended, read_files
     from adit.cli.receiver import receiving
     from adit.cli.session import open_session
     from adit.cli.settings import settings_of
@@ -85,7 +85,7 @@ def run(
     resources = read_files(files)
     jobs = [each for each in resources if isinstance(each, TransferJob)]
     with open_session(settings) as session:
-        before = {job.key for job in jobs if _ended(session, job)}
+        before = {job.key for job in jobs if has_ended(session.ledger, job)}
         for line in apply_all(session.ledger, resources, utc_now(), may_wait=False, secrets=settings.secrets_folder):
             say.print(str(line), markup=False, style="dim")
         if not jobs:
@@ -120,6 +120,7 @@ def transfer(session: Session, jobs: Sequence[TransferJob]) -> bool:
     """
     from adit.cli.dispatching import dispatch
     from adit.cli.log import log_to_file
+    from adit.cli.manifest_input import has_ended
     from adit.cli.progress import watching
 
     if not jobs:
@@ -127,7 +128,10 @@ def transfer(session: Session, jobs: Sequence[TransferJob]) -> bool:
     names = {_record(session, job).id: job.metadata.name for job in jobs}
     with log_to_file(session.settings.logs), watching(session.ledger, names, say):
         return dispatch(
-            session, done=lambda: all(_ended(session, job) for job in jobs), said=say.print, jobs=frozenset(names)
+            session,
+            done=lambda: all(has_ended(session.ledger, job) for job in jobs),
+            said=say.print,
+            jobs=frozenset(names),
         )
 
 
@@ -215,8 +219,3 @@ def _record(session: Session, job: TransferJob) -> JobRecord:
     record = session.ledger.job(job.key)
     assert record is not None, "it was applied before"  # noqa: S101
     return record
-
-
-def _ended(session: Session, job: TransferJob) -> bool:
-    record = session.ledger.job(job.key)
-    return record is not None and record.ended_at is not None

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 
 import pytest
 
@@ -99,8 +100,12 @@ def store(ours: DimseNode) -> None:
         channel.store(as_instance(STUDY.instances[0]))
 
 
-def interrupted(call: Callable[[DimseNode], None], ours: DimseNode, waiting: threading.Event) -> list[FaultCode]:
-    """What the call raises that is interrupted once it waits."""
+def begun(waiting: threading.Event) -> None:
+    assert waiting.wait(90)
+
+
+def interrupted(call: Callable[[DimseNode], None], ours: DimseNode, wait: Callable[[], None]) -> list[FaultCode]:
+    """What the call raises that is interrupted once it waits, which `wait` waits for."""
     faults: list[FaultCode] = []
 
     def run() -> None:
@@ -111,7 +116,7 @@ def interrupted(call: Callable[[DimseNode], None], ours: DimseNode, waiting: thr
 
     thread = threading.Thread(target=run)
     thread.start()
-    assert waiting.wait(90)
+    wait()
     ours.interrupt()
     thread.join(90)  # a fetch first asks its peer to stop
     return faults
@@ -131,7 +136,7 @@ def test_an_interruption_ends_a_call_that_waits(call: Callable[[DimseNode], None
 
     with RawPeer(keep_waiting) as peer:
         ours = node(peer, timeouts=PATIENT)
-        assert interrupted(call, ours, waiting) == [FaultCode.INTERRUPTED]
+        assert interrupted(call, ours, lambda: begun(waiting)) == [FaultCode.INTERRUPTED]
 
 
 def test_an_interruption_amid_an_instance_is_waited_out_for_a_while_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,26 +153,14 @@ def test_an_interruption_amid_an_instance_is_waited_out_for_a_while_only(monkeyp
 
     with RawPeer(fall_silent) as peer:
         ours = node(peer, timeouts=PATIENT)
-        assert interrupted(fetch, ours, waiting) == [FaultCode.INTERRUPTED]
+        assert interrupted(fetch, ours, lambda: begun(waiting)) == [FaultCode.INTERRUPTED]
 
 
 def test_an_interruption_ends_a_wait_for_the_rate_and_forbids_what_comes_after() -> None:
     with ct_scp(STUDY.instances) as peer:
         ours = node(peer, share=Share(associations=1, bytes_per_second=1))
-        faults: list[FaultCode] = []
-
-        def run() -> None:
-            try:
-                fetch(ours)
-            except TransferFault as fault:
-                faults.append(fault.fault.code)
-
-        thread = threading.Thread(target=run)
-        thread.start()
-        wait_until(lambda: peer.requests["C-GET"] == 1, "the fetch has begun")
-        ours.interrupt()
-        thread.join(90)
-        assert faults == [FaultCode.INTERRUPTED]
+        asked = partial(wait_until, lambda: peer.requests["C-GET"] == 1, "the fetch has begun")
+        assert interrupted(fetch, ours, asked) == [FaultCode.INTERRUPTED]
         with pytest.raises(TransferFault) as raised:
             find(ours)
         assert raised.value.fault.code is FaultCode.INTERRUPTED
