@@ -32,6 +32,7 @@ from adit.dicom.dicomweb.respite import Respite, seconds_of
 from adit.dicom.dicomweb.secrets import client_context, credential_headers
 from adit.dicom.dicomweb.server import Server
 from adit.dicom.dimse.connection import Interruption
+from adit.dicom.tls_answer import answers_tls
 from adit.dicom.tls_failure import tls_failure
 from adit.model.assignment import Share
 from adit.model.outcome import FaultCode, TransferFault
@@ -272,8 +273,6 @@ class Client:
 
     def _raise_if_tls(self, stopped: TransferFault) -> None:
         """Raises TLS_FAILED where a server that hung up would have spoken TLS: that is mended, not waited for."""
-        from adit.dicom.dimse.mismatch import answers_tls
-
         server = self.server
         if stopped.fault.code is not FaultCode.ASSOCIATION_ABORTED or server.is_https:
             return
