@@ -52,12 +52,13 @@ def _reapply(context: typer.Context, name: str, fields: dict[str, Any]) -> None:
     from adit.cli.session import open_session
     from adit.cli.settings import settings_of
     from adit.ledger.resources import ResourceConflict
+    from adit.model.pod import in_pod
     from adit.model.transfer_job import TransferJob
 
     with open_session(settings_of(context)) as session:
         record = find_job(session.ledger, name)
         job = record.job
-        if "KUBERNETES_SERVICE_HOST" in os.environ:
+        if in_pod(os.environ):
             patch = json.dumps({"spec": fields})
             fail(
                 "In a cluster the resource says what is wanted. Say it there: "

@@ -31,6 +31,6 @@ def lacking(
             if not any((secrets / secret / part).is_file() for part in parts):
                 yield (
                     f"transferjob.adit.dev/{job.metadata.name}: the secret {secret} of {each.kind} "
-                    f"{each.metadata.name} has no {' or '.join(parts)}{secret_place(secrets, secret)}. Put it there, "
+                    f"{each.metadata.name} has no {' or '.join(parts)}{secret_place(secrets / secret)}. Put it there, "
                     "or set ADIT_SECRETS to the folder that holds one folder per secret (docs/single-machine.md)."
                 )

@@ -89,8 +89,9 @@ def _picture(session: Session, job: str | None, limit: int, events: bool) -> lis
 def _say_who_works(session: Session, job: str | None, limit: int) -> None:
     """Whether somebody does is nowhere written; that nothing of it runs is."""
     from adit.cli.job_name import find_job
+    from adit.model.pod import in_pod
 
-    if "KUBERNETES_SERVICE_HOST" in os.environ:  # there the operator does
+    if in_pod(os.environ):  # there the operator does
         return
     records = session.ledger.jobs(limit=limit) if job is None else [find_job(session.ledger, job)]
     open_jobs = {record.id for record in records if record.ended_at is None}

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from adit.model.pod import in_pod
 
-def secret_place(secrets: Path, name: str) -> str:
+
+def secret_place(folder: Path) -> str:
     """To follow "the secret NAME lacks PART": the folder that was looked at, and whether it is there.
 
     Empty in a pod: who makes the Secret there knows no path.
     """
-    if os.environ.get("KUBERNETES_SERVICE_HOST"):
+    if in_pod(os.environ):
         return ""
-    folder = (secrets / name).absolute()
-    return f" in its folder {folder}" if folder.is_dir() else f": there is no folder {folder}"
+    place = folder.absolute()
+    return f" in its folder {place}" if place.is_dir() else f": there is no folder {place}"

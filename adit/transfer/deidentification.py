@@ -186,7 +186,7 @@ def _identity(profile: DeidProfile, secrets: Path | None) -> Identity:
     except OSError as error:
         raise unavailable(
             f"The secret {name} of the profile {profile.metadata.name} has no `key` that can be read "
-            f"({error.strerror or type(error).__name__}){secret_place(secrets, name)}.",
+            f"({error.strerror or type(error).__name__}){secret_place(secrets / name)}.",
             "Make the Secret with the project's key: see docs/deidentification.md.",
             FaultCode.SECRET_MISSING,
         ) from None

@@ -24,7 +24,7 @@ def password(archive: Archive, secrets: Path | None, faults: FolderFaults) -> st
         text = (secrets / name / "password").read_text(encoding="utf-8").strip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         raise _missing(
-            faults, f"The secret {name} has no password that can be read{secret_place(secrets, name)}.", cure
+            faults, f"The secret {name} has no password that can be read{secret_place(secrets / name)}.", cure
         ) from error
     if not text or not text.isprintable():
         raise _missing(faults, f"The secret {name} has a password that is empty or no single line of text.", cure)

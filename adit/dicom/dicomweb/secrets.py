@@ -44,7 +44,7 @@ def client_context(server: Server, secrets: Path | None) -> ssl.SSLContext:
         raise _missing(
             server,
             tls.secret_name,
-            f"has neither ca.crt nor tls.crt and tls.key{secret_place(folder.parent, folder.name)}",
+            f"has neither ca.crt nor tls.crt and tls.key{secret_place(folder)}",
         )
     if certificate.is_file() != key.is_file():
         raise _missing(server, tls.secret_name, "has one of tls.crt and tls.key without the other")
@@ -84,7 +84,7 @@ def _text(server: Server, file: Path) -> str:
         raise _missing(
             server,
             file.parent.name,
-            f"has no {file.name} that can be read{secret_place(file.parent.parent, file.parent.name)}",
+            f"has no {file.name} that can be read{secret_place(file.parent)}",
         ) from error
     if not text or not text.isprintable() or not (text.isascii() or file.name in ("username", "password")):
         raise _missing(server, file.parent.name, f"has a {file.name} that is empty or no single line of text")

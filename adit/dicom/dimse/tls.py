@@ -32,7 +32,7 @@ def client_context(peer: Peer, secrets: Path | None) -> ssl.SSLContext | None:
     if missing:
         raise peer.fault(
             FaultCode.SECRET_MISSING,
-            f"The secret {name} lacks {' and '.join(missing)}{secret_place(secrets, name)}",
+            f"The secret {name} lacks {' and '.join(missing)}{secret_place(folder)}",
             "Put ca.crt there, and for a client certificate tls.crt together with tls.key.",
         )
     try:

@@ -72,7 +72,7 @@ def _credentials(s3: S3, secrets: Path | None, faults: S3Faults) -> dict[str, st
     if missing := [key for key in CREDENTIAL_KEYS[:2] if key not in found]:
         raise faults.fault(
             FaultCode.SECRET_MISSING,
-            f"The secret {folder.name} lacks {' and '.join(missing)}{secret_place(folder.parent, folder.name)}.",
+            f"The secret {folder.name} lacks {' and '.join(missing)}{secret_place(folder)}.",
             "Put both there; AWS_SESSION_TOKEN as well where the credentials are temporary ones.",
         )
     return {key.lower(): value for key, value in found.items()}
@@ -88,7 +88,7 @@ def _certificates(s3: S3, secrets: Path | None, faults: S3Faults) -> tuple[str |
     if missing := [file.name for file in (authority, *((certificate, key) if ours else ())) if not file.is_file()]:
         raise faults.fault(
             FaultCode.SECRET_MISSING,
-            f"The secret {folder.name} lacks {' and '.join(missing)}{secret_place(folder.parent, folder.name)}.",
+            f"The secret {folder.name} lacks {' and '.join(missing)}{secret_place(folder)}.",
             "Put ca.crt there, and for a client certificate tls.crt together with tls.key.",
         )
     return str(authority), (str(certificate), str(key)) if ours else None
