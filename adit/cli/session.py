@@ -18,6 +18,7 @@ from adit.ledger.embedded import EmbeddedPostgres
 from adit.ledger.ledger import Ledger
 from adit.ledger.migration import migrate, pending
 from adit.ledger.postgres_binaries import EmbeddedPostgresError
+from adit.model.counted import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def _urls(settings: Settings, stack: ExitStack) -> tuple[_Urls, Callable[[], Non
     url = normal_url(settings.database_url)
     missing = pending(url)
     if missing:
-        fail(f"The ledger lacks {len(missing)} migration(s) of this version. Run `adit migrate` first.")
+        fail(f"The ledger lacks {counted(len(missing), 'migration')} of this version. Run `adit migrate` first.")
     worker = normal_url(settings.worker_database_url or settings.database_url)
     receiver = normal_url(settings.receiver_database_url or settings.database_url)
     return _Urls(url, worker, receiver), lambda: None  # not ours to start

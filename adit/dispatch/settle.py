@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from adit.ledger.records import EndedAttempt, Settlement
+from adit.model.counted import counted
 from adit.model.outcome import INFRASTRUCTURE_FAULTS, UNSTARTED_FAULTS, WARNINGS, Fault, FaultCode, Outcome
 from adit.model.state import TaskState
 from adit.model.transfer_job import Cancel
@@ -59,7 +60,7 @@ def _by_outcome(ended: EndedAttempt, now: datetime, random: Callable[[], float])
             return _failure(_fault(ended))
         case Outcome.BUG:
             if ended.bugs >= MAX_BUGS:
-                return _given_up(ended, _times(ended.bugs, "unexpected error"))
+                return _given_up(ended, counted(ended.bugs, "unexpected error"))
             return _retry(ended, _fault(ended), now, random)
         case Outcome.TRANSIENT_FAULT | Outcome.PARTIAL | Outcome.EMPTY | Outcome.CANCELLED:
             if _is_unstarted(ended):
@@ -82,7 +83,7 @@ def _claimed_success(ended: EndedAttempt, now: datetime, random: Callable[[], fl
         first = unprovable or warnings[0]
         return Settlement(TaskState.WARNING, message=str(first), fault=first)
     arrived = "The only instance has" if ended.expected == 1 else f"All {ended.expected} instances have"
-    left_out = f" {_times(ended.left_out, 'instance')} left out, as the profile says." if ended.left_out else ""
+    left_out = f" {counted(ended.left_out, 'instance')} left out, as the profile says." if ended.left_out else ""
     return Settlement(TaskState.SUCCESS, message=f"{arrived} arrived.{left_out}")
 
 
@@ -90,7 +91,7 @@ def _retry(ended: EndedAttempt, fault: Fault, now: datetime, random: Callable[[]
     """Another attempt after min(cap, base * 2^n) * random seconds, or the dead letter."""
     retry = ended.job.spec.retry
     if ended.counted_attempts >= retry.max_attempts:
-        return _failure(fault, f"Gave up after {_times(ended.counted_attempts, 'attempt')}. ")
+        return _failure(fault, f"Gave up after {counted(ended.counted_attempts, 'attempt')}. ")
     ceiling = min(retry.max_backoff_seconds, retry.backoff_seconds * 2 ** max(0, ended.counted_attempts - 1))
     return _again(fault, now, ceiling * random())
 
@@ -171,7 +172,7 @@ def _fault(ended: EndedAttempt) -> Fault:
     code, message = _UNNAMED[ended.report.outcome]
     return Fault(
         code=code,
-        message=f"{message} {ended.stored} of {_times(ended.expected, 'expected instance')} stored.",
+        message=f"{message} {ended.stored} of {counted(ended.expected, 'expected instance')} stored.",
         cure="See the task's events.",
         node=ended.job.spec.source.node,
     )
@@ -195,7 +196,7 @@ def _not_proven(ended: EndedAttempt) -> Fault:
         code=FaultCode.NOT_PROVEN,
         message=(
             f"The worker reported success, but the arrival of only {ended.verified} of "
-            f"{_times(ended.expected, 'expected instance')} is proven."
+            f"{counted(ended.expected, 'expected instance')} is proven."
         ),
         cure="Ask the destination what it holds of the study; if it has everything, please report this as a bug.",
         node=ended.job.spec.destination.node,
@@ -213,7 +214,3 @@ def _again(fault: Fault, now: datetime, seconds: float) -> Settlement:
 
 def _failure(fault: Fault, prefix: str = "") -> Settlement:
     return Settlement(TaskState.FAILURE, message=f"{prefix}{fault}", fault=fault)
-
-
-def _times(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

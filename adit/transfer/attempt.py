@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 from adit.dicom.node import Instance, Mover, Node, Sealing, Wanted, Wayfarer
 from adit.ledger.attempt_ledger import Fenced, LedgerUnavailable
 from adit.model.assignment import Assignment, Progress, Report, Share
+from adit.model.counted import counted
 from adit.model.dicom_node import DicomNode
 from adit.model.findings import Observation, observation
 from adit.model.instance import InstanceRecord
@@ -229,7 +230,7 @@ class _Attempt:
             self._roster.fail(fault.sop_instance_uid or "", fault)
         progress = self._roster.progress()
         detail = {"expected": progress.expected, "announced": plan.least, "stored": progress.stored}
-        self._recorder.event("info", "Planned", f"{progress.expected} instances expected.", detail)
+        self._recorder.event("info", "Planned", f"{counted(progress.expected, 'instance')} expected.", detail)
         if held:
             told = f"{len(held)} instances of the series to be sent are at the destination already."
             self._recorder.event("warning", "AlreadyThere", told)

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Final
 
 from adit.dicom.node import DIRECT, FetchReport, Level, Mover, Node, Query, Wanted
+from adit.model.counted import counted
 from adit.model.instance import InstanceRecord
 from adit.model.outcome import WARNINGS, Fault, FaultCode, TransferFault
 from adit.transfer.halt import Halt
@@ -73,11 +74,12 @@ class Direct:
             self._look(one, report)
         left = sum(row.state not in DONE_WITH for row in self._roster.rows())
         if left and self._halt.reason is None:
-            self._recorder.event("warning", "NotDirect", f"{left} instances did not get there by {DIRECT}.")
+            self._recorder.event("warning", "NotDirect", f"{counted(left, 'instance')} did not get there by {DIRECT}.")
 
     def _note(self, wanted: Wanted, report: FetchReport) -> None:
         detail = {"completed": report.completed, "failed": report.failed, "warning": report.warning}
-        self._recorder.event("info", "Moved", f"{DIRECT}: the source speaks of {report.completed} instances.", detail)
+        told = f"{DIRECT}: the source speaks of {counted(report.completed, 'instance')}."
+        self._recorder.event("info", "Moved", told, detail)
         for fault in report.faults:
             self._recorder.fault("warning", fault)
             if fault.code in WARNINGS:
@@ -86,7 +88,7 @@ class Direct:
         if wanted.expected and spoken_of > len(wanted.expected):
             unlisted = Fault(
                 code=FaultCode.INCOMPLETE,
-                message=f"The source spoke of {spoken_of} instances, but lists {len(wanted.expected)}.",
+                message=f"The source spoke of {counted(spoken_of, 'instance')}, but lists {len(wanted.expected)}.",
                 cure="Compare the study at the source with what arrived.",
                 node=self._source.name,
             )

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Final
 
 from adit.dicom.node import FetchReport, Node, Wanted
+from adit.model.counted import counted
 from adit.model.outcome import WARNINGS, Fault, FaultCode, TransferFault
 from adit.transfer.channel import Channel
 from adit.transfer.errands import refetch
@@ -57,7 +58,8 @@ class Fetching:
         first = last = self._round(wanted)
         unseen = self._roster.unseen()
         if unseen and not self._ending and all(fault.code in _MENDABLE for fault in first.broken):
-            self._recorder.event("info", "FetchedAgain", f"{len(unseen)} instances did not come; asked again by name.")
+            told = f"{counted(len(unseen), 'instance')} did not come; asked again by name."
+            self._recorder.event("info", "FetchedAgain", told)
             last = self._round(refetch(plan, unseen))
             unseen = self._roster.unseen()
         self._tell_of_strays()
@@ -103,7 +105,7 @@ class Fetching:
         if one.wanted.series_instance_uid is None and one.report.announced > listed:
             unlisted = Fault(
                 code=FaultCode.FETCHED_WITH_WARNING,
-                message=f"The source spoke of {one.report.announced} instances, but lists {listed}.",
+                message=f"The source spoke of {counted(one.report.announced, 'instance')}, but lists {listed}.",
                 cure="Compare the study at the source with what arrived.",
                 node=self._source.name,
             )
@@ -138,7 +140,7 @@ class Fetching:
         said: list[Fault] = []
         detail = {"completed": report.completed, "failed": report.failed, "warning": report.warning}
         detail |= {"announced": report.announced} if report.announced else {}
-        self._recorder.event("info", "Fetched", f"{report.road}: {report.completed} instances.", detail)
+        self._recorder.event("info", "Fetched", f"{report.road}: {counted(report.completed, 'instance')}.", detail)
         for fault in report.left:
             self._recorder.fault("warning", fault)
         for fault in report.faults:
@@ -163,15 +165,16 @@ class Fetching:
         if strays:
             stray = Fault(
                 code=FaultCode.FETCHED_WITH_WARNING,
-                message=f"The source sent {strays} instances of another study or series; they were not passed on.",
+                message=f"The source sent {counted(strays, 'instance')} of another study or series, "
+                "and we passed on none.",
                 cure="Look at the source: it answers a retrieve with data of something else.",
                 node=self._source.name,
             )
             self._warn(stray)
         if added:
-            self._recorder.event("info", "Added", f"{added} instances came that the source had not listed.")
+            self._recorder.event("info", "Added", f"{counted(added, 'instance')} came that the source had not listed.")
         if repeated:
-            self._recorder.event("info", "Repeated", f"{repeated} instances came twice and were dropped.")
+            self._recorder.event("info", "Repeated", f"{counted(repeated, 'instance')} came twice, and counted once.")
 
 
 def _in_spite(admitted: Admitted) -> Fault:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from adit.model.assignment import Progress, Report
+from adit.model.counted import counted
 from adit.model.instance import InstanceRecord, InstanceState
 from adit.model.outcome import Fault, FaultCode, Outcome
 from adit.transfer.halt import FAULTS, Reason
@@ -101,8 +102,8 @@ def _open_faults(facts: Facts) -> list[Fault]:
 
 def _rank(fault: Fault) -> tuple[int, bool]:
     """What decides comes first; of what is missing, the instance that is missing before the count that told of it."""
-    counted = fault.code is FaultCode.INCOMPLETE and fault.sop_instance_uid is None
-    return _PRECEDENCE.index(fault.outcome), counted
+    by_count = fault.code is FaultCode.INCOMPLETE and fault.sop_instance_uid is None
+    return _PRECEDENCE.index(fault.outcome), by_count
 
 
 def _nothing_came(facts: Facts, faults: Iterable[Fault]) -> bool:
@@ -128,7 +129,7 @@ def _nothing(facts: Facts) -> Fault:
     listed = max(facts.announced, len(facts.rows))
     return Fault(
         code=FaultCode.NOTHING_RECEIVED,
-        message=f"The source announces {listed} instances and sent none."
+        message=f"The source announces {counted(listed, 'instance')} and sent none."
         if listed
         else "The source has the study but lists no instance in it.",
         cure="The source may be busy or the study may be offline in its archive: see its log, or try later.",
@@ -147,7 +148,7 @@ def _nothing_to_send(count: int) -> Fault:
 def _unlisted(source: str, announced: int, known: int) -> Fault:
     return Fault(
         code=FaultCode.INCOMPLETE,
-        message=f"The source announces {announced} instances but shows and sends only {known}.",
+        message=f"The source announces {counted(announced, 'instance')} but shows and sends only {known}.",
         cure="See whether the source hides instances from our AE title, or whether its counts are outdated.",
         node=source,
     )
@@ -156,7 +157,7 @@ def _unlisted(source: str, announced: int, known: int) -> Fault:
 def _not_proven(destination: str, count: int) -> Fault:
     return Fault(
         code=FaultCode.NOT_PROVEN,
-        message=f"{count} instance{' is' if count == 1 else 's are'} not proven to have arrived.",
+        message=f"{counted(count, 'instance')} {'is' if count == 1 else 'are'} not proven to have arrived.",
         cure="Nothing: the next attempt goes on from here.",
         node=destination,
     )

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from adit.ledger.records import JobSummary
 from adit.model.condition import Because, ConditionReason, ConditionType
+from adit.model.counted import counted
 from adit.model.fault_meaning import meaning
 from adit.model.outcome import WARNINGS, Fault, FaultCode
 from adit.model.state import JobState, TaskState
@@ -135,21 +136,22 @@ def _end(summary: JobSummary) -> _Verdict:
             True,
             False,
             FaultCode.CANCELLED if summary.state is JobState.CANCELED else ConditionReason.TASKS_FAILED,
-            f"{failed} of {_tasks(total)} failed{': ' if codes else ''}{codes}. docs/faults.md has the cures; "
+            f"{failed} of {counted(total, 'task')} failed{': ' if codes else ''}{codes}. docs/faults.md has the cures; "
             "retry what failed by a new job with selection.failedOf.",
         )
     if cancelled:
         return _Verdict(
-            JobState.CANCELED, True, False, FaultCode.CANCELLED, f"{cancelled} of {_tasks(total)} cancelled."
+            JobState.CANCELED, True, False, FaultCode.CANCELLED, f"{cancelled} of {counted(total, 'task')} cancelled."
         )
     if warned or summary.state is JobState.WARNING:
         codes = ", ".join(f"{each.code} ({each.count})" for each in _failures(summary))
+        told = f": {codes}" if codes else ""
         return _Verdict(
             JobState.WARNING,
             True,
             False,
             ConditionReason.ENDED_WITH_WARNINGS,
-            f"{warned} of {_tasks(total)} ended with warnings{': ' if codes else ''}{codes}. Nothing is known to be "
+            f"{warned} of {counted(total, 'task')} ended with warnings{told}. Nothing is known to be "
             "missing, but it isn't proven, or something is odd: someone should look. docs/faults.md has the codes.",
         )
     proven = tasks.get(TaskState.SUCCESS, 0) == total and summary.verified == summary.expected
@@ -159,7 +161,7 @@ def _end(summary: JobSummary) -> _Verdict:
             True,
             False,
             FaultCode.NOT_PROVEN,
-            f"{summary.verified} of {_counted(summary.expected, 'instance')} proven to have arrived.",
+            f"{summary.verified} of {counted(summary.expected, 'instance')} proven to have arrived.",
         )
     if total == 0:
         return _Verdict(
@@ -170,8 +172,8 @@ def _end(summary: JobSummary) -> _Verdict:
         True,
         True,
         ConditionReason.ALL_PROVEN,
-        f"{_tasks(total)}, {_counted(summary.verified, 'instance')}: {'it is' if summary.verified == 1 else 'all are'} "
-        f"proven to have arrived.{_left_out(summary)}",
+        f"{counted(total, 'task')}, {counted(summary.verified, 'instance')}: "
+        f"{'it is' if summary.verified == 1 else 'all are'} proven to have arrived.{_left_out(summary)}",
     )
 
 
@@ -220,7 +222,7 @@ def _accepted(view: JobView, summary: JobSummary) -> Observation:
 def _expanded(summary: JobSummary, accepted: Observation) -> Observation:
     total = sum(summary.tasks.values())
     if summary.record.expanded_at is not None:
-        return Observation(ConditionType.EXPANDED, True, ConditionReason.TASKS_MADE, f"{_tasks(total)}.")
+        return Observation(ConditionType.EXPANDED, True, ConditionReason.TASKS_MADE, f"{counted(total, 'task')}.")
     if not accepted.holds:
         return Observation(
             ConditionType.EXPANDED, False, ConditionReason.NOT_ACCEPTED, "Tasks are made once it is accepted."
@@ -276,11 +278,11 @@ def _progress(summary: JobSummary) -> str:
 
 def _failures(summary: JobSummary) -> tuple[FailureCount, ...]:
     """By code alone: the examples that the ledger has are in a worker's words."""
-    counted: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for each in summary.failures:
         code = each.code if each.code in _CODES else str(FaultCode.UNEXPECTED)
-        counted[code] = counted.get(code, 0) + each.count
-    most = sorted(((count, code) for code, count in counted.items() if count > 0), key=_failures_first)
+        counts[code] = counts.get(code, 0) + each.count
+    most = sorted(((count, code) for code, count in counts.items() if count > 0), key=_failures_first)
     return tuple(FailureCount(code=code, count=count, meaning=meaning(code)) for count, code in most[:_FAILURES])
 
 
@@ -302,14 +304,6 @@ def _seconds(time: datetime | None) -> datetime | None:
 
 def _left_out(summary: JobSummary) -> str:
     return f" {summary.left_out} more were left out, as the profile says." if summary.left_out else ""
-
-
-def _tasks(count: int) -> str:
-    return _counted(count, "task")
-
-
-def _counted(count: int, thing: str) -> str:
-    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
 _CODES: Final = frozenset(str(code) for code in FaultCode)
