@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from ipaddress import ip_address
+from typing import Protocol, TypeVar
 
 from adit.dicom.dimse.negotiation import APPLICATION_CONTEXT
 from adit_receiver.negotiation import Rejection, Request
@@ -30,3 +32,35 @@ def refusal(request: Request, settings: ReceiverSettings) -> Rejection | None:
     if settings.calling_titles and request.calling not in settings.calling_titles:
         return Rejection.CALLING_AE_TITLE
     return None
+
+
+class Place(Protocol):
+    """One association's, as far as it matters to who would like to have it."""
+
+    @property
+    def host(self) -> str: ...
+    @property
+    def silent_since(self) -> float | None:
+        """None amid a message."""
+        ...
+
+
+_Place = TypeVar("_Place", bound=Place)
+
+
+def place_for(host: str, taken: Collection[_Place], silent_before: float) -> _Place | None:
+    """Which place goes to a newcomer where all are taken; None if none does.
+
+    The longest silent one's, of the address that has most of them: an address may have all places while nobody else
+    wants any, and then keeps its share. What it loses says nothing, so that nothing of it is under way.
+    """
+    by_host = Counter(place.host for place in taken)
+    most = max(by_host.values(), default=0)
+    if most <= by_host[host] + 1:
+        return None
+    silent = [
+        (since, place)
+        for place in taken
+        if by_host[place.host] == most and (since := place.silent_since) is not None and since < silent_before
+    ]
+    return min(silent, key=lambda each: each[0])[1] if silent else None

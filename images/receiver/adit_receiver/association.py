@@ -79,6 +79,7 @@ class Association:
         self._max_pdu = 0  # what the peer takes; 0 is unlimited
         self.fates: Counter[str] = Counter()
         self.calling: str | None = None
+        self.silent_since: float | None = None  # between messages: since when; read by other threads
 
     def run(self) -> End:
         """To its end. Raises nothing that a peer can cause."""
@@ -149,11 +150,12 @@ class Association:
 
     def _await_message(self) -> bool:
         """False when nothing came for too long."""
-        since = time.monotonic()
+        self.silent_since = since = time.monotonic()
         while not self._stream.wait(_TICK):
             longest = _DRAINED if self._draining.is_set() else self._settings.idle_seconds
             if time.monotonic() - since >= longest:
                 return False
+        self.silent_since = None
         return True
 
     def _message(self) -> None:

@@ -2,6 +2,7 @@
 
 A connection waits, with a small buffer, until it has asked for an association. There is room for so many that wait;
 when it is full, the address that has most of them loses its oldest: an honest peer asks at once, and comes through.
+Associations that say nothing are no different, once all their places are taken: see `admission.place_for`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import structlog
 
 from adit.dicom.byte_stream import ByteStream
 from adit_receiver import counts
-from adit_receiver.admission import may_connect
+from adit_receiver.admission import may_connect, place_for
 from adit_receiver.association import Association
 from adit_receiver.negotiation import Rejection
 from adit_receiver.outlet import Outlets
@@ -45,8 +46,13 @@ class _Guest:
     came_at: float
     number: int
     stream: ByteStream | None = None  # once TLS, if any, is agreed
+    association: Association | None = None
     associated: bool = False
     thread: threading.Thread | None = field(default=None)
+
+    @property
+    def silent_since(self) -> float | None:
+        return None if self.association is None else self.association.silent_since
 
     def sever(self) -> None:
         with contextlib.suppress(OSError):
@@ -175,22 +181,23 @@ class Listener:
 
     def _host(self, guest: _Guest) -> None:
         begun = time.monotonic()
-        result, association = "closed", None
+        result = "closed"
         try:
             stream = self._stream(guest)
             if stream is None:
                 result = "tls-failed"
                 return
-            association = Association(
+            guest.association = Association(
                 stream, self._settings, self._outlets(), lambda: self._admit(guest), self._draining
             )
-            result = str(association.run())
+            result = str(guest.association.run())
         except Exception:  # noqa: BLE001 - a bug must not end the others' associations
             result = "failed"
             _log.exception("an association failed", peer=guest.host)
         finally:
             self._leave(guest)
             counts.CONNECTIONS.labels(result).inc()
+            association = guest.association
             if association is not None and association.calling is not None:
                 _log.info(
                     "association ended",
@@ -225,11 +232,25 @@ class Listener:
             _log.warning("association refused", peer=guest.host, lacking=lacking)
             return Rejection.CONGESTION
         with self._lock:
-            if sum(each.associated for each in self._guests) >= self._settings.associations:
-                return Rejection.LIMIT
+            taken = [each for each in self._guests if each.associated]
+            if len(taken) >= self._settings.associations:
+                silent_before = time.monotonic() - self._settings.request_seconds
+                loser = place_for(guest.host, taken, silent_before)
+                if loser is None:
+                    return Rejection.LIMIT
+                self._displace(loser)
             guest.associated = True
         counts.ASSOCIATIONS.inc()
         return None
+
+    def _displace(self, loser: _Guest) -> None:
+        """Under the lock. Should it say something at this very moment, it hears no answer, as on a line that is cut."""
+        loser.associated = False
+        self._guests.discard(loser)  # its thread ends by itself
+        loser.sever()
+        counts.ASSOCIATIONS.dec()
+        counts.CONNECTIONS.labels("displaced").inc()
+        _log.warning("association displaced", peer=loser.host, reason="silent while all places are taken")
 
     def _leave(self, guest: _Guest) -> None:
         with self._lock:

@@ -28,11 +28,13 @@ def request(receiver: Receiver, proposals: Sequence[Proposal] = CT_EXPLICIT, cal
 
 
 class Sender:
-    """A connection to the receiver."""
+    """A connection to the receiver, from the loopback or another address."""
 
-    def __init__(self, receiver: Receiver, seconds: float = 15.0) -> None:
+    def __init__(self, receiver: Receiver, seconds: float = 15.0, *, address: str = "127.0.0.1") -> None:
         self.receiver = receiver
-        self.socket = socket.create_connection((receiver.host, receiver.dicom_port), timeout=seconds)
+        self.socket = socket.create_connection(
+            (receiver.host, receiver.dicom_port), timeout=seconds, source_address=(address, 0)
+        )
 
     def associate(self, proposals: Sequence[Proposal] = CT_EXPLICIT, calling: str = "HOSTILE") -> Self:
         self.socket.sendall(request(self.receiver, proposals, calling))

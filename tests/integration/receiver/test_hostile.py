@@ -246,6 +246,29 @@ def test_two_hundred_half_open_associations(receiver: Receiver) -> None:
     assert receiver.metric("adit_receiver_connections_total", result="displaced") >= 100
 
 
+def test_two_hundred_associations_that_say_nothing(tmp_path: Path) -> None:
+    """Their address loses places to others, in time; what speaks, and what others have, stays."""
+    with Receiver(tmp_path, request_seconds=2, inbox=tmp_path / "inbox", free_bytes=0) as full:
+        with contextlib.ExitStack() as stack:
+            honest = stack.enter_context(Sender(full)).associate(calling="HONEST")
+            answers = []
+            for _ in range(200):
+                sender = stack.enter_context(Sender(full, address="127.0.0.2"))
+                sender.socket.sendall(request(full))
+                answers.append(sender.read_pdu()[0])
+            assert (answers.count(0x02), answers.count(0x03)) == (39, 161)
+            before = full.memory()
+            for _ in range(2):
+                wait_until(lambda: node(full).probe().reachable, "others are served")
+            honest.store(UID, DATA)
+            assert honest.status() == 0
+            assert full.memory() - before < FLAT
+        assert full.metric("adit_receiver_connections_total", result="displaced") >= 1
+        assert {each["peer"] for each in full.events("association displaced")} == {"127.0.0.2"}
+        wait_until(lambda: full.metric("adit_receiver_open_associations") == 0, "all have ended")
+        assert full.events("an association failed") == []
+
+
 def test_ports_are_scanned(receiver: Receiver) -> None:
     for _ in range(100):
         socket.create_connection((receiver.host, receiver.dicom_port)).close()
