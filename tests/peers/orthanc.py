@@ -83,9 +83,10 @@ class OrthancRest:
     def delete_instance(self, sop_instance_uid: str) -> None:
         self._request("DELETE", f"/instances/{self._instance(sop_instance_uid)}")
 
-    def knows(self, aet: str, host: str, port: int) -> None:
+    def knows(self, aet: str, host: str, port: int, *, tls: bool = False) -> None:
         """Makes `aet` a destination of C-MOVE; kept over a restart."""
-        self._request("PUT", f"/modalities/{aet}", json.dumps({"AET": aet, "Host": host, "Port": port}).encode())
+        modality = {"AET": aet, "Host": host, "Port": port, "UseDicomTls": tls}
+        self._request("PUT", f"/modalities/{aet}", json.dumps(modality).encode())
 
     # --- REST ---
 

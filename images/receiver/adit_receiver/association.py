@@ -79,6 +79,8 @@ class Association:
         self._max_pdu = 0  # what the peer takes; 0 is unlimited
         self.fates: Counter[str] = Counter()
         self.calling: str | None = None
+        self.called: str | None = None
+        self.rejected: Rejection | None = None
         self.silent_since: float | None = None  # between messages: since when; read by other threads
 
     def run(self) -> End:
@@ -110,9 +112,10 @@ class Association:
             request = negotiation.read(self._stream.take(length))
         except items.MalformedError:
             raise _Violation(_INVALID) from None
-        self.calling = request.calling
+        self.calling, self.called = request.calling, request.called
         why = refusal(request, self._settings) or self._admit()
         if why is not None:
+            self.rejected = why
             self._stream.send(negotiation.rejection(why))
             self._stream.finish(_LAST_WORDS)
             return End.REJECTED

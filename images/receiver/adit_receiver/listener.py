@@ -203,7 +203,9 @@ class Listener:
                     "association ended",
                     peer=guest.host,
                     calling=association.calling,
+                    called=association.called,
                     result=result,
+                    **({} if association.rejected is None else {"reason": str(association.rejected)}),
                     seconds=round(time.monotonic() - begun, 3),
                     objects=dict(association.fates),
                 )

@@ -35,6 +35,9 @@ class Rejection(Enum):
     CONGESTION = (2, 3, 1)
     LIMIT = (2, 3, 2)
 
+    def __str__(self) -> str:
+        return self.name.lower().replace("_", "-")
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:

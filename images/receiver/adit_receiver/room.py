@@ -11,8 +11,11 @@ import time
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from adit_receiver.settings import ReceiverSettings
 
+_log = structlog.get_logger(__name__)
 _STATUS: Final = Path("/proc/self/statm")
 _FRESH: Final = 1.0  # seconds for which an answer holds
 
@@ -32,8 +35,18 @@ class Room:
         """What there is too little of, as a word; None while there is enough of all."""
         now = time.monotonic()
         if now - self._asked >= _FRESH:
-            self._lacking, self._asked = self._look(), now
+            lacking, self._asked = self._look(), now
+            if lacking != self._lacking:
+                self._lacking = lacking
+                self._tell()
         return self._lacking
+
+    def _tell(self) -> None:
+        """A pod that is not ready is asked for no association, and would say nothing of it."""
+        if self._lacking is None:
+            _log.info("there is room again")
+        else:
+            _log.warning("there is no room for associations", lacking=self._lacking)
 
     def _look(self) -> str | None:
         if _memory() > self._memory:

@@ -20,7 +20,7 @@ from adit.model.instance import InstanceState
 from adit.model.outcome import FaultCode, Outcome, TransferFault
 from tests.integration.receiver.hostile import Sender
 from tests.integration.transfer.scene import Scene, Task, Worker, dimse, folder
-from tests.peers import Dcmqrscp, Orthanc, Receiver, ScriptedSCP
+from tests.peers import Certificates, Dcmqrscp, Orthanc, Receiver, ScriptedSCP
 from tests.peers.dcmtk import scu
 from tests.peers.scripted_move import MoveBehaviour
 from tests.peers.server_process import free_port, wait_until
@@ -68,6 +68,27 @@ def test_orthanc(scene: Scene, receiver: Receiver, orthanc: Orthanc) -> None:
     assert (report.progress.road, report.progress.verified) == ("C-MOVE", 8)
     assert receiver.fates("taken") == 8
     assert receiver.events("association ended")[0]["objects"] == {"taken": 8}
+
+
+def test_orthanc_by_tls_there_and_back(scene: Scene, receiver_url: str, tmp_path: Path) -> None:
+    """Each side asks the other for its certificate, and the receiver knows the PACS by title and address as well."""
+    certificates = Certificates(tmp_path)
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    (secrets / "ours").symlink_to(certificates.issue("ours"))
+    scene.secrets = secrets
+    tls = certificates.orthanc_settings(certificates.issue("pacs"), clients_too=True)
+    narrow = {"callers": "MY_PACS_1", "networks": "127.0.0.0/8", "tls": certificates.issue("receiver")}
+    with (
+        Receiver(tmp_path, database_url=receiver_url, **narrow) as receiver,
+        Orthanc(tmp_path, aet="MY_PACS_1", **tls) as pacs,
+    ):
+        pacs.upload(*STUDY.files())
+        pacs.knows("ADIT", receiver.host, receiver.dicom_port, tls=True)
+        report = task_of(scene, pacs, tls={"secretName": "ours"}).run()
+        assert (report.outcome, report.faults, report.warnings) == (Outcome.SUCCESS, (), ())
+        assert (report.progress.road, report.progress.verified) == ("C-MOVE", 8)
+        assert receiver.fates("taken") == 8
 
 
 def test_a_node_with_two_faces_whose_web_server_is_down(scene: Scene, receiver: Receiver, orthanc: Orthanc) -> None:

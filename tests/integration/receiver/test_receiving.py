@@ -275,6 +275,23 @@ def test_who_may_call(tmp_path: Path) -> None:
         assert "calling AE title not recognized" in str(stranger.fault)
         misled = node(choosy, ae_title="OTHER", calling_ae_title="PACS1").probe()
         assert "called AE title not recognized" in str(misled.fault)
+        wait_until(lambda: len(rejected(choosy)) == 2, "both are in its log")
+        assert rejected(choosy) == {("PACS3", "ADIT_1", "calling-ae-title"), ("PACS1", "OTHER", "called-ae-title")}
+
+
+def rejected(receiver: Receiver) -> set[tuple[str, str, str]]:
+    """Who called whom, and why in vain, as its log has it."""
+    ended = receiver.events("association ended")
+    return {(each["calling"], each["called"], each["reason"]) for each in ended if each["result"] == "rejected"}
+
+
+def test_the_longest_pdu_that_it_asks_for(tmp_path: Path) -> None:
+    """A sender keeps to it, and all comes whole in the small pieces."""
+    with Receiver(tmp_path, pdu_bytes=4096, inbox=tmp_path / "inbox", free_bytes=0) as careful:
+        assert node(careful).probe().detail["maximum PDU length"] == "4096"
+        [one] = ct_study(1, seed="pieces", size=200).instances
+        send(careful, one)
+        assert inbox(careful) == {str(one.SOPInstanceUID): encoded(one)}
 
 
 def test_from_where_it_is_called(tmp_path: Path) -> None:
@@ -303,6 +320,7 @@ def test_no_association_while_there_is_no_room(tmp_path: Path, lack: dict[str, A
         assert fault is not None
         assert "temporary congestion" in fault.message
         assert full.ready() == word
+        assert {each["lacking"] for each in full.events("there is no room for associations")} == {word}
 
 
 def test_an_inbox_without_room_refuses_and_leaves_nothing(tmp_path: Path) -> None:
