@@ -41,7 +41,7 @@ _UNLIMITED_PDV: Final = 128 * 1024  # what we put into one PDV when the peer set
 _PROGRESS: Final = 64 * 1024  # bytes of a data set that must come within the node's network time-out
 _MAX_NEGOTIATION: Final = 1024 * 1024
 _MAX_COMMAND: Final = 64 * 1024
-_MAX_IDENTIFIER: Final = 2 * 2**20  # of items without content, which take a hundred times that as objects
+_MAX_IDENTIFIER: Final = 2 * 2**20
 
 
 class Association:

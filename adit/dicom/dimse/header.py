@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
-from io import SEEK_CUR, BytesIO
-from struct import Struct
+from io import BytesIO
 from typing import BinaryIO, Final
 
 from adit.dicom.dimse.contexts import DEFLATED_LE, EXPLICIT_BE, IMPLICIT_LE
-from adit.dicom.dimse.plain_elements import LONG_VRS, SHORT_VRS, NotPlain, elements
+from adit.dicom.dimse.plain_elements import NotPlain, elements
+from adit.dicom.header_walk import UNDEFINED, EndlessError, HeaderWalk
 
 _SOP_INSTANCE, _STUDY, _SERIES = 0x00080018, 0x0020000D, 0x0020000E
 _PLAIN_HEADER: Final = 16 * 2**10  # bytes in which the UIDs of nearly every data set stand
@@ -22,10 +21,6 @@ _UID: Final = re.compile(rb"[0-9.]+[\0 ]?")
 _DEFLATED_HEADER: Final = 4 * 2**20  # bytes of a deflated data set that are inflated to find the UIDs
 _LONGEST: Final = 1024  # bytes of a UID; of one that is any, 64
 _MOST: Final = 1_000_000  # elements and items before the UIDs: real headers have some hundreds
-_VRS: Final = LONG_VRS | SHORT_VRS
-_DELIMITERS: Final = 0xFFFE
-_ITEM: Final = 0xE000
-_UNDEFINED: Final = 0xFFFFFFFF
 _KEYWORDS: Final = {_SOP_INSTANCE: "SOPInstanceUID", _STUDY: "StudyInstanceUID", _SERIES: "SeriesInstanceUID"}
 
 
@@ -70,66 +65,26 @@ def _plain(head: bytes, *, implicit: bool) -> Identity:
 
 def _walked(reader: BinaryIO, transfer_syntax: str) -> Identity:
     """Whatever the data set holds, none of it is kept but the UIDs: a library would make an object of each item."""
-    order = ">" if transfer_syntax == EXPLICIT_BE else "<"
+    walk = HeaderWalk(reader, transfer_syntax, _MOST)
     uids: dict[int, str] = {}
-    for tag, length in _top_level(reader, order, implicit=transfer_syntax == IMPLICIT_LE):
-        if tag > _SERIES:
-            break
-        if tag not in _KEYWORDS:
-            reader.seek(length, SEEK_CUR)
-            continue
-        if length > _LONGEST:
-            raise UnreadableError(f"its data set has a {_KEYWORDS[tag]} of {length} bytes")
-        value = reader.read(length)
-        if len(value) < length:
-            raise UnreadableError(f"its data set ends within its {_KEYWORDS[tag]}")
-        uids[tag] = value.decode("ascii", "replace").strip("\0 ")
-        if tag == _SERIES:
-            break
+    try:
+        for tag, _, length in walk.elements():
+            if tag > _SERIES:
+                break
+            if tag not in _KEYWORDS or length == UNDEFINED:
+                continue
+            if length > _LONGEST:
+                raise UnreadableError(f"its data set has a {_KEYWORDS[tag]} of {length} bytes")
+            value = reader.read(length)
+            walk.passed(length)
+            if len(value) < length:
+                raise UnreadableError(f"its data set ends within its {_KEYWORDS[tag]}")
+            uids[tag] = value.decode("ascii", "replace").strip("\0 ")
+            if tag == _SERIES:
+                break
+    except EndlessError as error:
+        raise UnreadableError(str(error)) from error
     missing = [_KEYWORDS[tag] for tag in _KEYWORDS if not uids.get(tag)]
     if missing:
         raise UnreadableError(f"its data set has no {' and no '.join(missing)}")
     return Identity(uids[_STUDY], uids[_SERIES], uids[_SOP_INSTANCE])
-
-
-def _top_level(reader: BinaryIO, order: str, *, implicit: bool) -> Iterator[tuple[int, int]]:
-    """Tag and length of each element, the reader at its value, which the caller passes; sequences are passed here.
-
-    Elements are told apart as writers write them: one without a VR where there should be one has four bytes of length.
-    Ends where the bytes do. Raises UnreadableError of more elements and items than any header has.
-    """
-    as_tag, as_short, as_long = Struct(f"{order}HH").unpack_from, Struct(f"{order}H").unpack_from, Struct(f"{order}I")
-    depth = 0  # of sequences and items of undefined length
-    for place in range(_MOST):
-        head = reader.read(8)
-        if len(head) < 8:
-            return
-        group, number = as_tag(head)
-        vr = head[4:6]
-        if not place and implicit:
-            implicit = vr not in _VRS  # written with VRs, against its transfer syntax
-        if group == _DELIMITERS:
-            (length,) = as_long.unpack_from(head, 4)
-            if number != _ITEM:
-                depth = max(0, depth - 1)
-            elif length == _UNDEFINED:
-                depth += 1
-            else:
-                reader.seek(length, SEEK_CUR)
-            continue
-        if not implicit and vr in LONG_VRS:
-            rest = reader.read(4)
-            if len(rest) < 4:
-                return
-            (length,) = as_long.unpack(rest)
-        elif not implicit and (vr in _VRS or vr.isupper()):
-            (length,) = as_short(head, 6)
-        else:
-            (length,) = as_long.unpack_from(head, 4)
-        if length == _UNDEFINED:
-            depth += 1
-        elif depth:
-            reader.seek(length, SEEK_CUR)
-        else:
-            yield group << 16 | number, length
-    raise UnreadableError("its data set has more elements before its UIDs than any header has")

@@ -26,6 +26,8 @@ _ASCII_INSIDE: Final = frozenset(
 )
 """Character sets in which ASCII's bytes are ASCII's characters."""
 _PRINTABLE: Final = re.compile(rb"[ -~]*\0?")
+_LONGEST: Final = 256 * 2**10
+"""Bytes of an identifier that is more than a few plain texts: of empty items pydicom makes a hundred times as much."""
 _WHOLE_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,11}")
 
 
@@ -61,15 +63,20 @@ def _element(tag: int, vr: str, value: bytes, *, implicit: bool) -> bytes:
 def decode(encoded: bytes, transfer_syntax: str) -> Answer:
     """All values converted, texts by the data set's own Specific Character Set.
 
-    Raises whatever pydicom raises when the bytes are no data set.
+    Raises ValueError of one that is too long, and whatever pydicom raises when the bytes are no data set.
     """
     if transfer_syntax == DEFLATED_LE:
-        encoded = zlib.decompress(encoded, -zlib.MAX_WBITS)
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        encoded = inflater.decompress(encoded, _LONGEST + 1)
+        if not inflater.eof:
+            raise ValueError("an identifier is too long, or its deflated stream ends early")
     if transfer_syntax != EXPLICIT_BE:
         try:
             return plain(encoded, implicit=transfer_syntax == IMPLICIT_LE)
         except NotPlain:
             pass
+    if len(encoded) > _LONGEST:
+        raise ValueError("an identifier is too long")
     from adit.dicom.dimse.full_answer import decode
 
     return decode(encoded, implicit=transfer_syntax == IMPLICIT_LE, little_endian=transfer_syntax != EXPLICIT_BE)

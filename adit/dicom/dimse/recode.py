@@ -22,6 +22,7 @@ from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 
 from adit.dicom.dimse.contexts import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE
+from adit.dicom.header_walk import EndlessError, require_few
 from adit.dicom.node import Instance
 from adit.dicom.payload import Payload, PayloadWriter, ReceivedInstance
 from adit.dicom.tolerant_pydicom import Dataset
@@ -35,6 +36,7 @@ _UNIT: Final = {
 _LONG_VRS: Final = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
 _UNDEFINED: Final = 0xFFFFFFFF
 _BLOCK: Final = 256 * 1024
+_MOST: Final = 250_000  # elements and items, all of which are objects at once; they take 200 MB
 
 
 class UnreadableError(ValueError):
@@ -48,9 +50,11 @@ def recoded(instance: Instance, transfer_syntax: str) -> ReceivedInstance:
     """
     try:
         payload = _payload(instance, transfer_syntax)
+    except OSError:
+        raise
+    except EndlessError as error:
+        raise UnreadableError(f"it has more than {_MOST} elements and items") from error
     except Exception as error:
-        if isinstance(error, OSError):
-            raise
         raise UnreadableError(f"its data set cannot be read as {instance.transfer_syntax_uid}") from error
     return ReceivedInstance(
         instance.study_instance_uid,
@@ -92,6 +96,8 @@ def _inflated(reader: BinaryIO) -> Iterator[bytes]:
 def _rewritten(reader: BinaryIO, source: str, target: str) -> Payload:
     writer = PayloadWriter()
     try:
+        require_few(reader, source, _MOST)
+        reader.seek(0)
         head = _read(reader, source, until_pixels=True)
         writer.write(_encoded(head, source, target, head))
         while pixels := _pixel_header(reader, source):

@@ -63,10 +63,10 @@ def describe(file: BinaryIO, *, each_fragment: bool = True) -> Description | Non
     makes expensive.
     """
     meta = read_file_meta(file)
-    file.seek(meta.offset)
-    header = read_header(file, meta.transfer_syntax_uid, KEYWORDS, each_fragment=each_fragment)
     if meta.sop_class_uid == _MEDIA_DIRECTORY:
         return None
+    file.seek(meta.offset)
+    header = read_header(file, meta.transfer_syntax_uid, KEYWORDS, each_fragment=each_fragment)
     values = tuple(intern(header.text(keyword)) for keyword in KEYWORDS)
     if not all(values[: _AT["PatientID"]]):
         raise (UnreadableError if meta.sop_class_uid else NotDicomError)(

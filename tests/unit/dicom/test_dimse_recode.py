@@ -117,3 +117,23 @@ def test_private_elements_and_a_long_decimal_string_survive_the_way_to_explicit(
 def test_what_is_no_data_set_is_refused(content: bytes) -> None:
     with pytest.raises(UnreadableError):
         again(content, EXPLICIT_LE, IMPLICIT_LE)
+
+
+@pytest.mark.parametrize("length", [None, 80], ids=["undefined", "defined"])
+@pytest.mark.parametrize("syntax", [EXPLICIT_LE, IMPLICIT_LE])
+def test_what_would_be_too_many_objects_is_refused(
+    length: int | None, syntax: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = instance("many")
+    made.RequestAttributesSequence = [Dataset()]
+    made.RequestAttributesSequence[0].ScheduledProtocolCodeSequence = [Dataset() for _ in range(300)]
+    made["RequestAttributesSequence"].is_undefined_length = length is None
+    content = encoded(made)
+    if syntax == IMPLICIT_LE:
+        content = again(content, EXPLICIT_LE, IMPLICIT_LE)
+    few = again(content, syntax, EXPLICIT_LE)
+    monkeypatch.setattr("adit.dicom.dimse.recode._MOST", 320)
+    with pytest.raises(UnreadableError, match="more than 320"):
+        again(content, syntax, EXPLICIT_LE)
+    monkeypatch.setattr("adit.dicom.dimse.recode._MOST", 400)
+    assert again(content, syntax, EXPLICIT_LE) == few

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from io import BytesIO
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from adit.dicom.file_meta import FileMeta, NotDicomError, encoded_file_meta, read_file_meta
@@ -59,6 +60,52 @@ def test_the_data_set_begins_where_pydicom_finds_it(path: object) -> None:
     assert header.text("SOPInstanceUID") == whole.SOPInstanceUID
     assert header.text("PatientName") == str(whole.get("PatientName", ""))
     assert header.truncated is ("truncated" in path.name)
+
+
+def test_a_header_of_nothing_but_items_takes_no_memory() -> None:
+    at = DATA.index(b"\x10\0\x10\0PN")
+    items = b"\x08\0\x40\x11SQ\0\0" + b"\xff" * 4 + b"\xfe\xff\0\xe0\0\0\0\0" * 50_000 + b"\xfe\xff\xdd\xe0" + bytes(4)
+    content = BytesIO(DATA[:at] + items + DATA[at:])
+    read_header(BytesIO(DATA), ExplicitVRLittleEndian, ("SOPInstanceUID",))  # what is imported by it
+    tracemalloc.start()
+    try:
+        header = read_header(content, ExplicitVRLittleEndian, ("SOPInstanceUID", "PatientName"))
+        assert tracemalloc.get_traced_memory()[1] < 50_000
+    finally:
+        tracemalloc.stop()
+    assert header.text("PatientName") == "Apple^Annie"
+    assert not header.truncated
+
+
+def test_a_header_beyond_all_bounds_is_named_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adit.dicom.folder.header._MOST", 1000)
+    endless = b"\x08\0\x40\x11SQ\0\0" + b"\xff" * 4 + b"\xfe\xff\0\xe0\0\0\0\0" * 1001
+    with pytest.raises(UnreadableError, match="more than 1000 elements and items"):
+        read_header(BytesIO(endless), ExplicitVRLittleEndian, ())
+
+
+def test_a_value_beyond_all_bounds_is_named_so() -> None:
+    dataset = samples.instance("a")
+    dataset.PatientComments = "x" * 65_000
+    dataset.add_new("TextValue", "UT", "y" * 70_000)
+    content = samples.encoded(dataset)
+    assert read_header(BytesIO(content), ExplicitVRLittleEndian, ("PatientID",)).text("PatientID")
+    with pytest.raises(UnreadableError, match="TextValue"):
+        read_header(BytesIO(content), ExplicitVRLittleEndian, ("TextValue",))
+
+
+@pytest.mark.parametrize("undefined", [True, False])
+def test_a_sequence_that_is_asked_for_is_read_with_all_that_is_in_it(undefined: bool) -> None:
+    dataset, item, code = samples.instance("a"), Dataset(), Dataset()
+    code.CodeMeaning, item.ScheduledProcedureStepID = "Chest", "7"
+    item.ScheduledProtocolCodeSequence = [code]
+    dataset.RequestAttributesSequence = [item, Dataset()]
+    dataset["RequestAttributesSequence"].is_undefined_length = undefined
+    file = BytesIO(samples.encoded(dataset))
+    header = read_header(file, ExplicitVRLittleEndian, ("RequestAttributesSequence", "PatientID"))
+    assert header.dataset.RequestAttributesSequence == dataset.RequestAttributesSequence
+    assert header.dataset.PatientID == dataset.PatientID
+    assert not header.truncated
 
 
 @given(st.binary(max_size=400))
