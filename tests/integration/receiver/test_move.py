@@ -78,7 +78,7 @@ def test_orthanc_by_tls_there_and_back(scene: Scene, receiver_url: str, tmp_path
     (secrets / "ours").symlink_to(certificates.issue("ours"))
     scene.secrets = secrets
     tls = certificates.orthanc_settings(certificates.issue("pacs"), clients_too=True)
-    narrow = {"callers": "MY_PACS_1", "networks": "127.0.0.0/8", "tls": certificates.issue("receiver")}
+    narrow: dict[str, Any] = {"callers": "MY_PACS_1", "networks": "127.0.0.0/8", "tls": certificates.issue("receiver")}
     with (
         Receiver(tmp_path, database_url=receiver_url, **narrow) as receiver,
         Orthanc(tmp_path, aet="MY_PACS_1", **tls) as pacs,
