@@ -22,7 +22,16 @@ _ACCEPTED, _ABSTRACT_SYNTAX_REFUSED, _TRANSFER_SYNTAXES_REFUSED = 0, 3, 4
 VERIFICATION: Final = "1.2.840.10008.1.1"
 _STANDARD: Final = "1.2.840.10008."
 _STORAGE: Final = "1.2.840.10008.5.1.4.1.1."  # and an instance's kind: nearly all storage classes of PS3.4 annex B
-_OTHER_STORAGE: Final = frozenset({"1.2.840.10008.5.1.4.34.7", "1.2.840.10008.5.1.4.34.10"})  # of radiotherapy
+_OTHER_STORAGE: Final = frozenset(
+    {
+        "1.2.840.10008.5.1.4.34.7",  # of radiotherapy
+        "1.2.840.10008.5.1.4.34.10",
+        "1.2.840.10008.5.1.4.34.1",  # retired, as the others below: old archives have them in their studies
+        "1.2.840.10008.5.1.1.27",  # a stored print
+        "1.2.840.10008.5.1.1.29",  # hard copies
+        "1.2.840.10008.5.1.1.30",
+    }
+)
 
 
 class Rejection(Enum):
