@@ -7,7 +7,7 @@ destination, the recorder writes down what became of each instance. A watchdog l
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -114,6 +114,7 @@ class _Attempt:
             assignment.study_instance_uid, assignment.series_instance_uids, destination.name, self._recorder.record
         )
         self._announced = 0
+        self._announced_by_series: Mapping[str, int] = {}
         self._faults: list[Fault] = []  # of the attempt as a whole, still open
         self._warnings: list[Fault] = []
         self._offered: dict[str, tuple[str, ...]] = {}  # by node
@@ -221,7 +222,7 @@ class _Attempt:
         raise TransferFault(FAULTS[reason])
 
     def _take_over(self, plan: Plan, held: frozenset[str]) -> None:
-        self._announced = plan.least
+        self._announced, self._announced_by_series = plan.least, plan.announced_by_series
         self._warnings += plan.warnings
         for warning in plan.warnings:
             self._recorder.fault("warning", warning)
@@ -336,6 +337,7 @@ class _Attempt:
             destination=self._destination.name,
             rows=self._roster.rows(),
             announced=self._announced,
+            announced_by_series=self._announced_by_series,
             provable=self._destination.can_verify,
             reason=self._halt.reason,
             faults=tuple(self._faults),

@@ -18,7 +18,7 @@ from adit.transfer.plan import Plan
 from adit.transfer.recorder import Recorder
 from adit.transfer.roster import Admission, Roster
 from adit.transfer.shortfall import Admitted, Shortfall, Tally, shortfall
-from adit.transfer.verdict import incomplete
+from adit.transfer.verdict import incomplete, short_series
 
 _MENDABLE: Final = {FaultCode.ASSOCIATION_ABORTED, FaultCode.FETCH_FAILED}
 """What broke off a fetch but leaves the source there to be asked again at once."""
@@ -65,7 +65,8 @@ class Fetching:
         self._tell_of_strays()
         if self._ending:
             return
-        if unseen or self._roster.progress().expected < plan.least:
+        rows = self._roster.rows()
+        if unseen or len(rows) < plan.least or short_series(plan.announced_by_series, rows):
             self.faults += [*last.broken, *last.said]
             for one in (*first.admitted, *first.cut):
                 self._tell_of_unlisted(one)
@@ -151,8 +152,20 @@ class Fetching:
                 met.named[fault.sop_instance_uid] = fault
             else:
                 said.append(fault)
+        if not said and tally.spoken_of > tally.count:
+            said.append(self._unmatched(tally))
         if said:
             met.admitted.append(Admitted(wanted, report, tally, tuple(said)))
+
+    def _unmatched(self, tally: Tally) -> Fault:
+        """A road that broke spoke of more than the next one brought, which called that all."""
+        return Fault(
+            code=FaultCode.INCOMPLETE,
+            message=f"The source spoke of {counted(tally.spoken_of, 'instance')} by one road, "
+            f"and sent {tally.count} by another.",
+            cure="Compare the study at the source with what arrived.",
+            node=self._source.name,
+        )
 
     @property
     def _ending(self) -> bool:

@@ -5,7 +5,7 @@ Called once an attempt by `attempt`; the answer goes into the ledger as *expecte
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, MutableSequence, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableSequence, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -66,6 +66,10 @@ class Plan:
         """How many instances the source has by its own highest word, listed or only announced."""
         by_series = sum(max(series.announced or 0, len(series.instances)) for series in self.series)
         return max(self.announced or 0, by_series)
+
+    @property
+    def announced_by_series(self) -> Mapping[str, int]:
+        return {one.series_instance_uid: one.announced for one in self.series if one.announced is not None}
 
 
 def make_plan(source: Node, assignment: Assignment) -> Plan:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from adit.model.assignment import Progress, Report
@@ -37,6 +38,7 @@ class Facts:
     destination: str
     rows: Sequence[InstanceRecord] = ()
     announced: int = 0  # how many the source has by its own highest word
+    announced_by_series: Mapping[str, int] = field(default_factory=dict)  # the same, where it says so
     provable: bool = True  # whether the destination can be asked what it holds
     reason: Reason | None = None  # why the attempt stopped early
     faults: Sequence[Fault] = ()  # of the attempt as a whole, still open at its end
@@ -75,9 +77,16 @@ def complete(facts: Facts) -> bool:
     return (
         not facts.faults
         and len(facts.rows) >= facts.announced
+        and not short_series(facts.announced_by_series, facts.rows)
         and len(sent) > 0
         and all(row.state in there and row.fault_code is None for row in sent)
     )
+
+
+def short_series(announced: Mapping[str, int], rows: Iterable[InstanceRecord]) -> dict[str, int]:
+    """The series of which less is known than the source announced, with what is: more of one makes up for no other."""
+    known = Counter(row.series_instance_uid for row in rows)
+    return {series: known[series] for series, number in announced.items() if number > known[series]}
 
 
 def _not_left_out(facts: Facts) -> list[InstanceRecord]:
@@ -93,6 +102,11 @@ def _open_faults(facts: Facts) -> list[Fault]:
         return [fault for fault in faults if fault.code is FaultCode.NOTHING_RECEIVED] or [_nothing(facts)]
     if not facts.faults and facts.announced > len(facts.rows):
         faults.append(_unlisted(facts.source, facts.announced, len(facts.rows)))
+    elif not facts.faults:
+        faults += [
+            _unlisted(facts.source, facts.announced_by_series[series], known, series)
+            for series, known in short_series(facts.announced_by_series, facts.rows).items()
+        ]
     if not faults and facts.rows and not _not_left_out(facts):
         return [_nothing_to_send(len(facts.rows))]
     return faults or [
@@ -145,10 +159,11 @@ def _nothing_to_send(count: int) -> Fault:
     )
 
 
-def _unlisted(source: str, announced: int, known: int) -> Fault:
+def _unlisted(source: str, announced: int, known: int, series: str | None = None) -> Fault:
+    of = "" if series is None else f" of series {series}"
     return Fault(
         code=FaultCode.INCOMPLETE,
-        message=f"The source announces {counted(announced, 'instance')} but shows and sends only {known}.",
+        message=f"The source announces {counted(announced, 'instance')}{of} but shows and sends only {known}.",
         cure="See whether the source hides instances from our AE title, or whether its counts are outdated.",
         node=source,
     )

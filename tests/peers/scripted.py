@@ -224,6 +224,11 @@ class ScriptedSCP:
         with self._lock:
             del self._held[sop_instance_uid]
 
+    def take(self, *instances: Dataset) -> None:
+        """They are there from now on, as if somebody had sent them."""
+        with self._lock:
+            self._held.update((str(item.SOPInstanceUID), item) for item in instances)
+
     def _holdings(self) -> list[Dataset]:
         with self._lock:
             return list(self._held.values())

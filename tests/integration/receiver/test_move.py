@@ -20,7 +20,7 @@ from adit.model.instance import InstanceState
 from adit.model.outcome import FaultCode, Outcome, TransferFault
 from tests.integration.receiver.hostile import Sender
 from tests.integration.transfer.scene import Scene, Task, Worker, dimse, folder
-from tests.peers import Certificates, Dcmqrscp, Orthanc, Receiver, ScriptedSCP
+from tests.peers import Behaviour, Certificates, Dcmqrscp, Orthanc, Receiver, ScriptedSCP
 from tests.peers.dcmtk import scu
 from tests.peers.scripted_move import MoveBehaviour
 from tests.peers.server_process import free_port, wait_until
@@ -450,6 +450,15 @@ def test_c_move_brings_the_rest_of_what_c_get_broke_off(scene: Scene, pacs: Scri
     assert (report.outcome, report.progress.verified) == (Outcome.SUCCESS, 8)
     assert report.progress.road == "C-GET, C-MOVE"
     assert len(pacs.move.statuses) == 3
+
+
+def test_what_c_get_spoke_of_counts_though_c_move_does_not_know_it(scene: Scene, pacs: ScriptedSCP) -> None:
+    uncounted = frozenset({"NumberOfStudyRelatedInstances", "NumberOfSeriesRelatedInstances"})
+    pacs.behaviour = Behaviour(omitted_keys=uncounted, get_announce=12, get_only=0, get_status=0xA702)
+    report = task_of(scene, pacs, services=[*BY_MOVE, "StudyRootGet"]).run()
+    assert (report.outcome, report.faults[0].code) == (Outcome.PARTIAL, FaultCode.INCOMPLETE)
+    assert "12" in report.faults[0].message
+    assert (report.progress.road, report.progress.verified) == ("C-MOVE", 8)
 
 
 def test_without_the_receivers_road_it_says_what_is_missing(scene: Scene, pacs: ScriptedSCP) -> None:

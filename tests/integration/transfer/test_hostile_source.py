@@ -5,16 +5,18 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from copy import deepcopy
 
 import pytest
 from pydicom import Dataset
+from pydicom.uid import UID
 
 from adit.model.instance import InstanceState
 from adit.model.outcome import FaultCode, Outcome
 from tests.integration.transfer.scene import Scene, Task, dimse
 from tests.peers import Behaviour, ScriptedSCP
 from tests.peers.server_process import wait_until
-from tests.samples import Study, ct_study, instance
+from tests.samples import Study, ct_study, instance, uid
 
 STUDY = ct_study(8, series=2)
 
@@ -60,6 +62,29 @@ def test_it_breaks_off_half_way_and_the_rest_is_fetched_by_name(
     assert (report.outcome, report.faults) == (Outcome.SUCCESS, ())
     assert destination.stores() == ONCE
     assert "Healed" in task.codes()
+
+
+def test_more_of_one_series_makes_up_for_nothing_of_another(
+    task: Task, source: ScriptedSCP, destination: ScriptedSCP
+) -> None:
+    """Two that it announces and does not list go away; two of the other series come while it is asked."""
+    first, second = SERIES
+    hidden = sorted(second.sop_instance_uids)[:2]
+    grown = [deepcopy(first.instances[0]) for _ in hidden]
+    for number, one in enumerate(grown):
+        one.SOPInstanceUID = one.file_meta.MediaStorageSOPInstanceUID = UID(uid("grown", number))
+
+    def before(service: str, number: int) -> None:
+        if (service, number) == ("C-GET", 1):
+            for gone in hidden:
+                source.forget(gone)
+            source.take(*grown)
+
+    source.behaviour = Behaviour(unlisted=frozenset(hidden), before=before)
+    report = task.run()
+    assert (report.outcome, report.faults[0].code) == (Outcome.PARTIAL, FaultCode.INCOMPLETE)
+    assert second.series_instance_uids[0] in report.faults[0].message
+    assert destination.holds == STUDY.sop_instance_uids - set(hidden) | {str(one.SOPInstanceUID) for one in grown}
 
 
 def test_it_breaks_off_every_time(task: Task, source: ScriptedSCP, destination: ScriptedSCP) -> None:
