@@ -212,6 +212,13 @@ class RecognizableFeatures(StrEnum):
     PASS = "Pass"  # noqa: S105
 
 
+class UnusedBits(StrEnum):
+    """What is done to bits of pixels above BitsStored."""
+
+    CLEAR = "Clear"
+    KEEP = "Keep"
+
+
 _BY_NAME: Final[dict[str, Any]] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
 
 
@@ -244,6 +251,11 @@ class PixelPolicy(Strict):
     recognizable_features: RecognizableFeatures = Field(
         default=RecognizableFeatures.QUARANTINE,
         description="RecognizableVisualFeatures is YES: refuse the instance, or let it pass.",
+    )
+    unused_bits: UnusedBits = Field(
+        default=UnusedBits.CLEAR,
+        description="Bits of pixels above BitsStored that hold neither zeros nor the sign: clear them, or keep them "
+        "where no overlay is told of.",
     )
 
     @field_validator("device_rules")

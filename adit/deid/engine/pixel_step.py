@@ -108,7 +108,7 @@ class PixelStep:
             detail = f"{refused.reason}: {refused.detail}"
             raise Quarantine(Reason.PIXELS, place, detail, cause=str(refused.reason)) from None
         if new is None and key is not None:
-            self._untouched[key] = untouched_length(facts, planned)
+            self._untouched[key] = untouched_length(facts, planned, self._policy.unused_bits)
         return new
 
     def _plan(
@@ -134,7 +134,7 @@ class PixelStep:
         return found
 
     def _new(self, facts: PixelFacts, planned: Leave | Mask, block: Block) -> NewPixels | None:
-        made = treated(facts, planned, block, self._decoder)
+        made = treated(facts, planned, block, self._decoder, self._policy.unused_bits)
         parts: list[tuple[int, int] | bytes] = []
         size = new = 0
         for piece in made.pieces:

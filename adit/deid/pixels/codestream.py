@@ -28,9 +28,10 @@ _JP2_SIGNATURE: Final = b"\0\0\0\x0cjP  \r\n\x87\n"
 _JP2_STRUCTURE: Final = frozenset({b"jP  ", b"ftyp", b"jp2h", b"rreq"})
 _JP2_HEADER: Final = frozenset({b"ihdr", b"bpcc", b"colr", b"pclr", b"cmap", b"cdef", b"res "})
 _SOC, _SIZ, _COD, _COM2, _SOT, _SOD, _EOC = 0xFF4F, 0xFF51, 0xFF52, 0xFF64, 0xFF90, 0xFF93, 0xFFD9
-_JPEG_2000: Final = frozenset(
-    {0xFF50, _SIZ, _COD, 0xFF53, *range(0xFF55, 0xFF5A), *range(0xFF5C, 0xFF62), 0xFF63, _COM2}
-)
+_TLM: Final = 0xFF55
+_BESIDE: Final = frozenset({_TLM, 0xFF56, 0xFF57, 0xFF58, 0xFF59, 0xFF63})
+"""TLM, PRF, PLM, PLT, CPF, CRG: lengths, profiles and places that no decoder needs to make the image."""
+_JPEG_2000: Final = frozenset({0xFF50, _SIZ, _COD, 0xFF53, *range(0xFF5C, 0xFF62), _COM2}) | _BESIDE
 """The markers of parts 1 and 15 (ISO 15444) whose segments stand in headers."""
 
 
@@ -249,6 +250,8 @@ def _jpeg_2000(data: bytes, begin: int, length: int) -> Codestream:
     size: tuple[int, int, int, int] | None = None
     reversible: bool | None = None
     transformed = False
+    tile_parts: list[tuple[int, int]] = []
+    lengths: list[tuple[int, int]] = []  # where TLM segments lie
     at = begin + 2
     while True:
         (marker,) = struct.unpack_from(">H", data, at)
@@ -256,7 +259,9 @@ def _jpeg_2000(data: bytes, begin: int, length: int) -> Codestream:
             at += 2
             break
         if marker == _SOT:
-            at = _tile_part(data, at, length, words)
+            end = _tile_part(data, at, length, words)
+            tile_parts.append((struct.unpack_from(">H", data, at + 4)[0], end - at))
+            at = end
             continue
         (segment,) = struct.unpack_from(">H", data, at + 2)
         start, end = at + 4, at + 2 + segment
@@ -268,12 +273,17 @@ def _jpeg_2000(data: bytes, begin: int, length: int) -> Codestream:
             size = (y1 - y0, x1 - x0, components, (data[start + 36] & 0x7F) + 1)
         elif marker == _COD:
             transformed, reversible = data[start + 4] == 1, data[start + 9] == 1
-        elif marker == _COM2:
-            words.extend(_blank(data, start + 2, end))
+        elif marker == _TLM:
+            lengths.append((at, end))
+        elif marker == _COM2 or marker in _BESIDE:
+            words.extend(_no_comment(data, at, end))
         at = end
     if size is None or reversible is None:
         raise _damaged("has no main header")
+    if not _are_lengths([data[begin + 4 : end] for begin, end in lengths], tile_parts):
+        words.extend(word for each in lengths for word in _no_comment(data, *each))
     words.extend(_behind(data, at, length))
+    words.sort(key=lambda word: word.start)
     rows, columns, components, precision = size
     return Codestream(
         rows, columns, components, precision, not reversible, False if transformed else None, tuple(words)
@@ -293,10 +303,34 @@ def _tile_part(data: bytes, at: int, length: int, words: list[Patch]) -> int:
         (segment,) = struct.unpack_from(">H", data, at + 2)
         if marker not in _JPEG_2000 or segment < 2 or at + 2 + segment > end:
             raise _damaged("has a broken tile-part")
-        if marker == _COM2:
-            words.extend(_blank(data, at + 6, at + 2 + segment))
+        if marker == _COM2 or marker in _BESIDE:
+            words.extend(_no_comment(data, at, at + 2 + segment))
         at += 2 + segment
     return end
+
+
+def _no_comment(data: bytes, at: int, end: int) -> Iterator[Patch]:
+    """A comment of zeros, as long as the segment that lies there."""
+    blank = struct.pack(">HH", _COM2, end - at - 2) + bytes(end - at - 4)
+    if data[at:end] != blank:
+        yield Patch(at, blank)
+
+
+def _are_lengths(segments: list[bytes], tile_parts: list[tuple[int, int]]) -> bool:
+    """Whether TLM segments (ISO 15444-1 A.7.1) hold the lengths of the tile-parts, as some transfer syntaxes want
+    it, and nothing but that."""
+    told: list[tuple[int, int]] = []
+    for number, segment in enumerate(segments):
+        if segment[:1] != bytes((number,)) or len(segment) < 2:
+            return False
+        of_tile, of_length = segment[1] >> 4 & 3, 4 if segment[1] & 0x40 else 2
+        step = of_tile + of_length
+        if segment[1] & 0x8F or of_tile == 3 or (len(segment) - 2) % step:
+            return False
+        for at in range(2, len(segment), step):
+            tile = int.from_bytes(segment[at : at + of_tile]) if of_tile else len(told)
+            told.append((tile, int.from_bytes(segment[at + of_tile : at + step])))
+    return told == tile_parts
 
 
 def _last_end(data: bytes, at: int, length: int) -> int:

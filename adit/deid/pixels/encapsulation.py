@@ -54,6 +54,15 @@ def frames_of(
     return [Frame(tuple(fragments[a:b])) for a, b in zip(starts, ends, strict=True)], agree
 
 
+def has_true_offsets(block: Block, extended: Sequence[tuple[int, int]] | None) -> bool:
+    """Whether the offset tables of fragments that nobody looks into tell of these, and of nothing else."""
+    table, fragments = _items(block)
+    lengths = {start - 8 - (fragments[0][0] - 8): end - start for start, end in fragments}
+    if not all(a < b for a, b in itertools.pairwise(table)) or not lengths.keys() >= set(table):
+        return False
+    return all(offset in lengths and length <= lengths[offset] <= length + 1 for offset, length in extended or ())
+
+
 def _items(block: Block) -> tuple[tuple[int, ...], list[Span]]:
     """The Basic Offset Table, and each fragment's place."""
     spans: list[Span] = []

@@ -25,6 +25,7 @@ class PixelReason(StrEnum):
     LENGTH_CONTRADICTS_HEADER = "LengthContradictsHeader"
     FRAMES_CONTRADICT_HEADER = "FramesContradictHeader"
     CODESTREAM_CONTRADICTS_HEADER = "CodestreamContradictsHeader"
+    UNUSED_BITS = "UnusedBits"
     # damaged
     FRAGMENTS_DAMAGED = "FragmentsDamaged"
     CODESTREAM_DAMAGED = "CodestreamDamaged"

@@ -47,6 +47,22 @@ def strays(frame: bytes, number: int, pixels: int) -> tuple[Patch, ...]:
     return tuple(found)
 
 
+def runs_of(frame: bytes, number: int, index: int, pixels: int) -> list[tuple[int, int]]:
+    """Where the bytes lie that a decoder takes for values of this plane. The frame has a sound header."""
+    edges = [*_HEADER.unpack_from(frame)[1 : 1 + number], len(frame)]
+    at, end = edges[index], edges[index + 1]
+    found: list[tuple[int, int]] = []
+    while pixels > 0 and at < end:
+        head = frame[at]
+        count, length = (head + 1, head + 1) if head < 128 else (1, 257 - head)
+        if head != 128:
+            found.append((at + 1, min(at + 1 + count, end)))
+            pixels -= length
+            at += count
+        at += 1
+    return found
+
+
 def _decoded_end(frame: bytes, at: int, end: int, pixels: int) -> tuple[int, int]:
     """Where the runs of a plane end, and how many literal bytes before that the plane has no place for."""
     wanted, literal = pixels, False

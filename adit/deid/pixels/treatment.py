@@ -14,8 +14,7 @@ from typing import Final
 
 from adit.deid.pixels.codestream import Codestream, codestream_of
 from adit.deid.pixels.decoder import Decoder
-from adit.deid.pixels.embedded_overlay import without_overlays
-from adit.deid.pixels.encapsulation import Frame, encapsulated, frames_of
+from adit.deid.pixels.encapsulation import Frame, encapsulated, frames_of, has_true_offsets
 from adit.deid.pixels.facts import PixelElement, PixelFacts
 from adit.deid.pixels.mask_area import MaskArea, Stretch
 from adit.deid.pixels.native import Matrix, black, check_length, mask_patches, matrix_of
@@ -23,8 +22,10 @@ from adit.deid.pixels.order import DecodingOrder, RunLengthOrder, UnusableFrameE
 from adit.deid.pixels.piece import Block, Kept, Patch, Piece, patched
 from adit.deid.pixels.plan import Leave, Mask, Plan, Refuse
 from adit.deid.pixels.quarantine import PixelQuarantine, PixelReason
-from adit.deid.pixels.run_length import segments, strays
+from adit.deid.pixels.run_length import runs_of, segments, strays
 from adit.deid.pixels.syntax import EXPLICIT_LITTLE, Coding, coding_of
+from adit.deid.pixels.unused_bits import StoredBits, stored_bits_of, without_unused_bits
+from adit.model.pixel_policy import UnusedBits
 
 _FRAME_LIMIT: Final = 2**28  # bytes of one frame in memory, compressed or not
 _ELEMENT_LIMIT: Final = 0xFFFFFFFE
@@ -59,7 +60,9 @@ class Treated:
     masked: bool
 
 
-def treated(facts: PixelFacts, plan: Plan, block: Block, decoder: Decoder) -> Treated:
+def treated(
+    facts: PixelFacts, plan: Plan, block: Block, decoder: Decoder, unused_bits: UnusedBits = UnusedBits.CLEAR
+) -> Treated:
     """Raises PixelQuarantine when the plan refuses, and when the pixel data are not what the header says."""
     if isinstance(plan, Refuse):
         raise PixelQuarantine(plan.reason, plan.detail)
@@ -69,8 +72,9 @@ def treated(facts: PixelFacts, plan: Plan, block: Block, decoder: Decoder) -> Tr
     if coding is Coding.OTHER:
         return _unread(facts, plan, block)
     matrix = matrix_of(facts)
+    keeps = unused_bits is UnusedBits.KEEP
     if coding is Coding.NATIVE:
-        return _native(facts, matrix, plan, block)
+        return _native(facts, matrix, plan, block, stored_bits_of(facts, matrix, keeps=keeps))
     if facts.embedded_overlays:
         raise PixelQuarantine(PixelReason.FORMAT_UNSUPPORTED, "overlays are in its compressed pixels")
     if facts.element is not PixelElement.INTEGER:
@@ -80,38 +84,49 @@ def treated(facts: PixelFacts, plan: Plan, block: Block, decoder: Decoder) -> Tr
     frames, agree = frames_of(block, matrix.frames, facts.extended_offsets, one_each=coding is Coding.RLE)
     if any(frame.length > _FRAME_LIMIT for frame in frames):
         raise PixelQuarantine(PixelReason.FRAME_TOO_LARGE, f"a compressed frame has more than {_FRAME_LIMIT} bytes")
+    bits = stored_bits_of(facts, matrix, keeps=keeps)
     if coding is Coding.RLE:
-        return _run_length(facts, matrix, plan, block, frames, decoder, agree=agree)
+        return _run_length(facts, matrix, plan, block, frames, decoder, bits, agree=agree)
     if isinstance(plan, Mask):
-        return _decoded(facts, matrix, coding, plan, block, frames, decoder)
-    return _checked(facts, matrix, block, frames, agree=agree)
+        return _decoded(facts, matrix, coding, plan, block, frames, decoder, bits)
+    return _checked(facts, matrix, coding, block, frames, decoder, bits, agree=agree)
 
 
-def untouched_length(facts: PixelFacts, plan: Plan) -> int | None:
+def untouched_length(facts: PixelFacts, plan: Plan, unused_bits: UnusedBits) -> int | None:
     """How long pixel data are that stay as they are whatever their bytes; None where these must be looked at."""
     if not isinstance(plan, Leave) or coding_of(facts.transfer_syntax_uid) is not Coding.NATIVE:
         return None
-    return None if facts.embedded_overlays or facts.untold_overlays else matrix_of(facts).length
+    matrix = matrix_of(facts)
+    if facts.extended_offsets is not None:
+        return None
+    return matrix.length if stored_bits_of(facts, matrix, keeps=unused_bits is UnusedBits.KEEP) is None else None
 
 
 def _unread(facts: PixelFacts, plan: Leave | Mask, block: Block) -> Treated:
     """Video and what else we cannot look into: only on the word of a rule."""
     if isinstance(plan, Mask) or plan.rule is None:
         raise PixelQuarantine(PixelReason.FORMAT_UNSUPPORTED, "its transfer syntax cannot be looked into")
-    frames_of(block, 1, None, one_each=False)
+    if not has_true_offsets(block, facts.extended_offsets):
+        raise PixelQuarantine(PixelReason.FRAMES_CONTRADICT_HEADER, "an offset table has something else than offsets")
     return _as_it_is(facts, None, iter((Kept(0, block.length),)))
 
 
 def _as_it_is(facts: PixelFacts, length: int | None, pieces: Iterator[Piece]) -> Treated:
     vr = "OB" if length is None else facts.vr  # encapsulated pixels have no other (PS3.5 A.4)
-    return Treated(facts.transfer_syntax_uid, vr, length, (), pieces, masked=False)
+    changes = () if length is None else _without_offsets(facts)
+    return Treated(facts.transfer_syntax_uid, vr, length, changes, pieces, masked=False)
 
 
-def _native(facts: PixelFacts, matrix: Matrix, plan: Leave | Mask, block: Block) -> Treated:
+def _without_offsets(facts: PixelFacts) -> tuple[Change, ...]:
+    """Where no frame lies at an offset, the tables could hold anything."""
+    return tuple(Change(tag, "OV", None) for tag in _EXTENDED_TABLES if facts.extended_offsets is not None)
+
+
+def _native(facts: PixelFacts, matrix: Matrix, plan: Leave | Mask, block: Block, bits: StoredBits | None) -> Treated:
     check_length(matrix, block)
     padding = [Patch(matrix.length, b"\0")] if block.length == matrix.length + 1 and not matrix.swapped else []
     blanks = mask_patches(matrix, plan.area) if isinstance(plan, Mask) else ()
-    pieces = without_overlays(facts, matrix, patched(block, chain(blanks, padding)), block)
+    pieces = without_unused_bits(bits, patched(block, chain(blanks, padding)), block)
     if isinstance(plan, Leave):
         return _as_it_is(facts, block.length, pieces)
     return Treated(facts.transfer_syntax_uid, facts.vr, block.length, _said_of_a_mask(facts), pieces, masked=True)
@@ -127,8 +142,7 @@ def _said_of_a_mask(facts: PixelFacts, further: Iterable[Change] = ()) -> tuple[
     ]
     if facts.label_in_image:
         changes.append(Change(0x00480010, "CS", b"NO"))
-    if facts.extended_offsets is not None:
-        changes += [Change(tag, "OV", None) for tag in _EXTENDED_TABLES]
+    changes += _without_offsets(facts)
     return tuple(sorted(changes, key=lambda change: change.tag))
 
 
@@ -139,6 +153,7 @@ def _run_length(
     block: Block,
     frames: Sequence[Frame],
     decoder: Decoder,
+    bits: StoredBits | None,
     *,
     agree: bool,
 ) -> Treated:
@@ -150,7 +165,12 @@ def _run_length(
         if matrix.bits == 1:
             raise PixelQuarantine(PixelReason.FORMAT_UNSUPPORTED, "run lengths of single bits cannot be followed")
         pixels = matrix.rows * matrix.columns
-        return _kept(facts, block, frames, lambda frame: strays(frame, number, pixels), agree=agree)
+
+        def words_of(frame: bytes) -> Sequence[Patch]:
+            clean = _wordless(frame, stray := strays(frame, number, pixels))
+            return sorted((*stray, *_in_runs(bits, clean, number, pixels)), key=lambda patch: patch.start)
+
+        return _kept(facts, block, frames, words_of, agree=agree)
     if matrix.photometric not in ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL") or matrix.bits == 1:
         raise PixelQuarantine(PixelReason.FORMAT_UNSUPPORTED, "no mask is known for its PhotometricInterpretation")
     fills = tuple(byte for value in black(matrix) for byte in value.to_bytes(matrix.sample_bytes, "big"))
@@ -160,11 +180,32 @@ def _run_length(
         for index, frame in enumerate(frames):
             bands = area.bands(index)
             parts = tuple((band.y0, band.y1, x0, x1) for band in bands for x0, x1 in band.spans)
-            yield decoder.do(RunLengthOrder(matrix.rows, matrix.columns, fills, parts), frame.read(block))
+            made = decoder.do(RunLengthOrder(matrix.rows, matrix.columns, fills, parts), frame.read(block))
+            yield _wordless(made, tuple(_in_runs(bits, made, number, matrix.rows * matrix.columns)))
 
     return Treated(
         facts.transfer_syntax_uid, "OB", None, _said_of_a_mask(facts), iter(encapsulated(again())), masked=True
     )
+
+
+def _in_runs(bits: StoredBits | None, frame: bytes, number: int, pixels: int) -> Iterator[Patch]:
+    """What clears unused bits of an RLE frame: each byte of a sample has its own run lengths, which stay."""
+    if bits is None:
+        return
+    size = bits.sample_bytes
+    for sample in range(number // size):
+        spans = {each: runs_of(frame, number, sample * size + size - 1 - each, pixels) for each in bits.numbers}
+        planes = {each: b"".join(frame[start:end] for start, end in found) for each, found in spans.items()}
+        if any(way.fits(planes) for way in bits.ways):
+            continue
+        if bits.sign is not None:
+            raise PixelQuarantine(PixelReason.UNUSED_BITS, "bytes above those with its pixels have something in them")
+        for each, made in bits.cleared(planes).items():
+            at = 0
+            for start, end in spans.get(each, ()):
+                value, at = made[at : at + end - start], at + end - start
+                if value != frame[start:end]:
+                    yield Patch(start, value)
 
 
 def _sound_segments(header: bytes, number: int, length: int) -> None:
@@ -178,7 +219,8 @@ def _sound_segments(header: bytes, number: int, length: int) -> None:
 def _kept(facts: PixelFacts, block: Block, frames: Sequence[Frame], words_of: WordsOf, *, agree: bool) -> Treated:
     """Compressed frames that stay, without the words beside their image."""
     if not agree:
-        return _without_tables(facts, (_wordless(frame.read(block), words_of) for frame in frames))
+        read = (frame.read(block) for frame in frames)
+        return _without_tables(facts, (_wordless(data, words_of(data)) for data in read))
 
     def patches() -> Iterator[Patch]:
         for frame in frames:
@@ -189,13 +231,35 @@ def _kept(facts: PixelFacts, block: Block, frames: Sequence[Frame], words_of: Wo
 
 def _without_tables(facts: PixelFacts, frames: Iterator[bytes]) -> Treated:
     """Offset tables that lie are left out: each frame is one fragment then, which needs none."""
-    changes = tuple(Change(tag, "OV", None) for tag in _EXTENDED_TABLES if facts.extended_offsets is not None)
+    changes = _without_offsets(facts)
     return Treated(facts.transfer_syntax_uid, "OB", None, changes, iter(encapsulated(frames)), masked=False)
 
 
-def _checked(facts: PixelFacts, matrix: Matrix, block: Block, frames: Sequence[Frame], *, agree: bool) -> Treated:
-    """Each of the frames must be the image that the header tells."""
-    return _kept(facts, block, frames, lambda frame: _codestream(matrix, frame).words, agree=agree)
+def _checked(
+    facts: PixelFacts,
+    matrix: Matrix,
+    coding: Coding,
+    block: Block,
+    frames: Sequence[Frame],
+    decoder: Decoder,
+    bits: StoredBits | None,
+    *,
+    agree: bool,
+) -> Treated:
+    """Each of the frames must be the image that the header tells, and have no other one in bits above it."""
+
+    def words_of(frame: bytes) -> Sequence[Patch]:
+        found = _codestream(matrix, frame)
+        if bits is not None and found.precision > matrix.stored and not found.lossy:
+            order = DecodingOrder(
+                coding, matrix.rows, matrix.columns, matrix.samples, matrix.bits, matrix.bits, False, False
+            )
+            pixels = decoder.do(order, frame)
+            if bits.without(pixels, list(bits.ways)) is not pixels:
+                raise PixelQuarantine(PixelReason.UNUSED_BITS, "bits above BitsStored are set in its compressed pixels")
+        return found.words
+
+    return _kept(facts, block, frames, words_of, agree=agree)
 
 
 def _codestream(matrix: Matrix, frame: bytes) -> Codestream:
@@ -210,9 +274,9 @@ def _codestream(matrix: Matrix, frame: bytes) -> Codestream:
     return found
 
 
-def _wordless(frame: bytes, words_of: WordsOf) -> bytes:
+def _wordless(frame: bytes, words: Iterable[Patch]) -> bytes:
     data = bytearray(frame)
-    for word in words_of(frame):
+    for word in words:
         data[word.start : word.start + len(word.data)] = word.data
     return bytes(data)
 
@@ -236,6 +300,7 @@ def _decoded(
     block: Block,
     frames: Sequence[Frame],
     decoder: Decoder,
+    bits: StoredBits | None,
 ) -> Treated:
     """To native pixels, the samples of a pixel together."""
     if matrix.bits not in (8, 16, 32):
@@ -276,7 +341,8 @@ def _decoded(
                 raise PixelQuarantine(PixelReason.CODESTREAM_DAMAGED, "a frame was decoded to another size")
             for patch in _blanks(native, plan.area, index):
                 pixels[patch.start : patch.start + len(patch.data)] = patch.data
-            yield bytes(pixels)
+            made = bytes(pixels)
+            yield made if bits is None else bits.without(made, list(bits.ways))
         if length > native.length:
             yield b"\0"
 

@@ -29,7 +29,7 @@ from adit.deid.pixels.facts import (
 from adit.deid.pixels.piece import MemoryBlock, joined
 from adit.deid.pixels.plan import Plan, plan
 from adit.deid.pixels.treatment import Treated, treated
-from adit.model.pixel_policy import PixelPolicy
+from adit.model.pixel_policy import PixelPolicy, UnusedBits
 from tests.samples import part10
 
 Array = NDArray[Any]
@@ -87,10 +87,12 @@ def planned(dataset: Dataset, policy: dict[str, Any]) -> Plan:
     return plan(facts(dataset), PixelPolicy.model_validate(policy))
 
 
-def written(dataset: Dataset, what: Plan, decoder: DecoderProcess) -> tuple[Dataset, Treated]:
+def written(
+    dataset: Dataset, what: Plan, decoder: DecoderProcess, unused_bits: UnusedBits = UnusedBits.CLEAR
+) -> tuple[Dataset, Treated]:
     """The data set as it would leave: the header's changes made, the pieces in place of the pixels."""
     source = block(dataset)
-    done = treated(facts(dataset), what, source, decoder)
+    done = treated(facts(dataset), what, source, decoder, unused_bits)
     result = deepcopy(dataset)
     for tag in list(result.keys()):
         if result.get_item(tag).VR is None:

@@ -442,3 +442,36 @@ def test_encapsulated_frames_are_even() -> None:
     value = b"".join(encapsulated(iter([b"abc"])))
     assert value == item(b"") + item(b"abc\0") + DELIMITATION
     assert isinstance(Dataset(), Dataset)
+
+
+BESIDE = {"TLM": 0xFF55, "PRF": 0xFF56, "PLM": 0xFF57, "PLT": 0xFF58, "CPF": 0xFF59, "CRG": 0xFF63}
+
+
+@pytest.mark.parametrize("marker", BESIDE.values(), ids=BESIDE)
+def test_words_in_an_index_of_jpeg_2000(decoder: DecoderProcess, marker: int) -> None:
+    """Nobody needs them to make the image: they become a comment of zeros, so that nothing moves."""
+    frame = JPEGS_2000[0]
+    segment = struct.pack(">HH", marker, len(SECRET) + 2) + SECRET
+    before_tile, before_data = frame.index(b"\xff\x52"), frame.index(b"\xff\x93")
+    longer = struct.pack(">I", struct.unpack_from(">I", frame, before_data - 6)[0] + len(segment))
+    in_tile = frame[: before_data - 6] + longer + frame[before_data - 2 : before_data] + segment + frame[before_data:]
+    for damaged in (frame[:before_tile] + segment + frame[before_tile:], in_tile):
+        value = out(decoder, told(JPEG2000Lossless), sequence([damaged]))
+        assert SECRET[:5] not in value
+        assert len(value) == sequence([damaged]).length
+        assert np.array_equal(images_in(value, 1)[0], IMAGE[0])
+
+
+@pytest.mark.parametrize("layout", [0x40, 0x50, 0x60, 0x00, 0x10])
+def test_lengths_of_tile_parts_that_are_true_stay(decoder: DecoderProcess, layout: int) -> None:
+    """HTJ2K with RPCL must have them."""
+    frame = JPEGS_2000[0]
+    at, tile = frame.index(b"\xff\x52"), frame.index(b"\xff\x90")
+    number = struct.pack(">H", 0)[2 - (layout >> 4 & 3) :]
+    (length,) = struct.unpack_from(">I", frame, tile + 6)
+    for off, stays in ((0, True), (1, False)):
+        body = bytes((0, layout)) + number + (length + off).to_bytes(4 if layout & 0x40 else 2)
+        segment = struct.pack(">HH", 0xFF55, len(body) + 2) + body
+        value = out(decoder, told(JPEG2000Lossless), sequence([frame[:at] + segment + frame[at:]]))
+        assert (segment in value) is stays
+        assert np.array_equal(images_in(value, 1)[0], IMAGE[0])

@@ -17,7 +17,7 @@ from adit.deid.pixels.facts import PixelElement
 from adit.deid.pixels.piece import Kept
 from adit.deid.pixels.plan import Mask, plan
 from adit.deid.pixels.treatment import treated
-from adit.model.pixel_policy import PixelPolicy
+from adit.model.pixel_policy import PixelPolicy, UnusedBits
 from tests.unit.deid.pixels.images import LOSSLESS, NATIVE, Image, images, made
 from tests.unit.deid.pixels.objects import Array, block, facts, pixels, planned, written
 
@@ -187,12 +187,12 @@ def test_an_overlay_that_does_not_tell_where_it_lies(
         assert np.array_equal(np.frombuffer(result.PixelData, "<u2").reshape(image.shape), after)
 
 
-def test_an_overlay_of_its_own_leaves_the_pixels_alone(decoder: DecoderProcess) -> None:
+def test_a_profile_that_keeps_unused_bits_keeps_them_beside_an_overlay_of_its_own(decoder: DecoderProcess) -> None:
     image = np.random.default_rng(7).integers(0, 4096, size=(1, 6, 5, 1), dtype=np.uint16) | 0x8000
     dataset = made(image, "MONOCHROME2", ExplicitVRLittleEndian, stored=12)
     for tag, value in ((0x60000010, 6), (0x60000100, 1), (0x60000102, 0)):
         dataset.add_new(tag, "US", value)
-    result, _ = written(dataset, planned(dataset, policy(action="Pass")), decoder)
+    result, _ = written(dataset, planned(dataset, policy(action="Pass")), decoder, UnusedBits.KEEP)
     assert np.array_equal(np.frombuffer(result.PixelData, "<u2").reshape(image.shape), image)
 
 
