@@ -1,4 +1,4 @@
-"""A wire between us and a real peer that is cut after so many bytes, by reset, as a firewall or a crash does it."""
+"""A wire between us and a real peer: reset after so many bytes, as a firewall or a crash does it; or held up."""
 
 from __future__ import annotations
 
@@ -17,8 +17,19 @@ class CutWire:
 
     host = "127.0.0.1"
 
-    def __init__(self, host: str, port: int, *, to_peer: int | None = None, from_peer: int | None = None) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        to_peer: int | None = None,
+        from_peer: int | None = None,
+        hold_after: int | None = None,
+    ) -> None:
+        """`hold_after` so many bytes to the peer nothing more is carried there: `held` is set, until `goes_on` is."""
         self._upstream = host, port
+        self._hold_after = hold_after
+        self.held, self.goes_on = threading.Event(), threading.Event()
         self._left = {"to": to_peer, "from": from_peer}
         self._lock = threading.Lock()
         self._cut = False
@@ -37,6 +48,7 @@ class CutWire:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._listener.close()
+        self.goes_on.set()
         self.cut()
 
     def cut(self) -> None:
@@ -69,12 +81,21 @@ class CutWire:
     def _carry(self, direction: str, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while piece := source.recv(_PIECE):
+                if direction == "to":
+                    self._hold(len(piece))
                 allowed = self._allowed(direction, len(piece))
                 sink.sendall(piece[:allowed])
                 if allowed < len(piece):
                     self.cut()
                     return
             sink.shutdown(socket.SHUT_WR)
+
+    def _hold(self, size: int) -> None:
+        if self._hold_after is not None:
+            self._hold_after -= size
+            if self._hold_after < 0:
+                self.held.set()
+                self.goes_on.wait()
 
     def _allowed(self, direction: str, size: int) -> int:
         with self._lock:

@@ -143,6 +143,9 @@ class Channel:
                 "Check the disk that holds ADIT_SPOOL.",
                 instance=instance.sop_instance_uid,
             ) from error
+        except TransferFault:
+            self._drop()  # for the same reason, where it is the instance's
+            raise
         warning = self._acknowledgement(association, request)
         return Stored(
             sop_instance_uid=instance.sop_instance_uid,
