@@ -10,15 +10,18 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from statistics import median
 
+from benchmarks.recorded import play
 from benchmarks.result import Result
-from benchmarks.sender import Address, Sent, in_memory, instances_of, send, study_folder
+from benchmarks.sender import Address, Sent, instances_of, study_folder
 from tests.peers.receiver import Receiver
 from tests.peers.server_process import ServerProcess, free_port, listens
 
 _SLICES = 200
+_SIDE = 512  # pixels of two bytes
 _ROUNDS = 5
 _AT_ONCE = 4
 _GOAL = 10
@@ -37,11 +40,12 @@ class _Run:
 
 
 def measure(folder: Path) -> Iterator[Result]:
-    """Associations included; medians of five rounds in turn, each with a fresh process and an empty folder."""
+    """Medians of five rounds in turn, each with a fresh process and an empty folder."""
     for study in range(1, _AT_ONCE + 1):
-        study_folder(folder / f"study-{study}", _SLICES, study=study)
+        study_folder(folder / f"study-{study}", _SLICES, side=_SIDE, study=study)
     stock, one, four, synced = [], [], [], []
-    with ProcessPoolExecutor(_AT_ONCE, multiprocessing.get_context("spawn")) as pool:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(_AT_ONCE, spawn, _wait_for_all_by, (spawn.Barrier(_AT_ONCE),)) as pool:
         for _ in range(_ROUNDS):
             stock.append(_run(pool, folder, _storescp))
             one.append(_run(pool, folder, _unsynced))
@@ -93,20 +97,47 @@ def _run(
     started: Callable[[Path, Path], AbstractContextManager[_SCP]],
     associations: int = 1,
 ) -> _Run:
-    """Every association from a process of its own, all at once; afterwards every file must be there."""
-    with tempfile.TemporaryDirectory(dir=folder) as kept, started(folder, Path(kept)) as scp:
+    """Every association from a process of its own, all at once; afterwards every byte must be there."""
+    kept = Path(tempfile.mkdtemp(dir=folder))
+    with started(folder, kept) as scp:
         before = _cpu(scp.pid)
-        sending = [pool.submit(_send, scp.address, folder, study) for study in range(1, associations + 1)]
+        sending = [
+            pool.submit(_send, scp.address, folder, study, with_others=associations > 1)
+            for study in range(1, associations + 1)
+        ]
         sent = [each.result() for each in sending]
         cpu = _cpu(scp.pid) - before
-        files = len([path for path in Path(kept).rglob("*") if path.is_file()])
-    assert files == associations * _SLICES, f"{files} files"
+    files = _emptied(kept)
+    assert files == associations * _SLICES, f"{files} files of whole length"
     seconds = max(each.ended for each in sent) - min(each.begun for each in sent)
     return _Run(files / seconds, cpu * 1000 / files)
 
 
-def _send(address: Address, folder: Path, study: int) -> Sent:
-    return send(address, in_memory(instances_of(folder / f"study-{study}", study)))
+_all_ready: Barrier | None = None  # in each process of the pool
+
+
+def _wait_for_all_by(barrier: Barrier) -> None:
+    global _all_ready  # a barrier can be given to a process at its start only
+    _all_ready = barrier
+
+
+def _send(address: Address, folder: Path, study: int, *, with_others: bool) -> Sent:
+    assert _all_ready is not None
+    instances = instances_of(folder / f"study-{study}", study)
+    return play(address, instances, _all_ready.wait if with_others else lambda: None)
+
+
+def _emptied(kept: Path) -> int:
+    """How many files of whole length there were.
+
+    They are removed at the end of all: for minutes ext4 gives no file the inode of one that was removed, and looks
+    at each of them whenever one is made.
+    """
+    files = [path for path in kept.rglob("*") if path.is_file()]
+    whole = sum(path.stat().st_size > 2 * _SIDE**2 for path in files)
+    for each in files:
+        os.truncate(each, 0)
+    return whole
 
 
 def _cpu(pid: int) -> float:
