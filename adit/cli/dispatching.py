@@ -19,6 +19,7 @@ from uuid import UUID
 
 from adit.cli.log import expire_attempt_logs
 from adit.cli.session import Session
+from adit.cli.waiting import inherited
 from adit.dispatch.admit import AdmissionSettings
 from adit.dispatch.dispatcher import Dispatcher, DispatchSettings
 from adit.dispatch.process_launcher import ProcessLauncher
@@ -83,6 +84,8 @@ def dispatch(
     expire_attempt_logs(settings.logs, utc_now())
     if settings.workers_are_owners:
         said(WORKERS_ARE_OWNERS)
+    if others := inherited(session.ledger, jobs, utc_now()):
+        said(others)
     launcher = ProcessLauncher(
         session.worker_url,
         spool=settings.spool_folder,

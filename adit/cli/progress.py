@@ -31,13 +31,17 @@ def watching(ledger: Ledger, jobs: Mapping[UUID, str], console: Console) -> Iter
     """Shows how far the jobs (names by id) are until the block ends."""
     ended = threading.Event()
     live = console.is_terminal
-    thread = threading.Thread(target=_live if live else _plain, args=(ledger, jobs, console, ended), name="progress")
-    thread.start()
+    # A daemon, as a Ctrl-C may come while it starts: whatever is skipped then, it keeps no process from its end.
+    thread = threading.Thread(
+        target=_live if live else _plain, args=(ledger, jobs, console, ended), name="progress", daemon=True
+    )
     try:
+        thread.start()
         yield
     finally:
         ended.set()
-        thread.join()
+        if thread.is_alive():
+            thread.join()
 
 
 def _live(ledger: Ledger, jobs: Mapping[UUID, str], console: Console, ended: threading.Event) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from adit.dispatch.sweep import Patience
 from adit.dispatch.window import is_open, next_open
 from adit.ledger.ledger import Ledger
 from adit.ledger.records import JobSummary
@@ -35,6 +36,22 @@ def why_waiting(ledger: Ledger, summary: JobSummary, now: datetime) -> str:
     if job.spec.suspend:
         return "suspended"
     return closed(filter(None, found.values()), now) or _between_attempts(ledger, summary, now)
+
+
+def inherited(ledger: Ledger, jobs: Collection[UUID] | None, now: datetime) -> str:
+    """What a dispatcher of these jobs, or of all, that starts now waits for first: the workers of an earlier one.
+
+    Empty if there are none.
+    """
+    left = sum(jobs is None or attempt.job_id in jobs for attempt in ledger.running())
+    if not left:
+        return ""
+    until = (now + timedelta(seconds=Patience().lease)).astimezone()
+    whose = "1 task is with a worker" if left == 1 else f"{left} tasks are with workers"
+    return (
+        f"{whose} that this call did not start. Where no sign of life comes until {until:%H:%M:%S} the worker counts "
+        "as lost, and the task is tried again; nothing is sent twice."
+    )
 
 
 def news(ledger: Ledger, job: UUID, told: set[str]) -> list[str]:

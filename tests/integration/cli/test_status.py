@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import signal
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import psycopg
 from sqlalchemy import make_url
 
+from adit.cli.waiting import inherited
 from adit.ledger.ledger import Ledger
 from adit.model.outcome import Fault, FaultCode
 from tests.integration.cli.command import Adit
 from tests.integration.cli.manifests import document, documents, job
-from tests.integration.ledger.scene import FAILURE, Scene, transfer_job
+from tests.integration.ledger.scene import FAILURE, Scene, seeds, transfer_job
 
 NODES = documents(
     *(
@@ -57,6 +60,29 @@ def test_a_refused_statement_shows_no_patient(adit: Adit, ledger_url: str) -> No
     assert "CheckViolation (SQLSTATE 23514, table job, constraint strange)" in ended.err
     assert "SECRET-7" not in ended.err + ended.out
     assert "Traceback" not in ended.err
+
+
+def test_a_run_says_until_when_it_waits_for_the_workers_of_a_killed_one(
+    adit: Adit, ledger: Ledger, worker_url: str
+) -> None:
+    text = NODES + job("ct", "1.2.3")
+    assert adit("apply", adit.write("job.yaml", text)).code == 0
+    record = ledger.job(("default", "ct"))
+    assert record is not None
+    ledger.expand(record.id, seeds(record.job), datetime.now(UTC))
+    assert Scene(ledger, worker_url).claim(record.id, now=datetime.now(UTC))
+    run = adit.start("run", "job.yaml")
+    assert run.stderr is not None
+    said = ""
+    while "is tried again" not in said:
+        line = run.stderr.readline()
+        assert line, said
+        said += line
+    assert re.search(
+        r"1 task is with a worker of an earlier call\..* until \d\d:\d\d:\d\d the worker counts as lost", said
+    )
+    adit.end(run, signal.SIGINT)  # it ends whatever it is about to start
+    assert inherited(ledger, [], datetime.now(UTC)) == ""  # those of other jobs are none of this call's
 
 
 def test_it_is_said_that_nothing_works_on_what_is_open(adit: Adit) -> None:
