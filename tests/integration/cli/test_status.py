@@ -78,9 +78,7 @@ def test_a_run_says_until_when_it_waits_for_the_workers_of_a_killed_one(
         line = run.stderr.readline()
         assert line, said
         said += line
-    assert re.search(
-        r"1 task is with a worker of an earlier call\..* until \d\d:\d\d:\d\d the worker counts as lost", said
-    )
+    assert re.search(r"1 task is with a worker that this call did not start\..* until \d\d:\d\d:\d\d the worker", said)
     adit.end(run, signal.SIGINT)  # it ends whatever it is about to start
     assert inherited(ledger, [], datetime.now(UTC)) == ""  # those of other jobs are none of this call's
 
