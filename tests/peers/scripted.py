@@ -45,6 +45,8 @@ class Behaviour:
     find_answers: Sequence[Dataset] | None = None  # instead of the truth about what it holds
     find_status: int = 0x0000  # the final status
     find_abort_after: int | None = None  # answers, then A-ABORT
+    find_at_most: int | None = None  # answers, and no word of the others; with `find_too_many` so much as that
+    find_too_many: int = 0x0000
     ignored_keys: frozenset[str] = frozenset()  # keywords not matched; EVERY_KEY: none is
     omitted_keys: frozenset[str] = frozenset()  # keywords missing from the answers
     unlisted: frozenset[str] = frozenset()  # SOP Instance UIDs that it does not tell of, and sends
@@ -262,7 +264,8 @@ class ScriptedSCP:
         if answers is None:
             found = find(self._holdings(), query, ignored=behaviour.ignored_keys)
             answers = [answer for answer in found if answer.get("SOPInstanceUID") not in behaviour.unlisted]
-        for number, answer in enumerate(answers):
+        cut = behaviour.find_at_most is not None and len(answers) > behaviour.find_at_most
+        for number, answer in enumerate(answers[: behaviour.find_at_most]):
             if behaviour.find_abort_after == number:
                 event.assoc.abort()
                 return
@@ -272,7 +275,7 @@ class ScriptedSCP:
         if behaviour.find_abort_after is not None and behaviour.find_abort_after >= len(answers):
             event.assoc.abort()
             return
-        yield behaviour.find_status, None
+        yield behaviour.find_too_many if cut else behaviour.find_status, None
 
     def _on_get(self, event: Any) -> Iterator[Any]:
         self.queries.append(event.identifier)

@@ -76,7 +76,9 @@ class DicomWebNode:
         return False
 
     def verify(self, study_instance_uid: str, stored: Sequence[Stored]) -> Iterator[Proof]:
-        return verify(self._server, self.find, self._client.pause, self._verify_waits, study_instance_uid, stored)
+        return verify(
+            self._server, self.find, self._client.pause, self._verify_waits, study_instance_uid, stored, lists=False
+        )
 
     def probe(self) -> Probe:
         from adit.dicom.dicomweb.probe import probe

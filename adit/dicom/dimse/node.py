@@ -182,7 +182,7 @@ class DimseNode:
         return False
 
     def verify(self, study_instance_uid: str, stored: Sequence[Stored]) -> Iterator[Proof]:
-        return verify(self._peer, self.find, self._pause, self._verify_waits, study_instance_uid, stored)
+        return verify(self._peer, self.find, self._pause, self._verify_waits, study_instance_uid, stored, lists=True)
 
     def probe(self) -> Probe:
         from adit.dicom.dimse.probe import probe

@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Protocol
 
 from adit.dicom.node import Answer, Level, Proof, Query, Stored
-from adit.model.outcome import Fault, FaultCode
+from adit.model.outcome import Fault, FaultCode, TransferFault
 
 WAITS: Final = (0.2, 0.6)
 """Seconds before each repetition; the transfer asks again later than that."""
+_NAMES_AT_ONCE: Final = 100  # an identifier of at most 6.5 KiB
+_FEW_AT_ONCE: Final = 10  # of a PACS that said that there are too many
 
 
 class Describer(Protocol):
@@ -30,11 +32,19 @@ def verify(
     waits: Sequence[float],
     study_instance_uid: str,
     stored: Sequence[Stored],
+    *,
+    lists: bool,
 ) -> Iterator[Proof]:
-    """One proof for each of `stored`, each as soon as it is known."""
+    """One proof for each of `stored`, each as soon as it is known.
+
+    Some PACSs answer so many matches and no more, with or without a word. So what a series' answers lack is asked for
+    by name, where a query may hold `lists`.
+    """
     missing: dict[str, dict[str, Stored]] = defaultdict(dict)
     for each in stored:
         missing[each.series_instance_uid][each.sop_instance_uid] = each
+    in_part: set[str] = set()  # series of which something was answered
+    too_many: dict[str, TransferFault] = {}  # by series
     for wait in (0.0, *waits):
         if not missing:
             return
@@ -42,12 +52,26 @@ def verify(
         for series in list(missing):
             expected = missing[series]
             keys = {"StudyInstanceUID": study_instance_uid, "SeriesInstanceUID": series}
-            for answer in find(Query(Level.IMAGE, keys)):
-                uid = str(answer.get("SOPInstanceUID"))
-                if expected.pop(uid, None) is not None:
-                    yield Proof(uid, present=True)
+            try:
+                named = _named(list(expected), few=series in too_many) if series in in_part else [{}]
+                for names in named:
+                    for answer in find(Query(Level.IMAGE, {**keys, **names})):
+                        if lists:
+                            in_part.add(series)
+                        uid = str(answer.get("SOPInstanceUID"))
+                        if expected.pop(uid, None) is not None:
+                            yield Proof(uid, present=True)
+            except TransferFault as error:
+                if not lists or error.fault.code is not FaultCode.OUT_OF_RESOURCES:
+                    raise
+                too_many[series] = error
+                in_part.add(series)
+            else:
+                too_many.pop(series, None)
             if not expected:
                 del missing[series]
+    for series in too_many.keys() & missing.keys():
+        raise too_many[series]
     for expected in missing.values():
         for uid in expected:
             yield Proof(
@@ -60,3 +84,9 @@ def verify(
                     instance=uid,
                 ),
             )
+
+
+def _named(uids: Sequence[str], *, few: bool) -> Iterator[dict[str, str]]:
+    at_once = _FEW_AT_ONCE if few else _NAMES_AT_ONCE
+    for start in range(0, len(uids), at_once):
+        yield {"SOPInstanceUID": "\\".join(uids[start : start + at_once])}

@@ -102,6 +102,19 @@ def test_it_acknowledges_and_loses_and_is_found_out(task: Task, destination: Scr
     assert destination.stores() == Counter(UIDS) + Counter(UIDS[:2])
 
 
+@pytest.mark.parametrize("status", [0x0000, 0xA700])
+def test_it_answers_so_many_matches_and_no_more(
+    task: Task, source: ScriptedSCP, destination: ScriptedSCP, status: int
+) -> None:
+    """None of them could ever be told from a lost one, and all would be sent again each time."""
+    destination.behaviour = Behaviour(find_at_most=8, find_too_many=status, lost=frozenset(UIDS[:1]))
+    report = task.run(again=True)
+    assert [(fault.code, fault.sop_instance_uid) for fault in report.faults] == [(FaultCode.NOT_PROVEN, UIDS[0])]
+    destination.behaviour = Behaviour(find_at_most=8, find_too_many=status)
+    assert task.run().outcome is Outcome.SUCCESS
+    assert destination.stores() == ONCE + Counter(UIDS[:1])
+
+
 def test_it_aborts_in_the_middle_and_nothing_acknowledged_is_sent_again(task: Task, destination: ScriptedSCP) -> None:
     destination.behaviour = Behaviour(store_abort_after=5)
     assert task.run().outcome is Outcome.SUCCESS
