@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Final
 
 from adit.deid.birth_date import writings_of_date
+from adit.deid.dictionary import is_registered
 from adit.deid.identifying import ADDRESS, BIRTH_DATE, INSTITUTION, NAMES, NUMBERS, TELECOM, TELEPHONES, UIDS
 from adit.deid.name_writings import Writings
 from adit.deid.number_writings import LONG, Number, addresses_in, number_of, telephone_of
@@ -61,7 +62,8 @@ class Identifiers:
     dates: tuple[tuple[bytes, tuple[bytes, ...]], ...] = ()
     parts: tuple[bytes, ...] = ()
     runs: tuple[bytes, ...] = ()
-    in_uids: bool = True  # whether a UID may tell a number
+    maps_uids: bool = True  # whether UIDs are replaced, so that none of them may stay, nor a number be told by one
+    replaced: frozenset[bytes] = frozenset()  # UIDs that texts must not tell any more
 
     @property
     def count(self) -> int:
@@ -79,6 +81,8 @@ class Identifiers:
         for uid in self.uids:
             if uid in lowered:
                 return True
+        if self.tells_uid(lowered):
+            return True
         return any(part in lowered and any(each in lowered for each in ways) for part, ways in self.dates)
 
     def stands_in(self, value: bytes, vr: str) -> bool:
@@ -86,8 +90,19 @@ class Identifiers:
         lowered = value.lower()
         return self._stands_in(lowered, vr) or (_hides(lowered) and self._stands_in(_visible(lowered), vr))
 
+    def tells_uid(self, text: bytes) -> bool:
+        """Whether a UID stands there that was replaced, or one of that length which names no class or the like."""
+        if not self.maps_uids or not (self.replaced or _MANY_PARTS.search(text)):
+            return False
+        return any(
+            uid in self.replaced or (_is_long_uid(uid) and not is_registered(uid.decode("ascii")))
+            for uid in uids_in(text)
+        )
+
     def _stands_in(self, lowered: bytes, vr: str) -> bool:
         if any(uid in lowered for uid in self.uids):
+            return True
+        if vr != "UI" and self.tells_uid(lowered):
             return True
         if vr in _BYTES:
             return self._stands_in_bytes(lowered) or self._stands_in_bytes(_squeezed(lowered))
@@ -139,7 +154,7 @@ class Identifiers:
         """Whether one is all of a number, or of a UID's component."""
         if vr not in _COUNTS and vr != "UI":
             return False
-        if vr == "UI" and not self.in_uids:
+        if vr == "UI" and not self.maps_uids:
             return False
         values = lowered.replace(b".", b"\\") if vr == "UI" else lowered
         whole = {part.strip(b" \0").lstrip(b"0") for part in values.split(b"\\")}
@@ -178,7 +193,7 @@ def identifiers_of(known: Mapping[int, bytes], names: Iterable[bytes], kept: fro
         dates=tuple(sorted(writings_of_date(values.get(BIRTH_DATE, b"").strip(b"\0 ")).items())),
         parts=parts,
         runs=runs,
-        in_uids=not kept >= UIDS,
+        maps_uids=not kept >= UIDS,
     )
 
 
@@ -224,6 +239,21 @@ def _first_look(words: tuple[bytes, ...], parts: tuple[bytes, ...], numbers: tup
 
 _FEW: Final = 500
 _LONGEST: Final = 64  # bytes by which a first look tells a word
+
+
+_UID: Final = re.compile(rb"(?<![0-9.])[0-9]+(?:\.[0-9]+){2,}")
+_MANY_PARTS: Final = re.compile(rb"(?:\.[0-9]+){5}")
+_SHORTEST_UID: Final = 16
+
+
+def uids_in(text: bytes) -> list[bytes]:
+    """What may be one, from three parts on."""
+    return _UID.findall(text)
+
+
+def _is_long_uid(uid: bytes) -> bool:
+    """Versions of software have fewer parts."""
+    return len(uid) >= _SHORTEST_UID and _MANY_PARTS.search(uid) is not None
 
 
 _RUN: Final = re.compile(rb"\x1b\$[b@]([^\x1b]+)")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from adit.deid import dictionary
-from adit.deid.identifiers import Identifiers, Search
+from adit.deid.identifiers import Identifiers, Search, uids_in
 from adit.deid.quarantine import Quarantine, Reason, place_of
 
 _LONG: Final = frozenset("OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())  # noqa: SIM905
@@ -72,12 +72,16 @@ class Verification:
         """All but UIDs."""
         return self._expected.identifiers
 
-    def passes(self, header: bytes, original: Iterable[bytes], uids: Mapping[int, bytes]) -> bool:
-        """Verifies as `verify` does: `original` UIDs must not stand in it, `uids` must. False where an identifier may
-        stand in it, which needs another look at each."""
+    def passes(
+        self, header: bytes, original: Iterable[bytes], replaced: frozenset[bytes], uids: Mapping[int, bytes]
+    ) -> bool:
+        """Verifies as `verify` does: `original` UIDs must not stand in it, and no text may tell one that was
+        `replaced`; `uids` must. False where an identifier may stand in it, which needs another look at each."""
         for uid in original:
             if uid in header:
                 return False
+        if replaced and not replaced.isdisjoint(uids_in(header)):
+            return False
         known = self._known
         known.fresh.clear()
         _Look(header, self._expected, uids, self._implicit, suspicious=False).top(known)

@@ -321,8 +321,9 @@ class ByteWalk:
         """A sequence that does not stay: emptied, or a dummy for it. Who is named in it may be named elsewhere, too."""
         inner = level.implicit or entry.encoded == b"UN"
         path = (*level.path, entry.tag)
-        for name in scan.names_in(self.data, start, stop, path, implicit=inner, undefined=undefined, ends=self._ends):
-            self.harvest.append(("PN", name))
+        self.harvest += scan.names_in(
+            self.data, start, stop, path, implicit=inner, undefined=undefined, ends=self._ends
+        )
         if not level.path:
             self.notes[entry.tag] = self.data[start:stop]
         self.changes.append(entry.change)

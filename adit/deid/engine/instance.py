@@ -53,6 +53,8 @@ _PATIENTS: Final = 100
 _CLASSES: Final = 500
 _SHORTEST_UID: Final = 4
 _LONGEST_UID: Final = 64
+_STEM: Final = 12
+_NONE: Final[tuple[tuple[bytes, ...], frozenset[bytes]]] = (), frozenset()
 _UID: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
 _OF_PATIENT: Final = (*sorted(IDENTIFYING - {_SOP_INSTANCE, _STUDY, _SERIES}), _CHARSET)
 _IN_COMMON: Final = (*_OF_PATIENT, _SOP_CLASS, _MODALITY)
@@ -220,11 +222,12 @@ class Engine:
         self, given: _Given, patient: Patient, known: Mapping[int, bytes], walk: ByteWalk, parts: list[Part]
     ) -> Deidentified:
         verification = self._verification(given, patient, known, walk)
-        uids = self._original_uids(known)
         joined, header = _joined(given.data, parts, walk)
-        verified = verification.passes(header, uids, self._new_uids(patient))
+        told = self._gone(known, walk.values.pairs, walk.harvest) if _has_stem(header, walk) else _NONE
+        verified = verification.passes(header, *told, self._new_uids(patient))
         if not verified:
-            identifiers = replace(verification.identifiers, uids=uids)
+            gone = self._gone(known, walk.values.pairs, walk.harvest)
+            identifiers = _with_uids(verification.identifiers, *gone)
             walk, parts = self._walked(given, patient, identifiers, None)
             joined, header = _joined(given.data, parts, walk)
         syntax = given.syntax
@@ -233,8 +236,8 @@ class Engine:
             joined, header = self._repacked(given, joined, header, walk, new)
             syntax = syntax if syntax == DEFLATED else new.transfer_syntax_uid
         if new is not None or not verified:
-            expected = self.expected(patient, replace(verification.identifiers, uids=uids))
-            verify(header, expected, implicit=given.implicit)
+            gone = self._gone(known, walk.values.pairs, walk.harvest)
+            verify(header, self.expected(patient, _with_uids(verification.identifiers, *gone)), implicit=given.implicit)
         return self.made(given.data, tuple(joined), syntax, patient, walk.changes, walk.values.pairs)
 
     def _verification(
@@ -255,12 +258,17 @@ class Engine:
             self._verifications[key] = found
         return found
 
-    def _original_uids(self, known: Mapping[int, bytes]) -> tuple[bytes, ...]:
-        """Those that must not be found any more."""
+    def _gone(
+        self, known: Mapping[int, bytes], pairs: Mapping[tuple[Kind, str], str], harvest: Sequence[tuple[str, bytes]]
+    ) -> tuple[tuple[bytes, ...], frozenset[bytes]]:
+        """The instance's own UIDs, which must not be found any more, and all that were replaced or went with their
+        sequence, which no text may tell any more."""
         if self._retains_uids:
-            return ()
-        uids = [known.get(tag, b"").strip(b"\0 ") for tag in (_SOP_INSTANCE, _STUDY, _SERIES)]
-        return tuple(uid for uid in uids if len(uid) > _SHORTEST_UID and not is_registered(uid.decode("latin-1")))
+            return _NONE
+        uids = {original.encode("ascii", errors="replace") for kind, original in pairs if kind is Kind.UID}
+        uids |= {each.strip(b"\0 ") for vr, value in harvest if vr == "UI" for each in value.split(b"\\")}
+        own = [known.get(tag, b"").strip(b"\0 ") for tag in (_SOP_INSTANCE, _STUDY, _SERIES)]
+        return tuple(filter(_names_something, own)), frozenset(filter(_names_something, uids))
 
     def _pixels(self, given: _Given, walk: ByteWalk) -> NewPixels | None:
         """What stands in place of the pixels; None when they stay as they are."""
@@ -330,12 +338,16 @@ class Engine:
         return Patient(Subject(whose, pseudonym), charset, sop_class, sop_instance, _text(known, _SERIES), study)
 
     def identifiers(
-        self, patient: Patient, known: Mapping[int, bytes], harvest: Sequence[tuple[str, bytes]]
+        self,
+        patient: Patient,
+        known: Mapping[int, bytes],
+        harvest: Sequence[tuple[str, bytes]],
+        pairs: Mapping[tuple[Kind, str], str],
     ) -> Identifiers:
         """What must not be found any more."""
         names = frozenset(value for vr, value in harvest if vr == "PN")
         kept = self.policy.for_class(patient.sop_class_uid).kept_identifiers
-        return replace(identifiers_of(known, names, kept), uids=self._original_uids(known))
+        return _with_uids(identifiers_of(known, names, kept), *self._gone(known, pairs, harvest))
 
     def expected(self, patient: Patient, identifiers: Identifiers) -> Expected:
         return Expected(
@@ -463,6 +475,24 @@ def _with_other_ids(known: Mapping[int, bytes], *, implicit: bool) -> Mapping[in
             for begin, end in items_of(found, 0, len(found), (OTHER_IDS,), implicit=encoded, undefined=ended, ends={}):
                 ids += values_of(found, begin, end, frozenset({PATIENT_ID}), implicit=encoded).values()
     return {**known, OTHER_PATIENT_IDS: b"\\".join(ids)}
+
+
+def _names_something(uid: bytes) -> bool:
+    """Of the patient's."""
+    return len(uid) > _SHORTEST_UID and not is_registered(uid.decode("latin-1"))
+
+
+def _has_stem(header: bytes, walk: ByteWalk) -> bool:
+    """Whether a UID that was replaced may still be told. Most have their stem in common, so that this is one look."""
+    stems = {original[:_STEM] for kind, original in walk.values.pairs if kind is Kind.UID}
+    for vr, value in walk.harvest:
+        if vr == "UI":
+            stems |= {each[:_STEM].strip(b"\0 ").decode("latin-1") for each in value.split(b"\\")}
+    return any(stem.encode("ascii", errors="replace") in header for stem in stems if len(stem) >= _SHORTEST_UID)
+
+
+def _with_uids(identifiers: Identifiers, uids: tuple[bytes, ...], replaced: frozenset[bytes]) -> Identifiers:
+    return replace(identifiers, uids=uids, replaced=replaced)
 
 
 def _require_uid(tag: int, text: str) -> None:

@@ -109,7 +109,7 @@ def _treated(
         known[OTHER_PATIENT_IDS] = b"\\".join([known.get(OTHER_PATIENT_IDS, b""), *others])
     patient = engine.patient(known, pseudonym, patient_id)
     walk, made = _walked(engine, original, patient, implicit, little, None)
-    identifiers = engine.identifiers(patient, known, walk.harvest)
+    identifiers = engine.identifiers(patient, known, walk.harvest, walk.values.pairs)
     header = _header(made, implicit, little)
     if identifiers.may_stand_in(header):
         walk, made = _walked(engine, _read(data, implicit, little), patient, implicit, little, identifiers)
@@ -262,7 +262,7 @@ class _DataSetWalk:
     ) -> DataElement | RawDataElement | None:
         if entry.vr == "SQ":
             self.changes.append(entry.change)
-            self.harvest += [("PN", name) for name in _names_in(original, tag)]
+            self.harvest += _names_in(original, tag)
             if entry.decision.action is Action.DUMMY:
                 return read_dataset(BytesIO(dummy_sequence(int(tag), implicit=False)), False, True)[tag]
             return DataElement(tag, "SQ", Sequence()) if entry.decision.action is Action.EMPTY else None
@@ -323,16 +323,16 @@ def mode_in(
     return mode_below(content, tag, _unit(item), private_code=private, cleaned=decision.cleaned), None
 
 
-def _names_in(original: Dataset, tag: BaseTag, depth: int = 0) -> Iterator[bytes]:
-    """The values of VR PN in a sequence that does not stay, as far as it can be read."""
+def _names_in(original: Dataset, tag: BaseTag, depth: int = 0) -> Iterator[tuple[str, bytes]]:
+    """The values of VR PN and UI in a sequence that does not stay, as far as it can be read."""
     with suppress(*_UNREADABLE):
         items = original[tag].value
         for item in items if isinstance(items, Sequence) and depth < DEEPEST else ():
             for inner in sorted(item.keys()):
                 raw = item.get_item(inner)
                 vr = raw.VR if raw is not None and raw.VR not in (None, "UN") else vr_of(int(inner))
-                if vr == "PN":
-                    yield _bytes_of(item, inner)
+                if vr in ("PN", "UI"):
+                    yield vr, _bytes_of(item, inner)
                 elif vr == "SQ":
                     yield from _names_in(item, inner, depth + 1)
 

@@ -177,8 +177,8 @@ def _end_of_item(data: Buffer, pos: int, end: int, path: Path, implicit: bool, d
 
 def names_in(
     data: Buffer, start: int, stop: int, path: Path, *, implicit: bool, undefined: bool, ends: Ends
-) -> Iterator[bytes]:
-    """The values of VR PN in a sequence, at any depth, as far as it can be read: nothing of it stays."""
+) -> Iterator[tuple[str, bytes]]:
+    """The values of VR PN and UI in a sequence, at any depth, as far as it can be read: nothing of it stays."""
     if len(path) > DEEPEST:
         return
     with suppress(Quarantine, struct.error):
@@ -186,7 +186,9 @@ def names_in(
             yield from _names_in_item(data, begin, end, path, implicit, ends)
 
 
-def _names_in_item(data: Buffer, pos: int, end: int, path: Path, implicit: bool, ends: Ends) -> Iterator[bytes]:
+def _names_in_item(
+    data: Buffer, pos: int, end: int, path: Path, implicit: bool, ends: Ends
+) -> Iterator[tuple[str, bytes]]:
     head = IMPLICIT if implicit else EXPLICIT
     while pos + 8 <= end:
         key, length = head(data, pos)
@@ -203,8 +205,8 @@ def _names_in_item(data: Buffer, pos: int, end: int, path: Path, implicit: bool,
             stop = end_of_sequence(data, pos, end, inner, implicit=below, fragments=False, ends=ends)
         else:
             stop = min(pos + length, end)
-        if vr == b"PN":
-            yield data[pos:stop]
+        if vr in (b"PN", b"UI"):
+            yield vr.decode("ascii"), data[pos:stop]
         elif vr == b"SQ" or length == UNDEFINED:
             yield from names_in(data, pos, stop, inner, implicit=below, undefined=length == UNDEFINED, ends=ends)
         pos = stop

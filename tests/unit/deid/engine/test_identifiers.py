@@ -9,7 +9,7 @@ import pytest
 from adit.deid import identifiers
 from adit.deid.engine.irregular import treat_irregular
 from adit.deid.quarantine import Quarantine, Reason
-from tests.unit.deid.engine.encoded import Element, Item, encode, engine, instance, syntax, treated
+from tests.unit.deid.engine.encoded import CT, Element, Item, encode, engine, instance, syntax, treated
 
 CHARSET = 0x00080005
 KERNEL = 0x00181210  # a text that PS3.15 does not list, and so keeps
@@ -200,6 +200,51 @@ def test_a_number_in_uids_that_are_kept(told: bytes, implicit: bool) -> None:
         assert (refused.value.reason, refused.value.place) == (Reason.IDENTIFIER_LEFT, place)
         _, data, _ = treated(elements, "RetainUIDs", implicit=implicit)
         assert uid in data
+
+
+FRAME_OF_REFERENCE = b"2.25.329800735698586629295641978511506172918"
+OTHER_SERIES = b"1.2.276.0.7230010.3.1.3.1787205428.166.1117461927.16"
+
+
+@both
+@pytest.mark.parametrize(
+    ("text", "stays"),
+    [
+        (b"registered to " + FRAME_OF_REFERENCE, False),
+        (b"see 1.2.34.567, too", False),  # in an item
+        (b"planned on " + OTHER_SERIES + b".", False),  # told nowhere else
+        (b"kernel_1.2.840.10008.4711.8.5.1", False),  # below DICOM's root, and registered nowhere
+        (b"is of 1.2.840.10008.5.1.4.1.1.481.3", True),
+        (b"syngo 5.0.2.1.3.7", True),
+        (b"1.2.34.5678", True),
+        (b"0.1\\1.2.34\\567", True),
+    ],
+)
+def test_uids_in_texts(text: bytes, stays: bool, implicit: bool) -> None:
+    """Of whatever of the patient's: a text that tells one tells the original."""
+    reference = Item((Element(0x00081150, "UI", CT.encode()), Element(0x00081155, "UI", b"1.2.34.567")))
+    elements = instance(
+        Element(0x00082112, "SQ", (reference,)),
+        Element(KERNEL, "LO", text),
+        Element(PROFILE, "OB", b"\7\7" + text + b"\7\7"),
+        Element(0x00200052, "UI", FRAME_OF_REFERENCE),
+    )
+    _, data, _ = treated(elements, implicit=implicit)
+    other = b"".join(treat_irregular(engine(), encode(elements), syntax(False), None, None).pieces())
+    assert data.count(text) == other.count(text) == (2 if stays else 0)
+    assert treated(elements, "RetainUIDs", implicit=implicit)[1].count(text) == 2
+
+
+def test_uids_in_the_texts_of_a_later_slice() -> None:
+    made = engine()
+    for number, text in enumerate((b"SOFT", b"SOFT", b"SOFT", OTHER_SERIES, FRAME_OF_REFERENCE)):
+        elements = instance(
+            Element(0x00080018, "UI", b"1.2.3.4.5.6.%d" % number),
+            Element(KERNEL, "LO", text),
+            Element(0x00200052, "UI", FRAME_OF_REFERENCE),
+        )
+        data = b"".join(made.treat(encode(elements), syntax(False)).pieces())
+        assert (text in data) is (text == b"SOFT")
 
 
 @pytest.mark.parametrize("implicit", [True])

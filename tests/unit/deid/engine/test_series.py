@@ -92,7 +92,7 @@ def verification() -> Verification:
     expected = Expected(identifiers, PSEUDONYM, frozenset(), frozenset(), lambda _path, _tag: False, b"YES")
     made = Verification(expected, implicit=False)
     for _ in range(4):
-        assert made.passes(header(), ORIGINAL, UIDS)
+        assert made.passes(header(), ORIGINAL, frozenset(), UIDS)
     return made
 
 
@@ -106,8 +106,8 @@ def verification() -> Verification:
     ],
 )
 def test_an_identifier_in_what_was_harmless_is_found(verification: Verification, planted: Element) -> None:
-    assert not verification.passes(header(planted), ORIGINAL, UIDS)
-    assert verification.passes(header(), ORIGINAL, UIDS)
+    assert not verification.passes(header(planted), ORIGINAL, frozenset(), UIDS)
+    assert verification.passes(header(), ORIGINAL, frozenset(), UIDS)
 
 
 def test_what_must_never_be_is_refused_in_a_late_slice_too(verification: Verification) -> None:
@@ -123,11 +123,11 @@ def test_what_must_never_be_is_refused_in_a_late_slice_too(verification: Verific
     ]
     for each in late:
         with pytest.raises(Quarantine) as refused:
-            verification.passes(each, ORIGINAL, UIDS)
+            verification.passes(each, ORIGINAL, frozenset(), UIDS)
         assert refused.value.reason is Reason.NOT_VERIFIED
     with pytest.raises(Quarantine):
-        verification.passes(header(), ORIGINAL, {**UIDS, 0x0020000E: b"2.25.9"})
-    assert verification.passes(header(), ORIGINAL, UIDS)
+        verification.passes(header(), ORIGINAL, frozenset(), {**UIDS, 0x0020000E: b"2.25.9"})
+    assert verification.passes(header(), ORIGINAL, frozenset(), UIDS)
 
 
 def test_a_short_number_by_chance_costs_no_second_walk() -> None:
