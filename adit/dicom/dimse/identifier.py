@@ -7,6 +7,7 @@ those with anything else in them are pydicom's, with all its knowledge of charac
 
 from __future__ import annotations
 
+import io
 import re
 import struct
 import zlib
@@ -16,6 +17,7 @@ from typing import Any, Final
 from adit.dicom import dictionary
 from adit.dicom.dimse.contexts import DEFLATED_LE, EXPLICIT_BE, IMPLICIT_LE
 from adit.dicom.dimse.plain_elements import LONG_VRS, NotPlain, elements
+from adit.dicom.header_walk import require_few
 from adit.dicom.node import Answer
 
 UTF_8: Final = "ISO_IR 192"
@@ -26,8 +28,8 @@ _ASCII_INSIDE: Final = frozenset(
 )
 """Character sets in which ASCII's bytes are ASCII's characters."""
 _PRINTABLE: Final = re.compile(rb"[ -~]*\0?")
-_LONGEST: Final = 256 * 2**10
-"""Bytes of an identifier that is more than a few plain texts: of empty items pydicom makes a hundred times as much."""
+_INFLATED: Final = 2 * 2**20  # bytes of an identifier that was deflated; of others no more are received
+_MOST: Final = 20_000  # elements and items of one that is more than a few plain texts: pydicom makes objects of them
 _WHOLE_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,11}")
 
 
@@ -67,7 +69,7 @@ def decode(encoded: bytes, transfer_syntax: str) -> Answer:
     """
     if transfer_syntax == DEFLATED_LE:
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        encoded = inflater.decompress(encoded, _LONGEST + 1)
+        encoded = inflater.decompress(encoded, _INFLATED)
         if not inflater.eof:
             raise ValueError("an identifier is too long, or its deflated stream ends early")
     if transfer_syntax != EXPLICIT_BE:
@@ -75,8 +77,7 @@ def decode(encoded: bytes, transfer_syntax: str) -> Answer:
             return plain(encoded, implicit=transfer_syntax == IMPLICIT_LE)
         except NotPlain:
             pass
-    if len(encoded) > _LONGEST:
-        raise ValueError("an identifier is too long")
+    require_few(io.BytesIO(encoded), transfer_syntax, _MOST)
     from adit.dicom.dimse.full_answer import decode
 
     return decode(encoded, implicit=transfer_syntax == IMPLICIT_LE, little_endian=transfer_syntax != EXPLICIT_BE)

@@ -90,14 +90,14 @@ def test_what_is_not_plain_is_read_all_the_same() -> None:
 
 def test_an_answer_of_nothing_but_items_is_refused() -> None:
     answer = b"\x08\0\x40\x11SQ\0\0" + b"\xff" * 4 + b"\xfe\xff\0\xe0\0\0\0\0" * 40_000
-    with pytest.raises(ValueError, match="too long"):
+    with pytest.raises(ValueError, match="more than 20000"):
         identifier.decode(answer, EXPLICIT_LE)
 
 
 @pytest.mark.parametrize("cut", [0, 3], ids=["endless", "cut"])
 def test_a_deflated_answer_is_inflated_no_further_than_it_may_be_long(cut: int) -> None:
     squeezer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-    bomb = squeezer.compress(bytes(50 if cut else 500_000)) + squeezer.flush()
+    bomb = squeezer.compress(bytes(50 if cut else 3_000_000)) + squeezer.flush()
     with pytest.raises(ValueError, match="too long"):
         identifier.decode(bomb[: len(bomb) - cut], DEFLATED_LE)
 
