@@ -100,7 +100,8 @@ MEANINGS: Final[dict[FaultCode, str]] = {
     ),
     FaultCode.FETCHED_WITH_WARNING: (
         "the source reported a warning and all instances are there; or it sent more of the study to the destination "
-        "than was asked for; or a source folder or bucket has files that can't be read"
+        "than was asked for; or instances came as of another SOP class, or in another encoding, than their data sets have; "
+        "or a source folder or bucket has files that can't be read"
     ),
 }
 

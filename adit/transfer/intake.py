@@ -1,4 +1,4 @@
-"""Takes what the source delivers: checks that it is whole and whose it is, drops repeats, hands on the rest.
+"""Takes what the source delivers: checks that it is whole and what it is, drops repeats, hands on the rest.
 
 `Intake.deliver` is the callback given to `Node.fetch`; it runs in the source's thread.
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import Final
@@ -13,17 +14,19 @@ from typing import Final
 from adit.deid.element_walk import MalformedError
 from adit.dicom.node import Instance
 from adit.model.outcome import Fault, FaultCode, TransferFault
+from adit.transfer.as_stated import AsStated
 from adit.transfer.channel import Channel
 from adit.transfer.halt import FAULTS, Halt
 from adit.transfer.plan import conflict
 from adit.transfer.roster import Admission, Roster
-from adit.transfer.wholeness import Owner, examine
+from adit.transfer.wholeness import Statement, examine
 
 Treat = Callable[[Instance], Instance | None]
 """What happens to an instance between fetch and store: returns it, or a new one that replaces it; None when it is to go
 no further, by rule. Raises TransferFault naming the instance; the given instance stays the caller's."""
 
 _CHUNK: Final = 2**20
+_UID: Final = re.compile(r"[0-9][0-9.]{0,63}")
 
 
 def digest(instance: Instance) -> str:
@@ -51,11 +54,14 @@ class Intake:
         self.error: BaseException | None = None
         self._broken: set[str] = set()  # SOP Instance UIDs of what came and was not whole
         self._misfiled: list[str] = []  # SOP Instance UIDs of what is another patient's by its own word
+        self._misnamed: list[str] = []  # of another SOP class than it came as
+        self._miscoded: list[str] = []  # in another encoding than its transfer syntax
 
     @property
     def warnings(self) -> tuple[Fault, ...]:
         """What was passed on and should be looked at, and what no row tells of, once the fetch is over."""
-        warnings = [_misfiled(self._misfiled, self._source)] if self._misfiled else []
+        told = ((_misfiled, self._misfiled), (_misnamed, self._misnamed), (_miscoded, self._miscoded))
+        warnings = [tell(uids, self._source) for tell, uids in told if uids]
         if self._broken and (unlisted := self._broken - {row.sop_instance_uid for row in self._roster.rows()}):
             warnings.append(_unlisted(unlisted, self._source))
         return tuple(warnings)
@@ -84,7 +90,11 @@ class Intake:
         reason = self._halt.reason
         if reason is not None:
             raise TransferFault(FAULTS[reason])
-        owner = self._examine(instance)
+        statement = self._examine(instance)
+        own_class = statement.sop_class_uid
+        misnamed = own_class not in ("", instance.sop_class_uid)
+        if misnamed and _UID.fullmatch(own_class):
+            instance = AsStated(instance, own_class)
         admission = self._roster.admit(instance)
         self.counts[admission] += 1
         match admission:
@@ -97,15 +107,25 @@ class Intake:
             case Admission.REPEATED:
                 self._compare(instance)
                 return False
-        if self._patient_id is not None and owner.contradicts(self._patient_id):
+        if self._patient_id is not None and statement.contradicts(self._patient_id):
             self._misfiled.append(instance.sop_instance_uid)
+        if misnamed:
+            self._misnamed.append(instance.sop_instance_uid)
+        if not statement.as_its_syntax_says:
+            self._miscoded.append(instance.sop_instance_uid)
         self._channel.put(instance)
         return True
 
-    def _examine(self, instance: Instance) -> Owner:
-        """Raises TransferFault naming the instance when it is not whole; what comes so twice gets no third chance."""
+    def _examine(self, instance: Instance) -> Statement:
+        """Raises TransferFault naming the instance when it is not whole, or another one than it came as.
+
+        What comes so twice gets no third chance.
+        """
         try:
-            return examine(instance)
+            statement = examine(instance)
+            if statement.sop_instance_uid not in ("", instance.sop_instance_uid):
+                raise MalformedError("its data set bears another SOP Instance UID than it came under")
+            return statement
         except (MalformedError, OSError) as error:
             uid, fault = instance.sop_instance_uid, _broken(instance, self._source, error)
             if uid in self._broken and any(row.sop_instance_uid == uid for row in self._roster.unseen()):
@@ -141,7 +161,7 @@ def _broken(instance: Instance, source: str, error: MalformedError | OSError) ->
         )
     return Fault(
         code=FaultCode.INSTANCE_UNREADABLE,
-        message=f"The source sent an instance that is not whole, because {error}; it was not passed on.",
+        message=f"The source sent an instance that cannot be passed on, because {error}.",
         cure="Have the instance repaired at the source, or sent to it once more.",
         node=source,
         sop_instance_uid=instance.sop_instance_uid,
@@ -153,6 +173,27 @@ def _misfiled(uids: Sequence[str], source: str) -> Fault:
         code=FaultCode.PATIENT_ID_MISMATCH,
         message=f"{len(uids)} instances bear another PatientID than the one under which the source keeps their study.",
         cure="See at the source whose they are (this one is the first); they were transferred as the source has them.",
+        node=source,
+        sop_instance_uid=uids[0],
+    )
+
+
+def _misnamed(uids: Sequence[str], source: str) -> Fault:
+    return Fault(
+        code=FaultCode.FETCHED_WITH_WARNING,
+        message=f"{len(uids)} instances came as of another SOP class than their data sets name.",
+        cure="See at the source what they are (this one is the first); they were passed on as what their data sets name.",
+        node=source,
+        sop_instance_uid=uids[0],
+    )
+
+
+def _miscoded(uids: Sequence[str], source: str) -> Fault:
+    return Fault(
+        code=FaultCode.FETCHED_WITH_WARNING,
+        message=f"{len(uids)} instances are encoded otherwise than the transfer syntax says in which they came.",
+        cure="Have them mended at the source, and see whether the destination can read them (this one is the first); "
+        "they were passed on as they came.",
         node=source,
         sop_instance_uid=uids[0],
     )

@@ -1,4 +1,5 @@
-"""Looks an instance over as it was delivered: whether its data set is whole, and whose it says it is (PS3.5 chapter 7).
+"""Looks an instance over as it was delivered: whether its data set is whole, and what it says of itself (PS3.5
+chapter 7).
 
 Called by `intake` before an instance counts as received. Only headers of elements, items and fragments are read,
 so that a big object costs no more than a small one. Real archives hold odd things: what may be whole passes.
@@ -16,15 +17,20 @@ from adit.deid.element_walk import Cursor, MalformedError
 from adit.deid.splice import FileCursor, InflatingCursor
 from adit.dicom.node import Instance
 
-_DEFLATED, _BIG_ENDIAN = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
+_IMPLICIT, _EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
+_DEFLATED, _BIG_ENDIAN, _RUN_LENGTH = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.5"
+_ENCAPSULATED: Final = "1.2.840.10008.1.2.4."  # what all others that compress begin with
+_NATIVE: Final = frozenset({_IMPLICIT, _EXPLICIT, _DEFLATED, _BIG_ENDIAN})
 _LONG_VRS: Final = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 _SHORT_VRS: Final = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 _VRS: Final = _LONG_VRS | _SHORT_VRS
-_CHARSET, _PATIENT_ID = 0x00080005, 0x00100020
+_CHARSET, _SOP_CLASS, _SOP_INSTANCE, _PATIENT_ID = 0x00080005, 0x00080016, 0x00080018, 0x00100020
+_KEPT: Final = frozenset({_CHARSET, _SOP_CLASS, _SOP_INSTANCE, _PATIENT_ID})
+_PIXELS: Final = 0x7FE00010
 _DELIMITERS: Final = 0xFFFE
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _UNDEFINED: Final = 0xFFFFFFFF
-_LONGEST: Final = 1024  # bytes of a value that is kept; both have at most a few dozen
+_LONGEST: Final = 1024  # bytes of a value that is kept; they have at most a few dozen
 _DEEPEST: Final = 64  # nested sequences; real ones have a handful
 
 
@@ -33,11 +39,17 @@ class _OddError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
-    """Whom an instance says it is of; `patient_id` is None when that cannot be told, empty when it names nobody."""
+class Statement:
+    """What a data set says of itself; `patient_id` is None when that cannot be told, empty when it names nobody.
+
+    So are the UIDs empty where they are not there.
+    """
 
     patient_id: bytes | None
     charset: bytes = b""
+    sop_class_uid: str = ""
+    sop_instance_uid: str = ""
+    as_its_syntax_says: bool = True  # False if it is certainly encoded otherwise
 
     def contradicts(self, patient_id: str) -> bool:
         """Whether this is certainly another PatientID, however either is encoded and padded."""
@@ -48,7 +60,7 @@ class Owner:
         return own not in (encode(text, terms), text.encode(), text.encode("latin-1", errors="replace"))
 
 
-def examine(instance: Instance) -> Owner:
+def examine(instance: Instance) -> Statement:
     """Walks the whole data set. Raises MalformedError when it is certainly cut short or followed by what is no element.
 
     Certain is: an element, item or fragment that is longer than the bytes that are there; a header cut in two;
@@ -61,7 +73,17 @@ def examine(instance: Instance) -> Owner:
         cursor = InflatingCursor(reader) if deflated else FileCursor(reader, instance.size)
         walk = _Walk(cursor, ">" if syntax == _BIG_ENDIAN else "<")
         whole = walk.to_the_end()
-    return Owner(walk.kept.get(_PATIENT_ID, b"" if whole else None), walk.kept.get(_CHARSET, b""))
+    return Statement(
+        walk.kept.get(_PATIENT_ID, b"" if whole else None),
+        walk.kept.get(_CHARSET, b""),
+        _uid(walk.kept.get(_SOP_CLASS, b"")),
+        _uid(walk.kept.get(_SOP_INSTANCE, b"")),
+        not walk.contradicts(syntax),
+    )
+
+
+def _uid(value: bytes) -> str:
+    return value.decode("ascii", errors="replace").strip("\0 ")
 
 
 class _Walk:
@@ -71,6 +93,8 @@ class _Walk:
         self._short = Struct(f"{order}H")
         self._long = Struct(f"{order}I")
         self.kept: dict[int, bytes] = {}
+        self._first = b""  # the header of the first element
+        self._pixels: int | None = None  # the length of the pixel data's value
 
     def to_the_end(self) -> bool:
         """False when it had to end before."""
@@ -78,7 +102,9 @@ class _Walk:
         try:
             for tag, _, length in self._headers():
                 empty = False
-                if tag in (_CHARSET, _PATIENT_ID) and length <= _LONGEST:
+                if tag == _PIXELS:
+                    self._pixels = length
+                if tag in _KEPT and length <= _LONGEST:
                     value = self._cursor.read(length)
                     if len(value) < length:
                         raise MalformedError("it ends within an element")
@@ -90,6 +116,20 @@ class _Walk:
         if empty:
             raise MalformedError("it is empty")
         return True
+
+    def contradicts(self, syntax: str) -> bool:
+        """Whether a known transfer syntax is certainly another one than the data set is written in."""
+        if syntax == _IMPLICIT:
+            if self._first[4:6] in _VRS:
+                return True
+        elif syntax in _NATIVE or syntax == _RUN_LENGTH or syntax.startswith(_ENCAPSULATED):
+            if not self._first[4:6].isalpha():
+                return True
+        if not self._pixels:  # none, or of no length
+            return False
+        if self._pixels == _UNDEFINED:
+            return syntax in _NATIVE
+        return syntax == _RUN_LENGTH or syntax.startswith(_ENCAPSULATED)
 
     def _headers(self) -> Iterator[tuple[int, bytes, int]]:
         """Tag, VR (whatever stands there) and length of each element; its value must be passed before the next.
@@ -104,6 +144,7 @@ class _Walk:
             vr = head[4:6]
             if explicit is None:
                 explicit = vr in _VRS
+                self._first = self._first or head
             if explicit and group != _DELIMITERS and (vr in _SHORT_VRS or (vr not in _LONG_VRS and vr.isupper())):
                 (length,) = as_short(head[6:])
             elif explicit and vr in _LONG_VRS and group != _DELIMITERS:

@@ -69,8 +69,9 @@ def _identified(meta: FileMeta, writer: PayloadWriter) -> ReceivedInstance:
             identified = identity(reader, meta.transfer_syntax_uid)
         if meta.sop_instance_uid not in ("", identified.sop_instance_uid):
             raise UnusableError("its data set bears another SOP Instance UID", meta.sop_instance_uid)
-        if not meta.sop_class_uid:
-            raise UnusableError("its file meta information names no SOP class", identified.sop_instance_uid)
+        sop_class_uid = meta.sop_class_uid or identified.sop_class_uid
+        if not sop_class_uid:
+            raise UnusableError("it names no SOP class", identified.sop_instance_uid)
     except ValueError as error:
         payload.close()
         raise error if isinstance(error, UnusableError) else UnusableError(str(error), meta.sop_instance_uid) from error
@@ -80,7 +81,7 @@ def _identified(meta: FileMeta, writer: PayloadWriter) -> ReceivedInstance:
     return ReceivedInstance(
         identified.study_instance_uid,
         identified.series_instance_uid,
-        meta.sop_class_uid,
+        sop_class_uid,
         identified.sop_instance_uid,
         meta.transfer_syntax_uid,
         payload,

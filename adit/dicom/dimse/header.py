@@ -15,13 +15,14 @@ from adit.dicom.dimse.contexts import DEFLATED_LE, EXPLICIT_BE, IMPLICIT_LE
 from adit.dicom.dimse.plain_elements import NotPlain, elements
 from adit.dicom.header_walk import UNDEFINED, EndlessError, HeaderWalk
 
-_SOP_INSTANCE, _STUDY, _SERIES = 0x00080018, 0x0020000D, 0x0020000E
+_SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
 _PLAIN_HEADER: Final = 16 * 2**10  # bytes in which the UIDs of nearly every data set stand
 _UID: Final = re.compile(rb"[0-9.]+[\0 ]?")
 _DEFLATED_HEADER: Final = 4 * 2**20  # bytes of a deflated data set that are inflated to find the UIDs
 _LONGEST: Final = 1024  # bytes of a UID; of one that is any, 64
 _MOST: Final = 1_000_000  # elements and items before the UIDs: real headers have some hundreds
 _KEYWORDS: Final = {_SOP_INSTANCE: "SOPInstanceUID", _STUDY: "StudyInstanceUID", _SERIES: "SeriesInstanceUID"}
+_LOOKED_FOR: Final = {**_KEYWORDS, _SOP_CLASS: "SOPClassUID"}
 
 
 class UnreadableError(ValueError):
@@ -33,10 +34,11 @@ class Identity:
     study_instance_uid: str
     series_instance_uid: str
     sop_instance_uid: str
+    sop_class_uid: str  # empty where it has none
 
 
 def identity(reader: BinaryIO, transfer_syntax: str) -> Identity:
-    """Reads the three UIDs from the beginning of a data set, at the reader's start. Raises UnreadableError."""
+    """Reads the UIDs from the beginning of a data set, at the reader's start. Raises UnreadableError."""
     if transfer_syntax not in (DEFLATED_LE, EXPLICIT_BE):
         try:
             return _plain(reader.read(_PLAIN_HEADER), implicit=transfer_syntax == IMPLICIT_LE)
@@ -54,12 +56,12 @@ def identity(reader: BinaryIO, transfer_syntax: str) -> Identity:
 def _plain(head: bytes, *, implicit: bool) -> Identity:
     """Raises NotPlain where one of the UIDs is missing or odd, too: then the longer look has the last word."""
     uids: dict[int, str] = {}
-    for tag, vr, value in elements(head, implicit=implicit, only=_KEYWORDS):
+    for tag, vr, value in elements(head, implicit=implicit, only=_LOOKED_FOR):
         if vr not in ("", "UI") or not _UID.fullmatch(value):
             raise NotPlain
         uids[tag] = value.rstrip(b"\0 ").decode("ascii")
-        if tag == _SERIES and len(uids) == len(_KEYWORDS):
-            return Identity(uids[_STUDY], uids[_SERIES], uids[_SOP_INSTANCE])
+        if tag == _SERIES and len(uids) == len(_LOOKED_FOR):
+            return Identity(uids[_STUDY], uids[_SERIES], uids[_SOP_INSTANCE], uids[_SOP_CLASS])
     raise NotPlain
 
 
@@ -71,14 +73,14 @@ def _walked(reader: BinaryIO, transfer_syntax: str) -> Identity:
         for tag, _, length in walk.elements():
             if tag > _SERIES:
                 break
-            if tag not in _KEYWORDS or length == UNDEFINED:
+            if tag not in _LOOKED_FOR or length == UNDEFINED:
                 continue
             if length > _LONGEST:
-                raise UnreadableError(f"its data set has a {_KEYWORDS[tag]} of {length} bytes")
+                raise UnreadableError(f"its data set has a {_LOOKED_FOR[tag]} of {length} bytes")
             value = reader.read(length)
             walk.passed(length)
             if len(value) < length:
-                raise UnreadableError(f"its data set ends within its {_KEYWORDS[tag]}")
+                raise UnreadableError(f"its data set ends within its {_LOOKED_FOR[tag]}")
             uids[tag] = value.decode("ascii", "replace").strip("\0 ")
             if tag == _SERIES:
                 break
@@ -87,4 +89,4 @@ def _walked(reader: BinaryIO, transfer_syntax: str) -> Identity:
     missing = [_KEYWORDS[tag] for tag in _KEYWORDS if not uids.get(tag)]
     if missing:
         raise UnreadableError(f"its data set has no {' and no '.join(missing)}")
-    return Identity(uids[_STUDY], uids[_SERIES], uids[_SOP_INSTANCE])
+    return Identity(uids[_STUDY], uids[_SERIES], uids[_SOP_INSTANCE], uids.get(_SOP_CLASS, ""))

@@ -50,6 +50,7 @@ class Description:
     offset: int  # of the data set in the file
     transfer_syntax_uid: str
     truncated: bool  # the file ends before its pixel data do
+    misnamed: bool  # the file meta information names another SOP class or instance than the data set
     values: tuple[str, ...]  # of KEYWORDS, as DICOM writes them
 
     def __getitem__(self, keyword: str) -> str:
@@ -72,7 +73,11 @@ def describe(file: BinaryIO, *, each_fragment: bool = True) -> Description | Non
         raise (UnreadableError if meta.sop_class_uid else NotDicomError)(
             "it lacks one of the UIDs that identify an instance"
         )
-    return Description(meta.offset, intern(meta.transfer_syntax_uid), header.truncated, values)
+    own = values[_AT["SOPClassUID"]], values[_AT["SOPInstanceUID"]]
+    misnamed = any(
+        said not in ("", named) for said, named in zip((meta.sop_class_uid, meta.sop_instance_uid), own, strict=True)
+    )
+    return Description(meta.offset, intern(meta.transfer_syntax_uid), header.truncated, misnamed, values)
 
 
 def looks_like_dicom(name: str, start: bytes) -> bool:

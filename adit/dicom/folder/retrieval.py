@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from adit.dicom.folder.answers import AnEntry
@@ -29,6 +29,7 @@ class Retrieval:
         """Raises TransferFault when `deliver` does so without naming an instance, or on an interrupt."""
         chosen = choose(entries, wanted)
         completed, failures = 0, {}
+        misnamed: list[str] = []
         for uid, copies in chosen.items():
             self._interrupted()
             try:
@@ -36,6 +37,7 @@ class Retrieval:
                 self._throttle(instance.size)
                 deliver(instance)
                 completed += 1
+                misnamed += [uid] * copies[0].description.misnamed
             except TransferFault as fault:
                 if fault.fault.sop_instance_uid is None:
                     raise
@@ -49,7 +51,8 @@ class Retrieval:
             failed=len(failures),
             warning=0,
             failed_sop_instance_uids=tuple(failures),
-            faults=tuple(failures.values())[:_TOLD] or (() if chosen else (self._nothing(),)),
+            faults=(*told_of(misnamed, self._faults.fault), *failures.values())[:_TOLD]
+            or (() if chosen else (self._nothing(),)),
         )
 
     def _the_one(self, uid: str, copies: list[Entry]) -> FileInstance:
@@ -89,6 +92,18 @@ class Retrieval:
     def _nothing(self) -> Fault:
         message = f"The folder {self._faults.root} has no file of what was asked for."
         return self._faults.fault(FaultCode.NOTHING_RECEIVED, message, "Check the selection.", None).fault
+
+
+def told_of(misnamed: Sequence[str], fault: Callable[[FaultCode, str, str, str], TransferFault]) -> tuple[Fault, ...]:
+    """A warning of the files whose two parts name different instances, or different kinds of them."""
+    if not misnamed:
+        return ()
+    message = (
+        f"The file meta information of {len(misnamed)} files names another SOP class or instance than their data sets; "
+        "they were taken for what their data sets name."
+    )
+    cure = "Have them written anew by what made them (this is the first), and see that their UIDs are theirs."
+    return (fault(FaultCode.FETCHED_WITH_WARNING, message, cure, misnamed[0]).fault,)
 
 
 def choose(entries: Iterable[AnEntry], wanted: Wanted) -> dict[str, list[AnEntry]]:

@@ -12,7 +12,7 @@ from typing import Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from adit.dicom.folder.retrieval import choose
+from adit.dicom.folder.retrieval import choose, told_of
 from adit.dicom.node import Deliver, FetchReport, Wanted
 from adit.dicom.payload import PayloadWriter, ReceivedInstance, Spool
 from adit.dicom.s3.bucket import Bucket
@@ -39,13 +39,15 @@ class Retrieval:
         """Raises TransferFault when `deliver` does so without naming an instance, or the bucket fails as a whole."""
         chosen = choose(entries, wanted)
         completed, failures = 0, {}
+        misnamed: list[str] = []
         groups: Iterable[_Group] = chosen.items()
-        for (uid, _), got in self._bucket.calls.ahead(groups, self._get, self._bucket.width, _discard):
+        for (uid, copies), got in self._bucket.calls.ahead(groups, self._get, self._bucket.width, _discard):
             try:
                 if isinstance(got, Fault):
                     raise TransferFault(got)
                 deliver(got)
                 completed += 1
+                misnamed += [uid] * copies[0].description.misnamed
             except TransferFault as fault:
                 if fault.fault.sop_instance_uid is None:
                     raise
@@ -59,7 +61,8 @@ class Retrieval:
             failed=len(failures),
             warning=0,
             failed_sop_instance_uids=tuple(failures),
-            faults=tuple(failures.values())[:_TOLD] or (() if chosen else (self._nothing(),)),
+            faults=(*told_of(misnamed, self._bucket.faults.fault), *failures.values())[:_TOLD]
+            or (() if chosen else (self._nothing(),)),
         )
 
     def _get(self, group: _Group) -> ReceivedInstance | Fault:

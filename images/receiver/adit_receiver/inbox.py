@@ -114,7 +114,11 @@ class InboxFile:
         self._arrival = arrival
         self._file = os.open(unfinished, _NEW_FILE, 0o600)
         try:
-            meta = encoded_file_meta(arrival.sop_class_uid, arrival.sop_instance_uid, arrival.transfer_syntax_uid)
+            meta = encoded_file_meta(
+                arrival.own_sop_class_uid or arrival.sop_class_uid,
+                arrival.sop_instance_uid,
+                arrival.transfer_syntax_uid,
+            )
             _write(self._file, memoryview(meta))
         except BaseException:
             self.abandon()

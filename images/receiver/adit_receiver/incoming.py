@@ -117,6 +117,7 @@ class Incoming:
                 self._sop_class_uid,
                 found.sop_instance_uid,
                 self._transfer_syntax_uid,
+                found.sop_class_uid if _UID.fullmatch(found.sop_class_uid) else "",
                 self._command.move_originator_message_id or None,  # 0 is no message id: some send it for none
             )
         )

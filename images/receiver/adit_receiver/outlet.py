@@ -17,9 +17,10 @@ class Arrival:
 
     study_instance_uid: str
     series_instance_uid: str
-    sop_class_uid: str
+    sop_class_uid: str  # as it is sent
     sop_instance_uid: str
     transfer_syntax_uid: str
+    own_sop_class_uid: str  # of its data set; empty where that names none
     move_message_id: int | None  # of the C-MOVE that it belongs to, where the sender says so
 
 

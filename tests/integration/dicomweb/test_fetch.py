@@ -245,6 +245,14 @@ def test_without_a_transfer_syntax_nothing_is_guessed() -> None:
     assert (codes(report), basket.content) == ([FaultCode.FETCH_FAILED], {})
 
 
+def test_the_class_of_a_part_that_names_none_is_its_data_sets() -> None:
+    nameless = FILES[0].replace(b"\x02\x00\x02\x00UI", b"\x02\x00\x11\x00UI")
+    came: list[str] = []
+    with ScriptedWeb(lambda asked: multipart([nameless])) as web:
+        report = node(web.url).fetch(WHOLE, lambda got: came.append(got.sop_class_uid))
+    assert (report.completed, came) == (1, [str(STUDY.instances[0].SOPClassUID)])
+
+
 def test_206_is_never_a_plain_success() -> None:
     report, basket = fetch(multipart(FILES[:3], status=206))
     assert (report.completed, len(basket.content), codes(report)) == (3, 3, [FaultCode.INCOMPLETE])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from pydicom import Dataset, dcmread
+from pydicom.uid import UID, CTImageStorage, MRImageStorage
 from structlog.testing import capture_logs
 
 from adit.dicom.folder import FolderNode
@@ -45,6 +46,25 @@ def fetch(node: FolderNode, study: samples.Study, **wanted: object) -> tuple[dic
 
     report = node.fetch(Wanted(study.study_instance_uid, **wanted), deliver)  # type: ignore[arg-type]
     return got, report
+
+
+@pytest.mark.parametrize("said", ["class", "instance"])
+def test_a_file_whose_meta_information_is_of_something_else_is_told_of(
+    said: str, folder: Path, node: FolderNode
+) -> None:
+    study = samples.ct_study(3)
+    odd = study.write(folder)[1]
+    file = dcmread(odd)
+    if said == "class":
+        file.file_meta.MediaStorageSOPClassUID = MRImageStorage
+    else:
+        file.file_meta.MediaStorageSOPInstanceUID = UID("1.2.3.4")
+    file.save_as(odd)
+    came: list[str] = []
+    report = node.fetch(Wanted(study.study_instance_uid), lambda instance: came.append(instance.sop_class_uid))
+    assert (report.completed, report.failed, came) == (3, 0, [CTImageStorage] * 3)
+    [warning] = report.faults
+    assert (warning.code, warning.sop_instance_uid) == (FaultCode.FETCHED_WITH_WARNING, file.SOPInstanceUID)
 
 
 def test_every_level_is_found(folder: Path, node: FolderNode) -> None:

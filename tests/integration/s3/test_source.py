@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import pytest
 from pydicom import Dataset
+from pydicom.uid import CTImageStorage, MRImageStorage
 from structlog.testing import capture_logs
 
 from adit.dicom.node import FetchReport, Instance, Level, Query, Wanted
@@ -47,6 +48,21 @@ def fetch(node: S3Node, study: samples.Study, **wanted: object) -> tuple[dict[st
 
 def whole(study: samples.Study) -> dict[str, bytes]:
     return {item.SOPInstanceUID: samples.encoded(item) for item in study.instances}
+
+
+def test_an_object_whose_meta_information_is_of_something_else_is_told_of(bucket: Bucket, open_node: OpenNode) -> None:
+    study = samples.ct_study(3)
+    odd = study.instances[1]
+    for item in study.instances:
+        file = samples.part10(item)
+        if item is odd:  # its file meta information, which comes first
+            file = file.replace(CTImageStorage.encode(), MRImageStorage.encode(), 1)
+        bucket.put(str(item.SOPInstanceUID), file)
+    came: list[str] = []
+    report = open_node().fetch(Wanted(study.study_instance_uid), lambda instance: came.append(instance.sop_class_uid))
+    assert (report.completed, report.failed, came) == (3, 0, [CTImageStorage] * 3)
+    [warning] = report.faults
+    assert (warning.code, warning.sop_instance_uid) == (FaultCode.FETCHED_WITH_WARNING, odd.SOPInstanceUID)
 
 
 def test_every_level_is_found(bucket: Bucket, open_node: OpenNode) -> None:

@@ -13,6 +13,7 @@ import pynetdicom.association
 import pynetdicom.dsutils
 import pytest
 from pydicom import Dataset
+from pydicom.uid import CTImageStorage, MRImageStorage
 
 from adit.dicom.folder import FolderNode
 from adit.model.assignment import Share
@@ -103,6 +104,20 @@ def test_an_instance_of_another_patient_is_told_of(scene: Scene, monkeypatch: py
         assert (warning.node, warning.sop_instance_uid) == ("source", VICTIM)
         assert "9999" not in str(warning).replace(VICTIM, "")
         assert task.codes().count("PatientIDMismatch") == 1
+
+
+def test_an_instance_sent_as_of_another_class_is_sent_on_as_what_it_is(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ScriptedSCP(STUDY.instances, aet="SOURCE") as source, ScriptedSCP(aet="DESTINATION") as destination:
+        task = scene.task(dimse("source", source), dimse("destination", destination), STUDY.study_instance_uid)
+        spoil(monkeypatch, lambda data: data.replace(CTImageStorage.encode(), MRImageStorage.encode()))
+        report = task.run()
+        [warning] = report.warnings
+        assert (report.outcome, warning.code) == (Outcome.SUCCESS, FaultCode.FETCHED_WITH_WARNING)
+        assert (warning.node, warning.sop_instance_uid) == ("source", VICTIM)
+        sent = {each.sop_instance_uid: each.sop_class_uid for each in destination.received}
+        assert sent == {**dict.fromkeys(STUDY.sop_instance_uids, CTImageStorage), VICTIM: MRImageStorage}
 
 
 @pytest.mark.parametrize("uid", ["1.2\0004", "1.2." + "8" * 3000, ["1.2.5", "1.2.6"]], ids=["NUL", "long", "two"])

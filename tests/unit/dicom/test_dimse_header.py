@@ -2,6 +2,7 @@
 
 import tracemalloc
 import zlib
+from dataclasses import replace
 from io import BytesIO
 
 import pytest
@@ -16,7 +17,9 @@ from tests.samples import encoded, instance
 
 MADE = instance("header")
 CONTENT = encoded(MADE)
-EXPECTED = Identity(str(MADE.StudyInstanceUID), str(MADE.SeriesInstanceUID), str(MADE.SOPInstanceUID))
+EXPECTED = Identity(
+    str(MADE.StudyInstanceUID), str(MADE.SeriesInstanceUID), str(MADE.SOPInstanceUID), str(MADE.SOPClassUID)
+)
 
 
 def test_explicit() -> None:
@@ -103,6 +106,12 @@ def test_a_header_without_one_of_the_uids_names_it(missing: str) -> None:
     end = start + 8 + int.from_bytes(content[start + 6 : start + 8], "little")
     with pytest.raises(UnreadableError, match=missing):
         identity(BytesIO(content[:start] + content[end:]), EXPLICIT_LE)
+
+
+def test_a_header_without_a_class_says_so() -> None:
+    classless = instance("header")
+    del classless.SOPClassUID
+    assert identity(BytesIO(encoded(classless)), EXPLICIT_LE) == replace(EXPECTED, sop_class_uid="")
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff" * 1000, CONTENT[:50]], ids=["nothing", "noise", "half"])

@@ -11,7 +11,7 @@ import pytest
 from adit_receiver.inbox import UNFINISHED, Inbox
 from adit_receiver.outlet import Arrival, Refused
 
-ARRIVAL = Arrival("1.2.3", "1.2.3.4", "1.2.840.10008.5.1.4.1.1.2", "1.2.3.4.5", "1.2.840.10008.1.2.1", None)
+ARRIVAL = Arrival("1.2.3", "1.2.3.4", "1.2.840.10008.5.1.4.1.1.2", "1.2.3.4.5", "1.2.840.10008.1.2.1", "", None)
 
 
 @pytest.fixture(params=["links", "no links"], autouse=True)

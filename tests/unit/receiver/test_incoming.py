@@ -77,6 +77,7 @@ def test_whatever_the_pieces_are(syntax: str, header: int, piece: int) -> None:
     assert arrival.study_instance_uid == made.StudyInstanceUID
     assert arrival.series_instance_uid == made.SeriesInstanceUID
     assert arrival.sop_instance_uid == made.SOPInstanceUID
+    assert arrival.own_sop_class_uid == made.SOPClassUID
     assert (arrival.move_message_id, ours.fate) == (7, Fate.TAKEN)
 
 

@@ -57,9 +57,11 @@ class MemoryInstance:
         self.closed += 1
 
     def again(self) -> MemoryInstance:
-        return MemoryInstance(
+        made = MemoryInstance(
             self.sop_instance_uid, self.series_instance_uid, self.content, self.study_instance_uid, self.sop_class_uid
         )
+        made.transfer_syntax_uid = self.transfer_syntax_uid
+        return made
 
 
 def fault(code: FaultCode, sop: str | None = None, status: int | None = None) -> TransferFault:
@@ -175,7 +177,9 @@ class MemoryStore:
         with self._node.lock:
             self._node.log.append(uid)
             if uid not in self._node.lost:
-                self._node.holds[uid] = MemoryInstance(uid, instance.series_instance_uid, content)
+                self._node.holds[uid] = MemoryInstance(
+                    uid, instance.series_instance_uid, content, sop_class=instance.sop_class_uid
+                )
         return Stored(
             uid,
             instance.series_instance_uid,

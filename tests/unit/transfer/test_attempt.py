@@ -21,7 +21,7 @@ from adit.transfer.attempt import run_attempt
 from adit.transfer.patience import Patience
 from adit.transfer.roster import HELD_BEFORE
 from tests.unit.transfer.memory_ledger import NOW, MemoryLedger, assignment
-from tests.unit.transfer.memory_node import MemoryInstance, MemoryNode, element, fault, send, study_of
+from tests.unit.transfer.memory_node import CT, MemoryInstance, MemoryNode, element, fault, send, study_of
 
 V, S, E = InstanceState.VERIFIED, InstanceState.STORED, InstanceState.EXPECTED
 NAMES = tuple(f"1.{number}" for number in range(12))
@@ -371,6 +371,55 @@ def test_an_instance_of_another_patient_passes_with_a_warning_that_names_no_pati
     assert warning.sop_instance_uid == "1.3"
     assert "OTHER" not in str(warning)
     assert "PAT" not in str(warning)
+
+
+def named(uid: str, sop_class: str = CT) -> bytes:
+    """A data set that says which instance it is, and of which class."""
+    values = ((b"\x16", sop_class), (b"\x18", uid))
+    padded = ((number, value.encode() + b"\0" * (len(value) % 2)) for number, value in values)
+    return b"".join(b"\x08\0%s\0UI%s%s" % (at, len(value).to_bytes(2, "little"), value) for at, value in padded) + (
+        element(uid.encode())
+    )
+
+
+def test_an_instance_that_came_as_of_another_class_is_sent_as_what_it_is() -> None:
+    bench, rt = Bench("1.1", "1.2"), "1.2.840.10008.5.1.4.1.1.481.3"
+    bench.source.holds["1.1"].content = named("1.1", rt)
+    bench.source.holds["1.2"].content = named("1.2")
+    report = bench.run()
+    [warning] = report.warnings
+    assert (report.outcome, warning.code) == (Outcome.SUCCESS, FaultCode.FETCHED_WITH_WARNING)
+    assert warning.sop_instance_uid == "1.1"
+    assert warning.message.startswith("1 instances came as of another SOP class")
+    assert bench.destination.holds["1.1"].sop_class_uid == bench.ledger.rows["1.1"].sop_class_uid == rt
+    assert bench.destination.holds["1.2"].sop_class_uid == CT
+
+
+@pytest.mark.parametrize("own", ["", "CT Image", "1.2\\1.3", "9" * 65])
+def test_a_class_that_is_none_is_not_told_to_the_destination(own: str) -> None:
+    bench = Bench("1.1")
+    bench.source.holds["1.1"].content = named("1.1", own)
+    report = bench.run()
+    assert [warning.code for warning in report.warnings] == [FaultCode.FETCHED_WITH_WARNING] * bool(own)
+    assert (report.outcome, bench.destination.holds["1.1"].sop_class_uid) == (Outcome.SUCCESS, CT)
+
+
+def test_an_instance_that_came_as_another_one_is_refused() -> None:
+    bench = Bench("1.1", "1.2")
+    bench.source.holds["1.1"].content = named("1.9")
+    report = bench.run()
+    assert [(each.code, each.sop_instance_uid) for each in report.faults] == [(FaultCode.INSTANCE_UNREADABLE, "1.1")]
+    assert (report.outcome, set(bench.destination.holds)) == (Outcome.PERMANENT_DATA_FAULT, {"1.2"})
+
+
+def test_an_instance_in_another_encoding_than_its_transfer_syntax_is_told_of() -> None:
+    bench = Bench("1.1", "1.2")
+    bench.source.holds["1.1"].transfer_syntax_uid = "1.2.840.10008.1.2"
+    report = bench.run()
+    [warning] = report.warnings
+    assert (report.outcome, warning.code) == (Outcome.SUCCESS, FaultCode.FETCHED_WITH_WARNING)
+    assert warning.sop_instance_uid == "1.1"
+    assert "transfer syntax" in warning.message
 
 
 def test_one_uid_in_another_series_than_planned_is_a_conflict() -> None:

@@ -167,11 +167,11 @@ def test_a_defect_of_ours_sends_nothing_and_tells_no_value(bench: Bench, monkeyp
 
 def test_what_bears_another_uid_than_it_is_listed_under_is_not_sent(bench: Bench) -> None:
     [item] = slices(1)
-    item.sop_instance_uid = "1.2.3.4"
+    item.series_instance_uid = "1.2.3.4"
     bench.holds(item)
     report = bench.run()
     assert [each.code for each in report.faults] == [FaultCode.DEIDENTIFICATION_REFUSED]
-    assert "00080018" in report.faults[0].message
+    assert "0020000E" in report.faults[0].message
     assert bench.destination.log == []
 
 

@@ -13,12 +13,13 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
+    RLELossless,
 )
 
 from adit.deid.element_walk import MalformedError
 from adit.dicom.file_meta import read_file_meta
 from adit.dicom.payload import MemoryPayload, PayloadWriter, ReceivedInstance, Spool
-from adit.transfer.wholeness import Owner, examine
+from adit.transfer.wholeness import Statement, examine
 from tests import samples
 
 SYNTAXES = [
@@ -109,7 +110,19 @@ def test_encodings_other_than_the_transfer_syntax_says_are_whole() -> None:
     assert examine(instance_of(encoded(ExplicitVRLittleEndian), ImplicitVRLittleEndian)).patient_id == b"1001"
     no_vr = b"\x09\x00\x10\x10\x04\x00\x00\x00abcd"
     data = b"\x08\0\5\0CS\x0a\0ISO_IR 100" + no_vr + b"\x10\0\x20\0LO\4\x001001"
-    assert examine(instance_of(data, ExplicitVRLittleEndian)) == Owner(b"1001", b"ISO_IR 100")
+    assert examine(instance_of(data, ExplicitVRLittleEndian)) == Statement(b"1001", b"ISO_IR 100")
+
+
+@pytest.mark.parametrize("written", [*SYNTAXES, RLELossless])
+@pytest.mark.parametrize("said", [*SYNTAXES, RLELossless, "1.2.840.113619.5.2"])
+def test_an_encoding_that_the_transfer_syntax_denies_is_seen(written: str, said: str) -> None:
+    deflated, big = DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
+    if (deflated in (written, said) or big in (written, said)) and written != said:
+        return  # nothing of them can be followed
+    statement = examine(instance_of(encoded(written), said))
+    same = written == said or {written, said} == {JPEG2000Lossless, RLELossless} or said == "1.2.840.113619.5.2"
+    assert statement.as_its_syntax_says is same
+    assert statement.sop_class_uid == "1.2.840.10008.5.1.4.1.1.2"
 
 
 def test_what_cannot_be_followed_proves_nothing() -> None:
@@ -155,4 +168,4 @@ def test_a_spooled_object_is_examined_like_one_in_memory(tmp_path: Path) -> None
 def test_patient_ids_are_compared_without_padding_and_in_their_letters(
     value: bytes, charset: bytes, patient_id: str, contradicts: bool
 ) -> None:
-    assert Owner(value, charset).contradicts(patient_id) is contradicts
+    assert Statement(value, charset).contradicts(patient_id) is contradicts
