@@ -35,7 +35,7 @@ _TIMES: Final = 3  # that a body which broke off is asked for again from there
 Result = TypeVar("Result")
 
 
-def checksum_of(content: bytes | memoryview) -> str:
+def checksum_of(content: bytes | bytearray | memoryview) -> str:
     """As S3 writes it."""
     return b64encode(sha256(content).digest()).decode()
 
@@ -77,7 +77,7 @@ class Bucket:
 
     # --- writing ---
 
-    def put(self, key: str, content: bytes, checksum: str, metadata: Mapping[str, str], uid: str) -> bool:
+    def put(self, key: str, content: bytes | bytearray, checksum: str, metadata: Mapping[str, str], uid: str) -> bool:
         """Whether it was written; False when the key is taken. Durable when it returns."""
         self._meter(len(content))
         answer = self._conditionally(
@@ -98,7 +98,12 @@ class Bucket:
         return answer is not None
 
     def put_parts(
-        self, key: str, parts: Iterable[bytes], checksums: Iterable[str], metadata: Mapping[str, str], uid: str
+        self,
+        key: str,
+        parts: Iterable[bytes | bytearray],
+        checksums: Iterable[str],
+        metadata: Mapping[str, str],
+        uid: str,
     ) -> bool:
         """The same for an object that comes in parts, one of them in memory at a time. Nothing stays of a failure."""
         begun = self._write(
@@ -134,7 +139,9 @@ class Bucket:
             self.require_encryption(held.encryption)  # not every server says so in its answers before
         return True
 
-    def _put_part(self, upload: Mapping[str, str], number: int, part: bytes, checksum: str, uid: str) -> dict[str, Any]:
+    def _put_part(
+        self, upload: Mapping[str, str], number: int, part: bytes | bytearray, checksum: str, uid: str
+    ) -> dict[str, Any]:
         self._meter(len(part))
         answer = self._write(
             lambda client: client.upload_part(**upload, PartNumber=number, Body=part, ChecksumSHA256=checksum), uid

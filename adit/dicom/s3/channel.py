@@ -8,9 +8,8 @@ from __future__ import annotations
 import hashlib
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
-from itertools import chain
 from typing import BinaryIO, Final
 
 from adit.dicom.file_meta import encoded_file_meta
@@ -24,6 +23,7 @@ from adit.model.outcome import FaultCode, TransferFault
 PART: Final = 8 * 2**20
 """Bytes of a part, and of the biggest object that is written in one request: what a channel holds in memory."""
 
+_PIECE: Final = 2**18
 _MOST_PARTS: Final = 9_000  # of the 10,000 that an upload may have
 
 
@@ -43,7 +43,8 @@ class S3Channel:
         self._bucket.calls.check()
         key = key_of(self._bucket.s3.root, self._job, instance)
         file = _File.of(instance)
-        summary = self._summary(file, instance)
+        with self._readable(instance):
+            summary = file.summary()
         stored = Stored(
             sop_instance_uid=instance.sop_instance_uid,
             series_instance_uid=instance.series_instance_uid,
@@ -54,8 +55,11 @@ class S3Channel:
             location=key,
         )
         # Asked first, although the write is conditional: there are servers that ignore the condition.
-        if self._taken(key, instance) or not self._write(key, file, summary, instance):
-            self._compare(stored)
+        if not self._taken(key, instance):
+            with self._readable(instance):
+                if self._write(key, file, summary, instance):
+                    return stored
+        self._compare(stored)
         return stored
 
     def close(self) -> None:
@@ -69,9 +73,19 @@ class S3Channel:
                 return False  # so is answered, to one who may not list, what is not there; the write will tell
             raise
 
-    def _summary(self, file: _File, instance: Instance) -> _Summary:
+    def _write(self, key: str, file: _File, summary: _Summary, instance: Instance) -> bool:
+        label = Label(summary.sha256, instance.transfer_syntax_uid, len(file.meta), summary.checksum).metadata()
+        uid = instance.sop_instance_uid
+        if len(summary.parts) == 1:
+            [whole] = file.parts()
+            return self._bucket.put(key, whole, summary.checksum, label, uid)
+        return self._bucket.put_parts(key, file.parts(), summary.parts, label, uid)
+
+    @contextmanager
+    def _readable(self, instance: Instance) -> Iterator[None]:
+        """It is read twice, and may fail either time."""
         try:
-            return file.summary()
+            yield
         except (OSError, EOFError) as error:
             raise self._bucket.faults.fault(
                 FaultCode.IO_FAILED,
@@ -79,13 +93,6 @@ class S3Channel:
                 "Check the worker's disk.",
                 instance.sop_instance_uid,
             ) from error
-
-    def _write(self, key: str, file: _File, summary: _Summary, instance: Instance) -> bool:
-        label = Label(summary.sha256, instance.transfer_syntax_uid, len(file.meta), summary.checksum).metadata()
-        uid = instance.sop_instance_uid
-        if len(summary.parts) == 1:
-            return self._bucket.put(key, b"".join(file.parts()), summary.checksum, label, uid)
-        return self._bucket.put_parts(key, file.parts(), summary.parts, label, uid)
 
     def _compare(self, stored: Stored) -> None:
         if not is_there(stored, self._bucket):
@@ -125,16 +132,25 @@ class _File:
         meta = encoded_file_meta(instance.sop_class_uid, instance.sop_instance_uid, instance.transfer_syntax_uid)
         return cls(meta, instance, max(PART, (len(meta) + instance.size) // _MOST_PARTS + 1))
 
-    def parts(self) -> Iterator[bytes]:
-        """Raises EOFError when the instance has another length than it said."""
+    def parts(self) -> Iterator[bytearray]:
+        """Each made in place: a copy of one is 8 MiB, for each thread. Raises EOFError when the instance has another
+        length than it said.
+        """
         left = self.instance.size
+        head = self.meta
         with self.instance.open() as reader:
-            for room in chain((self.part_size - len(self.meta),), _forever(self.part_size)):
-                part = _exactly(reader, min(room, left))
-                left -= len(part)
-                yield part if room == self.part_size else self.meta + part
+            while True:
+                count = min(self.part_size - len(head), left)
+                part = bytearray(len(head) + count)
+                part[: len(head)] = head
+                with memoryview(part)[len(head) :] as room:
+                    _fill(room, reader)
+                left -= count
+                yield part
                 if not left:
                     break
+                head = b""
+                del part
             if reader.read(1):
                 raise EOFError
 
@@ -143,21 +159,17 @@ class _File:
         checksums = []
         for number, part in enumerate(self.parts()):
             checksums.append(checksum_of(part))
-            digest.update(memoryview(part)[len(self.meta) if number == 0 else 0 :])
+            with memoryview(part)[len(self.meta) if number == 0 else 0 :] as content:
+                digest.update(content)
         return _Summary(digest.hexdigest(), tuple(checksums))
 
 
-def _forever(size: int) -> Iterator[int]:
-    while True:
-        yield size
-
-
-def _exactly(reader: BinaryIO, count: int) -> bytes:
+def _fill(room: memoryview, reader: BinaryIO) -> None:
     """Raises EOFError."""
-    whole = BytesIO()
-    while (left := count - whole.tell()) > 0:
-        piece = reader.read(left)
+    at = 0
+    while at < len(room):
+        piece = reader.read(min(len(room) - at, _PIECE))
         if not piece:
             raise EOFError
-        whole.write(piece)
-    return whole.getvalue()
+        room[at : at + len(piece)] = piece
+        at += len(piece)

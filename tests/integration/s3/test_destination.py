@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, replace
@@ -18,7 +19,8 @@ from tests import samples
 from tests.integration.folder.given_instance import GivenInstance, given
 from tests.integration.s3.conftest import JOB_KEY, OpenNode
 from tests.peers.bucket_proxy import BucketProxy
-from tests.peers.seaweedfs import Bucket
+from tests.peers.seaweedfs import Bucket, SeaweedFS
+from tests.peers.server_process import wait_until
 
 
 def store(node: S3Node, instances: Iterable[Dataset]) -> list[Stored]:
@@ -227,6 +229,20 @@ def test_one_part_is_read_at_a_time_and_never_the_whole(bucket: Bucket, open_nod
     assert watched.most <= PART
 
 
+def test_a_part_is_never_there_twice(seaweedfs: SeaweedFS, open_node: OpenNode) -> None:
+    """Several threads have one each, and a worker 200 MB for all it does."""
+    channel = open_node(endpoint=seaweedfs.url).open_store(())
+    channel.store(given(samples.instance("a")))  # loads boto3
+    whole = replace(given(samples.instance("b")), data=bytes(PART - 2000))
+    tracemalloc.start()
+    try:
+        channel.store(whole)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert PART * 0.9 < peak < PART * 1.5
+
+
 def test_an_instance_that_is_not_as_long_as_it_said_is_not_written(bucket: Bucket, open_node: OpenNode) -> None:
     class Liar(GivenInstance):
         off = 0
@@ -242,6 +258,37 @@ def test_an_instance_that_is_not_as_long_as_it_said_is_not_written(bucket: Bucke
             open_node().open_store(()).store(liar)
         assert caught.value.fault.code is FaultCode.IO_FAILED
     assert bucket.holds() == set()
+
+
+@pytest.mark.parametrize("shorter", [samples.part10(samples.instance("a"))[:500], b""], ids=["cut", "gone"])
+def test_an_instance_that_is_cut_before_it_is_sent_is_not_written(
+    bucket: Bucket, open_node: OpenNode, shorter: bytes
+) -> None:
+    """It is read once for its digest, and once more to be sent."""
+
+    class Cut(GivenInstance):
+        opened = 0
+
+        @property
+        def size(self) -> int:
+            return len(whole.data)
+
+        def open(self) -> BytesIO:
+            self.opened += 1
+            if self.opened > 1 and not shorter:
+                raise FileNotFoundError
+            return BytesIO(self.data if self.opened == 1 else shorter)
+
+    for whole in (given(samples.instance("a")), big()):
+        cut = Cut(*astuple(whole))
+        with pytest.raises(TransferFault) as caught:
+            open_node().open_store(()).store(cut)
+        assert (caught.value.fault.code, caught.value.fault.sop_instance_uid) == (
+            FaultCode.IO_FAILED,
+            whole.sop_instance_uid,
+        )
+    assert bucket.holds() == set()
+    wait_until(lambda: bucket.uploads() == [], "the upload that was begun is taken back")
 
 
 def test_uids_that_cannot_stand_in_a_key_are_kept_apart(bucket: Bucket, open_node: OpenNode) -> None:
