@@ -99,9 +99,9 @@ MEANINGS: Final[dict[FaultCode, str]] = {
         "held one with this UID before (0x0111), and whether it took the new one cannot be told"
     ),
     FaultCode.FETCHED_WITH_WARNING: (
-        "the source reported a warning and all instances are there; or it sent more of the study to the destination "
-        "than was asked for; or instances came as of another SOP class, or in another encoding, than their data sets have; "
-        "or a source folder or bucket has files that can't be read"
+        "the source warned, and all instances are there; or it sent the destination more of the study than was asked "
+        "for; or instances came under another SOP class or encoding than their own; or a source folder or bucket has "
+        "files that can't be read"
     ),
 }
 

@@ -1,6 +1,6 @@
 """An instance under the SOP class that its data set names, where it came under another.
 
-Made by `intake`. What is sent on must be announced as what it holds (PS3.7 9.1.1.1, PS3.4 B.2): a peer files it by that.
+Made by `intake`. A C-STORE must name what its data set holds (PS3.7 9.1.1.1, PS3.4 B.2): by that a peer files it.
 """
 
 from __future__ import annotations

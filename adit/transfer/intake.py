@@ -182,7 +182,7 @@ def _misnamed(uids: Sequence[str], source: str) -> Fault:
     return Fault(
         code=FaultCode.FETCHED_WITH_WARNING,
         message=f"{len(uids)} instances came as of another SOP class than their data sets name.",
-        cure="See at the source what they are (this one is the first); they were passed on as what their data sets name.",
+        cure="See at the source what they are (this is the first); they were passed on as what their data sets name.",
         node=source,
         sop_instance_uid=uids[0],
     )

@@ -119,17 +119,12 @@ class _Walk:
 
     def contradicts(self, syntax: str) -> bool:
         """Whether a known transfer syntax is certainly another one than the data set is written in."""
-        if syntax == _IMPLICIT:
-            if self._first[4:6] in _VRS:
-                return True
-        elif syntax in _NATIVE or syntax == _RUN_LENGTH or syntax.startswith(_ENCAPSULATED):
-            if not self._first[4:6].isalpha():
-                return True
-        if not self._pixels:  # none, or of no length
+        encapsulated, vr = syntax == _RUN_LENGTH or syntax.startswith(_ENCAPSULATED), self._first[4:6]
+        if syntax not in _NATIVE and not encapsulated:
             return False
-        if self._pixels == _UNDEFINED:
-            return syntax in _NATIVE
-        return syntax == _RUN_LENGTH or syntax.startswith(_ENCAPSULATED)
+        if vr in _VRS if syntax == _IMPLICIT else not vr.isalpha():
+            return True
+        return bool(self._pixels) and encapsulated is not (self._pixels == _UNDEFINED)
 
     def _headers(self) -> Iterator[tuple[int, bytes, int]]:
         """Tag, VR (whatever stands there) and length of each element; its value must be passed before the next.
