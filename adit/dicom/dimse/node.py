@@ -170,7 +170,7 @@ class DimseNode:
                 "The node offers no storage",
                 "Add Storage to the node's services if it does, or choose another destination.",
             )
-        return Channel(self._peer, self._associate, sop_class_uids)
+        return Channel(self._peer, self._associate, sop_class_uids, self._spool)
 
     @property
     def can_verify(self) -> bool:

@@ -24,8 +24,9 @@ from pydicom.tag import BaseTag
 from adit.dicom.dimse.contexts import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE
 from adit.dicom.header_walk import EndlessError, require_few
 from adit.dicom.node import Instance
-from adit.dicom.payload import Payload, PayloadWriter, ReceivedInstance
+from adit.dicom.payload import Payload, PayloadWriter, ReceivedInstance, Spool
 from adit.dicom.tolerant_pydicom import Dataset
+from adit.model.outcome import TransferFault
 
 _PIXEL_VRS: Final = {0x7FE00008: "OF", 0x7FE00009: "OD", 0x7FE00010: "OW"}
 _UNIT: Final = {
@@ -43,14 +44,15 @@ class UnreadableError(ValueError):
     """The bytes are not what their transfer syntax says."""
 
 
-def recoded(instance: Instance, transfer_syntax: str) -> ReceivedInstance:
+def recoded(instance: Instance, transfer_syntax: str, spool: Spool | None = None) -> ReceivedInstance:
     """A copy of an instance in one of `contexts.RECODABLE`, encoded in Explicit or Implicit VR Little Endian.
 
-    The caller closes it. Raises UnreadableError.
+    The caller closes it; `spool` takes what is too big for memory. Raises UnreadableError, OSError, and what the
+    instance raises.
     """
     try:
-        payload = _payload(instance, transfer_syntax)
-    except OSError:
+        payload = _payload(instance, transfer_syntax, spool)
+    except (OSError, TransferFault):
         raise
     except EndlessError as error:
         raise UnreadableError(f"it has more than {_MOST} elements and items") from error
@@ -66,20 +68,24 @@ def recoded(instance: Instance, transfer_syntax: str) -> ReceivedInstance:
     )
 
 
-def _payload(instance: Instance, target: str) -> Payload:
+def _payload(instance: Instance, target: str, spool: Spool | None) -> Payload:
     source = instance.transfer_syntax_uid
     with instance.open() as reader:
         if source != DEFLATED_LE:
-            return _rewritten(reader, source, target)
-        inflated = PayloadWriter()
-        for piece in _inflated(reader):
-            inflated.write(piece)
+            return _rewritten(reader, source, target, PayloadWriter(spool))
+        inflated = PayloadWriter(spool)
+        try:
+            for piece in _inflated(reader):
+                inflated.write(piece)
+        except BaseException:
+            inflated.discard()
+            raise
     whole = inflated.finish()
     if target == EXPLICIT_LE:
         return whole
     try:
         with whole.open() as reader:
-            return _rewritten(reader, EXPLICIT_LE, target)
+            return _rewritten(reader, EXPLICIT_LE, target, PayloadWriter(spool))
     finally:
         whole.close()
 
@@ -93,8 +99,7 @@ def _inflated(reader: BinaryIO) -> Iterator[bytes]:
     yield inflater.flush()
 
 
-def _rewritten(reader: BinaryIO, source: str, target: str) -> Payload:
-    writer = PayloadWriter()
+def _rewritten(reader: BinaryIO, source: str, target: str, writer: PayloadWriter) -> Payload:
     try:
         require_few(reader, source, _MOST)
         reader.seek(0)

@@ -6,6 +6,7 @@ and transfer syntax; a pair that comes later makes the channel associate anew, w
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
@@ -16,6 +17,7 @@ from adit.dicom.dimse.negotiation import MAX_CONTEXTS, Context, Proposal
 from adit.dicom.dimse.peer import Peer
 from adit.dicom.dimse.status import SUCCESS, store_fault
 from adit.dicom.node import Instance, Stored
+from adit.dicom.payload import Spool
 from adit.model.outcome import Fault, FaultCode, TransferFault
 
 _ABSTRACT_SYNTAX_REFUSED: Final = 3
@@ -27,10 +29,15 @@ class Channel:
     """Implements `adit.dicom.node.StoreChannel`. After any fault the next `store` may associate anew."""
 
     def __init__(
-        self, peer: Peer, associate: Callable[[Sequence[Proposal]], Association], sop_class_uids: Collection[str]
+        self,
+        peer: Peer,
+        associate: Callable[[Sequence[Proposal]], Association],
+        sop_class_uids: Collection[str],
+        spool: Spool | None,
     ) -> None:
         self._peer = peer
         self._associate = associate
+        self._spool = spool
         self._pairs = {(sop_class, syntax): None for sop_class in sop_class_uids for syntax in UNCOMPRESSED}
         self._expected_classes = frozenset(sop_class_uids)
         self._association: Association | None = None
@@ -50,12 +57,19 @@ class Channel:
             from adit.dicom.dimse.recode import UnreadableError, recoded  # with pydicom, and hardly ever needed
 
             try:
-                substitute = recoded(instance, context.transfer_syntax)
+                substitute = recoded(instance, context.transfer_syntax, self._spool)
             except UnreadableError as error:
                 raise self._peer.fault(
                     FaultCode.INSTANCE_UNREADABLE,
                     f"The instance cannot be re-encoded for a peer that refuses its transfer syntax: {error}",
                     f"Have the peer accept {_name(instance.transfer_syntax_uid)}, or mend the instance.",
+                    instance=instance.sop_instance_uid,
+                ) from error
+            except OSError as error:
+                raise self._peer.fault(
+                    FaultCode.DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else FaultCode.IO_FAILED,
+                    f"A re-encoded copy of an instance cannot be kept in the spool folder ({error.strerror})",
+                    "Make room in the worker's spool folder (ADIT_SPOOL).",
                     instance=instance.sop_instance_uid,
                 ) from error
             try:

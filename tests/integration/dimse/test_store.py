@@ -17,6 +17,7 @@ from adit.model.dicom_node import Service, Timeouts
 from adit.model.outcome import FaultCode, TransferFault
 from tests.integration.dimse.nodes import as_instance, contents, ct_scp, digest, node
 from tests.peers import Behaviour, Orthanc, ScriptedSCP, Storescp
+from tests.peers.small_disk import SmallDisk
 from tests.samples import compressed_files, ct_study, encoded, instance, mixed_study, multiframe, private_study, uid
 
 STUDY = ct_study(3)
@@ -103,6 +104,23 @@ def test_more_pairs_than_fit_one_association_push_out_the_oldest() -> None:
     with ScriptedSCP(accepts=dict.fromkeys(classes, (EXPLICIT_LE,))) as peer:
         receipts = store(peer, *objects, *objects[:2])
     assert [each.sop_class_uid for each in receipts] == classes + classes[:2]
+
+
+def test_a_re_encoded_copy_lies_in_the_spool_folder_and_needs_room_there(tmp_path: Path) -> None:
+    """As wherever else an original lies: not on the disk of the system's temporary files."""
+    big = multiframe(frames=36, size=512)  # 18 MiB
+    with (
+        ScriptedSCP(accepts={str(big.SOPClassUID): [IMPLICIT_LE], CT: [IMPLICIT_LE]}) as peer,
+        SmallDisk(tmp_path, 2**20) as disk,
+        closing(node(peer, spool=Spool(disk.path)).open_store({CT})) as channel,
+    ):
+        with pytest.raises(TransferFault) as raised:
+            channel.store(as_instance(big))
+        fault = raised.value.fault
+        assert (fault.code, fault.sop_instance_uid) == (FaultCode.DISK_FULL, big.SOPInstanceUID)
+        channel.store(as_instance(ONE))
+        disk.grow(40 * 2**20)
+        assert channel.store(as_instance(big)).transfer_syntax_uid == IMPLICIT_LE
 
 
 def test_a_big_object_is_sent_from_its_spool_file(tmp_path: Path) -> None:
