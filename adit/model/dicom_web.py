@@ -83,7 +83,7 @@ class WebTimeouts(Strict):
     busy_seconds: Annotated[int, Field(ge=0, le=3600)] = Field(
         default=60,
         description="For a server that is busy (429 or 503, Retry-After): how long one call waits in all before it "
-        "gives up and the task is tried again later.",
+        "gives up; then the node's other road is taken, if it has one, or the task is tried again later.",
     )
 
 

@@ -28,8 +28,12 @@ _NO_WAY_IN: Final = frozenset(
     }
 )
 """Nothing was sent: the other way is taken at once."""
-_ON_THE_WAY: Final = frozenset({FaultCode.ASSOCIATION_ABORTED, FaultCode.NODE_TIMEOUT, FaultCode.STORE_FAILED})
-"""Something was sent: who sends it again counts how often, because the instance itself may be the cause."""
+_ON_THE_WAY: Final = frozenset(
+    {FaultCode.ASSOCIATION_ABORTED, FaultCode.NODE_TIMEOUT, FaultCode.STORE_FAILED, FaultCode.OUT_OF_RESOURCES}
+)
+"""Something was sent: who sends it again counts how often, because the instance itself may be the cause; and waits a
+while, because a way that is busy may be so behind both.
+"""
 Form = tuple[str, str]  # SOP class, transfer syntax
 
 

@@ -36,9 +36,10 @@ OF_A_FACE: Final = frozenset(
         FaultCode.PERMISSION_DENIED,
         FaultCode.TLS_FAILED,
         FaultCode.SECRET_MISSING,
+        FaultCode.OUT_OF_RESOURCES,
     }
 )
-"""What one face may fail at while the other works. A node that is busy (OutOfResources) is so behind both."""
+"""What one face may fail at while the other works. Busy, too: a gateway says 503 where nothing is behind it."""
 _OF_A_QUERY: Final = OF_A_FACE | {FaultCode.QUERY_FAILED}
 _OF_A_FETCH: Final = OF_A_FACE | {
     FaultCode.FETCH_FAILED,

@@ -149,9 +149,10 @@ def test_a_server_that_falls_silent_amid_a_study_does_not_hold_it_up(
         (Reply(406), "ServiceNotOffered"),
         (Reply(401), "PermissionDenied"),
         (Reply(500), "FetchFailed"),
+        (Reply(503, b"", {"Retry-After": "3600"}), "OutOfResources"),  # a gateway with nothing behind it
         (Reply(200, b"<html>", {"Content-Type": "text/html"}), "FetchFailed"),
     ],
-    ids=["404", "406", "401", "500", "html"],
+    ids=["404", "406", "401", "500", "503", "html"],
 )
 def test_who_gives_nothing_by_wado_is_asked_by_c_get(
     scene: Scene, peers: tuple[Orthanc, Orthanc], reply: Reply, code: str
