@@ -48,6 +48,7 @@ _OPEN_MAILBOX: Final = """
     SELECT adit_open_mailbox(%(mailbox)s, %(study)s, %(series)s, %(host)s, %(port)s, %(secret)s, %(now)s)
 """
 _CLOSE_MAILBOX: Final = "SELECT adit_close_mailbox(%(mailbox)s, %(now)s, %(broke_off)s)"
+_PROJECT_KEY: Final = "SELECT adit_project_key(%(claimed)s, %(now)s)"
 _EVENTS: Final = event_record.insert("%({})s")
 
 
@@ -100,6 +101,14 @@ class AttemptLedger:
             task_id, _ = self._one(connection.execute(_TASK, self._identity).fetchone())
             rows = connection.execute(treatment_rows.READ, {"task_id": task_id})
             return [treatment_rows.record_of(document, changes) for document, changes in rows]
+
+    def project_key(self, claimed: str | None, now: datetime) -> str:
+        """The id of the key that the attempt's project has, in its namespace; empty while it has none. The claimed one
+        becomes it then, for ever."""
+        with self._connection.transaction() as connection:
+            row = connection.execute(_PROJECT_KEY, {"claimed": claimed, "now": _aware(now)}).fetchone()
+            (key_id,) = self._one(None if row is None or row[0] is None else row)
+        return str(key_id)
 
     def write(
         self,

@@ -257,6 +257,16 @@ treatment: Final = Table(
     PrimaryKeyConstraint("task_id", "digest", name="treatment_pkey"),
 )
 
+project_key: Final = Table(
+    "project_key",
+    metadata,
+    Column("namespace", Text, nullable=False),
+    Column("project", Text, nullable=False),
+    Column("key_id", Text, nullable=False),  # of the key that its first instance was de-identified with
+    Column("since", Instant, nullable=False),
+    PrimaryKeyConstraint("namespace", "project", name="project_key_pkey"),
+)
+
 event: Final = Table(
     "event",
     metadata,

@@ -83,7 +83,8 @@ MEANINGS: Final[dict[FaultCode, str]] = {
     FaultCode.TOO_MANY_OBJECTS: "a search of a bucket would have to look at more objects than `s3.maxObjects` allows",
     FaultCode.PROFILE_NOT_FOUND: "there is no DeidProfile of that name",
     FaultCode.DEIDENTIFICATION_UNAVAILABLE: (
-        "originals may not be sent and there is no profile to de-identify by, or the profile can't be used"
+        "originals may not be sent and there is no profile to de-identify by, the profile can't be used, or its "
+        "key is another than the one that the project had so far"
     ),
     FaultCode.DEADLINE_EXCEEDED: "the job's `deadlineSeconds` passed",
     FaultCode.CANCELLED: "the job was cancelled",

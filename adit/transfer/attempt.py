@@ -51,6 +51,7 @@ class AttemptStore(AttemptWriter, Protocol):
 
     def instances(self) -> list[InstanceRecord]: ...
     def treatments(self) -> list[TreatmentRecord]: ...
+    def project_key(self, claimed: str | None, now: datetime) -> str: ...
 
 
 def run_attempt(
@@ -165,7 +166,7 @@ class _Attempt:
         earlier = self._asked(self._ledger.treatments) if self._treatment.deidentifies else []
         self._probe()
         plan = make_plan(self._source, self._assignment)
-        self._treatment.take_up(self._roster.rows(), earlier, plan)
+        self._treatment.take_up(self._roster.rows(), earlier, plan, self._project_key)
         destination = self._treatment.destination(self._destination, plan)
         # Before anything is written down, so that a known row is one that was asked about before it was ever sent.
         known = {row.sop_instance_uid for row in self._roster.rows()}
@@ -210,7 +211,10 @@ class _Attempt:
             seen.append(observation(node.name, self._offered.get(node.name), {**roads, **worse}))
         return tuple(each for each in seen if each.roads or each.services is not None)
 
-    def _asked(self, ask: Callable[[], list[_Known]]) -> list[_Known]:
+    def _project_key(self, claimed: str | None) -> str:
+        return self._asked(lambda: self._ledger.project_key(claimed, self._clock()))
+
+    def _asked(self, ask: Callable[[], _Known]) -> _Known:
         """What earlier attempts left, however often the ledger must be asked."""
         while (reason := self._halt.reason) is None:
             try:

@@ -30,7 +30,7 @@ from adit.transfer.instance_engine import InstanceEngine
 from adit.transfer.plan import Plan
 from adit.transfer.refusal import quarantined, unavailable
 from adit.transfer.renamed import Names, RenamedNode
-from adit.transfer.treatment import Commit, RefusedError, Treated, refuse_other_names, stamped
+from adit.transfer.treatment import Commit, ProjectKey, RefusedError, Treated, refuse_other_names, stamped
 
 _Done = tuple[str | None, tuple[Change, ...]]
 """Whose it is, and what was changed."""
@@ -73,6 +73,8 @@ class Deidentification:
             "edition": self._engine.edition,
             "key_id": self._identity.key_id,
         }
+        self._secret = profile.spec.key.secret_name
+        self._project_key: ProjectKey | None = None  # until it is known that it has our key
         self._pseudonym = assignment.pseudonym
         self._trial = assignment.trial
         self._patient_id: str | None = None
@@ -82,13 +84,33 @@ class Deidentification:
         self._last: tuple[_Done, TreatmentRecord] | None = None
         self._turn = threading.Lock()
 
-    def take_up(self, rows: Sequence[InstanceRecord], earlier: Sequence[TreatmentRecord], plan: Plan) -> None:
+    def take_up(
+        self,
+        rows: Sequence[InstanceRecord],
+        earlier: Sequence[TreatmentRecord],
+        plan: Plan,
+        project_key: ProjectKey,
+    ) -> None:
         refuse_other_names(rows, self._names.sent_as)
+        self._require_key(project_key(None))
+        self._project_key = project_key
         self._patient_id = plan.patient_id
         subjects = {record.subject for record in earlier if record.decision is Decision.TREATED} - {None}
         if self._pseudonym is not None and subjects:
             self._subject = min(filter(None, subjects))
             self._several = len(subjects) > 1
+
+    def _require_key(self, key_id: str) -> None:
+        """Another key would give a patient of earlier jobs another name, and other dates."""
+        ours = self._identity.key_id
+        if key_id in ("", ours):
+            return
+        raise unavailable(
+            f"The project {self._identity.project} was de-identified with the key {key_id} so far, and the Secret "
+            f"{self._secret} holds the key {ours}: its patients would get other pseudonyms, UIDs and dates.",
+            f"Give the Secret the key {key_id} back; or name another project in the profile, whose pseudonyms are its "
+            "own.",
+        )
 
     def destination(self, node: Node, plan: Plan) -> Node:
         self._names.learn(instance.sop_instance_uid for instance in plan.instances)
@@ -106,6 +128,9 @@ class Deidentification:
             with self._turn:
                 made, payload = self._engine.treat(instance, self._pseudonym, self._patient_id)
                 self._require_names(instance, made)
+                if self._project_key is not None:
+                    self._require_key(self._project_key(self._identity.key_id))
+                    self._project_key = None  # it is the project's now
                 record = self._treated_record(made)
                 self._require_one_patient(uid, record, commit)
         except Quarantine as why:

@@ -44,6 +44,11 @@ Commit = Callable[["TreatmentRecord"], None]
 """Returns when the ledger has the record. Raises TransferFault."""
 
 
+ProjectKey = Callable[[str | None], str]
+"""The id of the key that the project has, empty while it has none; a claimed one becomes it then. Raises
+TransferFault."""
+
+
 class Treatment(Protocol):
     """Of one attempt. Safe for threads."""
 
@@ -55,8 +60,15 @@ class Treatment(Protocol):
         """Whether instances leave otherwise than they came."""
         ...
 
-    def take_up(self, rows: Sequence[InstanceRecord], earlier: Sequence[TreatmentRecord], plan: Plan) -> None:
-        """Goes on where earlier attempts ended. Raises TransferFault when what they sent left under other names."""
+    def take_up(
+        self,
+        rows: Sequence[InstanceRecord],
+        earlier: Sequence[TreatmentRecord],
+        plan: Plan,
+        project_key: ProjectKey,
+    ) -> None:
+        """Goes on where earlier attempts ended. Raises TransferFault when what they, or other jobs of the project,
+        sent left under other names."""
         ...
 
     def treat(self, instance: Instance, commit: Commit) -> Treated:
@@ -99,7 +111,13 @@ class AsTheyAre:
         self._trial = trial
         self.changes = trial is not None
 
-    def take_up(self, rows: Sequence[InstanceRecord], earlier: Sequence[TreatmentRecord], plan: Plan) -> None:
+    def take_up(
+        self,
+        rows: Sequence[InstanceRecord],
+        earlier: Sequence[TreatmentRecord],
+        plan: Plan,
+        project_key: ProjectKey,
+    ) -> None:
         refuse_other_names(rows, lambda uid: None)
 
     def treat(self, instance: Instance, commit: Commit) -> Treated:

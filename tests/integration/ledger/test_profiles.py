@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from adit.ledger.attempt_ledger import Fenced
 from adit.ledger.connection import LedgerError
 from adit.ledger.expansion import BATCH
 from adit.ledger.records import Applied, TaskSeed
@@ -123,3 +124,35 @@ def test_what_a_failed_job_brought_counts_under_the_same_profile_only(
     assert len(worker.instances()) == brought
     worker.close()
     assert frozen(assignment) == again_by
+
+
+def test_the_first_key_of_a_project_stays_its_key(scene: Scene) -> None:
+    """Whatever job asks, and whichever profile it names; another project has its own."""
+
+    def asked(name: str, claimed: str | None, of: DeidProfile = FIRST) -> str:
+        scene.apply(transfer_job(name, selection={"list": {"name": "cohort"}}, **BY_RESEARCH))
+        job_id = scene.record(name).id
+        scene.ledger.expand(job_id, SEEDS[:1], NOW, of)
+        [assignment] = scene.claim(job_id)
+        worker = scene.worker(assignment)
+        worker.begin("w", NOW)
+        told = worker.project_key(claimed, NOW)
+        worker.finish(report(), NOW)
+        with pytest.raises(Fenced):
+            worker.project_key("late", NOW)
+        worker.close()
+        assert scene.ledger.settle(assignment.attempt_id, FAILURE, NOW)
+        return told
+
+    assert asked("a", None) == ""
+    assert asked("b", "one") == "one"
+    assert asked("c", "two") == "one"
+    assert asked("d", None, profile("other", project="research")) == "one"
+    assert asked("e", "two", profile(project="other")) == "two"
+
+
+def test_a_worker_without_a_profile_has_no_project(scene: Scene) -> None:
+    worker = scene.worker(scene.claim(scene.apply(transfer_job()).id)[0])
+    with pytest.raises(Fenced):
+        worker.project_key("one", NOW)
+    worker.close()

@@ -34,6 +34,8 @@ def claims(scene: Scene) -> list[Assignment]:
         "SELECT * FROM task",
         "SELECT * FROM node",
         "SELECT * FROM event",
+        "SELECT * FROM project_key",
+        "INSERT INTO project_key VALUES ('default', 'stroke', 'ab', now())",
         "SELECT * FROM instance_default",
         "SELECT claimed_at FROM attempt",
         "UPDATE task SET state = 'Success'",

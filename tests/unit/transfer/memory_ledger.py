@@ -26,6 +26,7 @@ class MemoryLedger:
     progress: Progress = field(default_factory=Progress)
     treated: dict[str, TreatmentRecord] = field(default_factory=dict)
     writes: int = 0
+    key_id: str = ""
     before_write: Callable[[int], None] | None = None  # may raise LedgerUnavailable or Fenced
     stop: bool = False
 
@@ -34,6 +35,10 @@ class MemoryLedger:
 
     def treatments(self) -> list[TreatmentRecord]:
         return list(self.treated.values())
+
+    def project_key(self, claimed: str | None, now: datetime) -> str:
+        self.key_id = self.key_id or claimed or ""
+        return self.key_id
 
     def write(
         self,

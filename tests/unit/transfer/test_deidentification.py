@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 
@@ -318,6 +319,50 @@ def test_a_profile_that_cannot_be_used_sends_nothing(bench: Bench) -> None:
     assert {each.code for each in report.faults} == {FaultCode.DEIDENTIFICATION_UNAVAILABLE}
     assert "PatientNam" in report.faults[0].message
     assert bench.destination.log == []
+
+
+def test_another_key_of_the_same_project_sends_nothing(bench: Bench) -> None:
+    """Between two jobs: a patient of both would have two names there, and dates that do not fit each other."""
+    bench.holds(*slices(2))
+    assert bench.run().outcome is Outcome.SUCCESS
+    assert bench.ledger.key_id == MAPPED.key_id
+    sent = set(bench.destination.holds)
+    bench.ledger = MemoryLedger(key_id=bench.ledger.key_id)
+    (bench.secrets / "deid-key" / "key").write_bytes(b"o" * 32)
+    report = bench.run()
+    assert [each.code for each in report.faults] == [FaultCode.DEIDENTIFICATION_UNAVAILABLE]
+    told = str(report.faults[0])
+    assert MAPPED.key_id in told
+    assert Identity(b"o" * 32, "basic").key_id in told
+    assert "another project" in told
+    assert set(bench.destination.holds) == sent
+    (bench.secrets / "deid-key" / "key").write_bytes(KEY)
+    assert bench.run().outcome is Outcome.SUCCESS
+
+
+def test_a_key_is_the_projects_before_anything_is_sent(bench: Bench) -> None:
+    """Two jobs begin at once, and the other was faster."""
+    bench.holds(*slices(2))
+    ask = bench.ledger.project_key
+
+    def project_key(claimed: str | None, now: datetime) -> str:
+        told = ask(claimed, now)
+        bench.ledger.key_id = bench.ledger.key_id or "another"
+        return told
+
+    bench.ledger.project_key = project_key  # type: ignore[method-assign]
+    report = bench.run()
+    assert report.outcome is not Outcome.SUCCESS
+    assert bench.destination.holds == {}
+    assert bench.ledger.key_id == "another"
+
+
+def test_what_was_never_sent_binds_no_project_to_a_key(bench: Bench) -> None:
+    screenshot = instance("deid", number=1, patient_id="PAT")
+    screenshot.BurnedInAnnotation = "YES"
+    bench.holds(of(screenshot))
+    assert bench.run().outcome is not Outcome.SUCCESS
+    assert bench.ledger.key_id == ""
 
 
 def test_a_pseudonym_without_a_profile_is_refused() -> None:
