@@ -59,6 +59,9 @@ class Association:
         self._meter = meter
         self._on_end = on_end
         self._in_pdu = 0  # bytes of the current P-DATA-TF PDU not yet read
+        self._in_data_set = False  # the current message has one that was not read to its end
+        self._in_fragment = False  # nor the current fragment of it
+        self._is_last = False  # which is the last one
         self._message_id = 0
         self._first_pdu: int | None = None  # the type of what answered our request
         self.contexts: tuple[Context, ...] = ()
@@ -175,24 +178,37 @@ class Association:
         if context is None:
             raise self._violation(f"sent a message in presentation context {context_id}, which was not accepted")
         try:
-            return context, command_set.decode(bytes(encoded))
+            command = command_set.decode(bytes(encoded))
         except command_set.MalformedError as error:
             raise self._violation(f"sent a malformed command set ({error})") from error
+        self._in_data_set = command.has_data_set
+        return context, command
 
-    def receive_data_set(self, sink: Callable[[memoryview], object]) -> None:
+    def receive_data_set(
+        self, sink: Callable[[memoryview], object], look_out: Callable[[], None] | None = None
+    ) -> None:
         """Pours the current message's data set into `sink`, piece by piece.
 
-        Each 64 KiB of it, or its end, must come within the node's network time-out.
+        Each 64 KiB of it, or its end, must come within the node's network time-out; `look_out` is called all the while.
         """
-        self._connection.set_timeout(self._peer.dimse.timeouts.network_seconds, every=_PROGRESS)
-        is_last = False
-        while not is_last:
-            _, length, is_command, is_last = self._next_fragment()
+        self._connection.set_timeout(self._peer.dimse.timeouts.network_seconds, every=_PROGRESS, look_out=look_out)
+        while self._in_data_set:
+            _, length, is_command, self._is_last = self._next_fragment()
             if is_command:
                 raise self._violation("sent a command set where a data set was due")
+            self._in_fragment = True
             self._pour(length, sink)
+            self._in_fragment, self._in_data_set = False, not self._is_last
             if self._meter is not None and length:
                 self._meter(length)
+
+    def skip_data_set(self) -> None:
+        """Reads past what is left of the current data set, wherever a sink or a look out broke off."""
+        if self._in_fragment:
+            self._connection.set_timeout(self._peer.dimse.timeouts.network_seconds)
+            self._pour(self._connection.unpoured, len)
+            self._in_fragment, self._in_data_set = False, not self._is_last
+        self.receive_data_set(len)
 
     def receive_identifier(self) -> bytes:
         """The current message's data set, where it is an identifier: a few hundred bytes, never megabytes."""
@@ -304,8 +320,10 @@ class Association:
         raise self._violation(f"sent a PDU of type 0x{kind:02X} and {length} bytes where P-DATA was due")
 
     def _pour(self, length: int, sink: Callable[[memoryview], object]) -> None:
-        self._connection.pour(length, sink)
-        self._in_pdu -= length
+        try:
+            self._connection.pour(length, sink)
+        finally:
+            self._in_pdu -= length - self._connection.unpoured
 
     def _violation(self, what: str) -> TransferFault:
         return self._peer.fault(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _BUFFER: Final = 256 * 1024
 _LAST_WORDS: Final = 1.0  # seconds for a peer that hung up to have said why
+_TICK: Final = 0.2  # seconds in which an order to stop is noticed where nothing comes
 _LEAVE: Final = 5.0  # seconds after an interruption for who takes leave of its peer
 QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux only
 
@@ -104,6 +105,8 @@ class Connection:
         self._give_up = self._came_at = 0.0  # monotonic: when patience ends, and when the last bytes came
         self._end_at: float | None = None  # when all patience ends, whatever time-out is set
         self._received = 0  # bytes since patience began
+        self._look_out: Callable[[], None] | None = None
+        self.unpoured = 0  # bytes of what is poured that no sink has been given
         self.was_answered = False  # the peer has ever said anything
 
     @classmethod
@@ -124,13 +127,17 @@ class Connection:
             raise
         return cls(peer, connected, interruption, is_tls=tls is not None)
 
-    def set_timeout(self, seconds: float, *, every: int | None = None) -> None:
+    def set_timeout(
+        self, seconds: float, *, every: int | None = None, look_out: Callable[[], None] | None = None
+    ) -> None:
         """How long the peer may take from now on: for a send, and for all that is received until the next call.
 
         With `every`, for each so many bytes received instead; then the time that their taker needs does not
         count. Either way a peer that sends a byte now and then does not hold us for ever (PS3.8 section 9.1.5:
-        ARTIM is one timer, not one for each byte).
+        ARTIM is one timer, not one for each byte). `look_out` is called now and then until the next call, and may
+        raise: nothing that came is lost by that.
         """
+        self._look_out = look_out
         self._came_at = time.monotonic()
         if self._end_at is not None:
             seconds, every = min(seconds, max(0.001, self._end_at - self._came_at)), None
@@ -168,7 +175,9 @@ class Connection:
         self._acknowledge_at_once()
 
     def take(self, count: int) -> bytes:
-        """Exactly `count` bytes."""
+        """Exactly `count` bytes, or none of them where a look out breaks off; of a megabyte at most."""
+        if self._end - self._start < count <= _BUFFER:
+            self._gather(count)
         if self._end - self._start >= count:  # the common case: a PDU's header that is already here
             taken = bytes(self._buffer[self._start : self._start + count])
             self._start += count
@@ -179,12 +188,13 @@ class Connection:
 
     def pour(self, count: int, sink: Callable[[memoryview], object]) -> None:
         """Hands exactly `count` bytes to `sink`, piece by piece; a piece is valid during the call only."""
-        while count:
+        self.unpoured = count
+        while self.unpoured:
             if self._start == self._end:
                 self._fill()
-            piece = self._buffer[self._start : min(self._end, self._start + count)]
+            piece = self._buffer[self._start : min(self._end, self._start + self.unpoured)]
             self._start += len(piece)
-            count -= len(piece)
+            self.unpoured -= len(piece)
             sink(piece)
 
     def drain(self, seconds: float) -> None:
@@ -221,26 +231,46 @@ class Connection:
         self._interruption.forget(self._socket)
         self._socket.close()
 
+    def _gather(self, count: int) -> None:
+        """So many bytes side by side in the buffer."""
+        left = self._buffer[self._start : self._end]
+        self._buffer[: len(left)] = left
+        self._start, self._end = 0, len(left)
+        while self._end < count:
+            self._fill()
+
     def _fill(self) -> None:
+        if self._start == self._end:
+            self._start = self._end = 0
         began = time.monotonic()
         if self._every is not None:
             self._give_up += began - self._came_at
         try:
-            if began >= self._give_up:
-                raise TimeoutError
-            self._socket.settimeout(self._give_up - began)
-            received = self._socket.recv_into(self._buffer)
+            received = self._receive(began)
         except OSError as error:
             raise self._fault(error) from error
         if not received:
             raise self._fault(ConnectionResetError("the peer closed the connection"))
-        self._start, self._end = 0, received
+        self._end += received
         self._received += received
         self.was_answered = True
         self._came_at = time.monotonic()
         if self._every is not None and self._received >= self._every:
             self._received, self._give_up = 0, self._came_at + self._seconds
         self._acknowledge_at_once()
+
+    def _receive(self, now: float) -> int:
+        """Bytes into the buffer; none at the end. Raises TimeoutError when patience ends."""
+        while now < self._give_up:
+            if self._look_out is not None:
+                self._look_out()
+            left = self._give_up - now
+            self._socket.settimeout(left if self._look_out is None else min(_TICK, left))
+            try:
+                return self._socket.recv_into(self._buffer[self._end :])
+            except TimeoutError:
+                now = time.monotonic()
+        raise TimeoutError
 
     def _acknowledge_at_once(self) -> None:
         if QUICKACK is not None:

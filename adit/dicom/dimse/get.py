@@ -84,7 +84,7 @@ class Fetch:
     check: Callable[[], None]
     delivered: int = 0
     stop: TransferFault | None = None  # what `deliver` wants no more for
-    owes_answer: bool = False  # of an instance: the source says nothing before it has one
+    owed: tuple[Context, Command] | None = None  # the instance for which the source awaits an answer
     refused: list[Fault] = field(default_factory=list)
 
     def run(self, wanted: Wanted, model: str) -> FetchReport:
@@ -116,8 +116,8 @@ class Fetch:
         try:
             return self._take_all(wanted)
         except TransferFault as stopped:
-            if stopped.fault.code not in _NOBODY_LISTENS and not self.owes_answer:
-                call_off(self.association, context, message_id)
+            if stopped.fault.code not in _NOBODY_LISTENS:
+                call_off(self.association, context, message_id, self.owed)
             raise
 
     def _take_all(self, wanted: Wanted) -> FetchReport:
@@ -142,7 +142,7 @@ class Fetch:
 
     def _take(self, context: Context, command: Command) -> None:
         """Receives one instance, hands it over, and answers the source."""
-        self.owes_answer = True
+        self.owed = context, command
         status = self._receive(context, command)
         self.association.send(
             context,
@@ -154,7 +154,7 @@ class Fetch:
                 sop_instance_uid=command.sop_instance_uid,
             ),
         )
-        self.owes_answer = False
+        self.owed = None
         if self.stop is not None:
             raise self.stop
 
@@ -162,7 +162,7 @@ class Fetch:
         writer = PayloadWriter(self.spool)
         try:
             if command.has_data_set:
-                self.association.receive_data_set(writer.write)
+                self.association.receive_data_set(writer.write, self.check)
             payload = writer.finish()
         except OSError as error:
             writer.discard()
