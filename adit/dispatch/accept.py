@@ -124,7 +124,7 @@ def _nodes(job: TransferJob, nodes: Mapping[NodeKey, DicomNode], selection: Sele
 
 
 def missing_node(job: TransferJob, nodes: Mapping[NodeKey, DicomNode]) -> Fault | None:
-    """Why nothing more starts of a job that was accepted before: a node that it names went away."""
+    """Why nothing more starts of a job that was accepted before: a node that it names went away, or is another."""
     namespace = job.metadata.namespace
     for field, name in (
         ("spec.source.node", job.spec.source.node),
@@ -132,7 +132,20 @@ def missing_node(job: TransferJob, nodes: Mapping[NodeKey, DicomNode]) -> Fault 
     ):
         if (namespace, name) not in nodes:
             return _no_node(field, name, namespace)
-    return None
+    return _no_folder(job, nodes[namespace, job.spec.destination.node])
+
+
+def _no_folder(job: TransferJob, destination: DicomNode) -> Fault | None:
+    """A node that was edited may be none any more, and nothing goes there in the open that was to be encrypted."""
+    if job.spec.destination.archive is None or destination.spec.folder is not None:
+        return None
+    name = destination.metadata.name
+    return Fault(
+        code=FaultCode.SERVICE_NOT_OFFERED,
+        message=f"spec.destination.archive: archives are made in folders only, and DicomNode {name} is none.",
+        cure="Leave spec.destination.archive out, or name a DicomNode of a folder.",
+        node=name,
+    )
 
 
 def _direct(job: TransferJob, source: DicomNode, destination: DicomNode) -> Fault | None:

@@ -135,10 +135,13 @@ class Admission:
         return [Claim(assigned, *sizes.get(assigned.task_id, ())) for assigned in assignments]
 
     def _has_parts(self, record: JobRecord) -> bool:
-        """Its nodes, and its profile if it names one."""
+        """Its nodes, a folder where it asks for archives, and its profile if it names one."""
         resource = record.job
         treatable = resource.spec.deidentification is None or record.id in self._profiles
-        return treatable and _source(resource) in self._nodes and _destination(resource) in self._nodes
+        destination = self._nodes.get(_destination(resource))
+        if not treatable or destination is None or _source(resource) not in self._nodes:
+            return False
+        return resource.spec.destination.archive is None or destination.spec.folder is not None
 
     def _due_tasks(self, job_id: UUID, limit: int) -> Sequence[Row[Any]]:
         query = (
@@ -175,7 +178,7 @@ class Admission:
             trial=resource.spec.trial,
             direct=resource.spec.source.direct,
             source=self._nodes[_source(resource)],
-            destination=self._nodes[_destination(resource)],
+            destination=self._nodes[_destination(resource)].archiving(resource.spec.destination.archive),
             source_share=grant.source_share,
             destination_share=grant.destination_share,
             deadline=self._jobs[row.job_id].deadline,

@@ -1,4 +1,4 @@
-"""What a DicomNode's `spec.folder.archive` says: files go into encrypted archives. Part of `dicom_node`."""
+"""What a DicomNode's `folder.archive` says, or a job's `destination.archive`: files go into encrypted archives."""
 
 from __future__ import annotations
 

@@ -279,5 +279,14 @@ class DicomNode(Resource):
     kind: Literal["DicomNode"] = "DicomNode"
     spec: DicomNodeSpec
 
+    def archiving(self, archive: Archive | None) -> DicomNode:
+        """The node as a job's destination that asks for archives of its own; it must be a folder, if one does."""
+        if archive is None:
+            return self
+        if self.spec.folder is None:
+            raise ValueError(f"archives are made in folders only, and DicomNode {self.metadata.name} is none")
+        folder = self.spec.folder.model_copy(update={"archive": archive})
+        return self.model_copy(update={"spec": self.spec.model_copy(update={"folder": folder})})
+
     plural: ClassVar[str] = "dicomnodes"
     short_names: ClassVar[tuple[str, ...]] = ("dnode",)

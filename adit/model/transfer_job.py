@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from adit.model.archive import Archive
 from adit.model.identifiers import Identity, LongString, Name, PatientID, StudyUID
 from adit.model.resource import SET, Resource, Rule, Strict, once_each
 from adit.model.trial import Trial as Trial
@@ -25,6 +26,16 @@ class SourceReference(NodeReference):
         default=False,
         description="The source PACS is asked first to send to the destination PACS itself (C-MOVE to its AE title); "
         "what does not get there so, goes through us. For unchanged studies only.",
+    )
+
+
+class DestinationReference(NodeReference):
+    """Where the studies go, and whether as this job's own archives."""
+
+    archive: Archive | None = Field(
+        default=None,
+        description="Where the node is a folder: each study becomes one encrypted archive there, by this job's own "
+        "format and password, whatever the node's folder.archive says. Absent: as the node says.",
     )
 
 
@@ -202,7 +213,7 @@ class TransferJobSpec(Strict):
     """From where, to where, which studies, and how hard to try."""
 
     source: SourceReference = Field(description="Where the studies are; cannot be changed.")
-    destination: NodeReference = Field(description="Where they go; cannot be changed.")
+    destination: DestinationReference = Field(description="Where they go; cannot be changed.")
     selection: Selection = Field(description="Which studies; exactly one of its fields. Cannot be changed.")
     deidentification: ProfileReference | None = Field(
         default=None,

@@ -14,6 +14,7 @@ from adit.ledger.connection import engine, transaction
 from adit.ledger.ledger import Ledger
 from adit.ledger.records import Grant, Settlement, TaskSeed
 from adit.model.assignment import Progress, Share
+from adit.model.dicom_node import DicomNode
 from adit.model.instance import InstanceState
 from adit.model.outcome import Fault, FaultCode, Outcome
 from adit.model.state import TaskState
@@ -159,6 +160,18 @@ def test_a_missing_node_yields_no_claim(scene: Scene) -> None:
 
     scene.ledger.expand(job.id, seeds(job.job), NOW)
     assert scene.claim(job.id) == []
+
+
+def test_what_asks_for_archives_goes_to_a_folder_or_nowhere(scene: Scene) -> None:
+    """A node may be edited after the job was accepted: nothing goes in the open then."""
+    to = {"node": "research", "archive": {"format": "Zip", "secretName": "recipient"}}
+    job = scene.apply(transfer_job(destination=to))
+    assert scene.claim(job.id) == []
+    folder = {"metadata": {"name": "research"}, "spec": {"folder": {"path": "/srv/out"}}}
+    scene.ledger.apply_node(DicomNode.model_validate(folder), NOW)
+    [claimed] = scene.claim(job.id)
+    assert claimed.destination.spec.secrets == {"recipient": ("password",)}
+    assert claimed.destination.spec.place == "Zip in /srv/out"
 
 
 def test_what_raises_inside_an_admission_claims_nothing(scene: Scene) -> None:

@@ -89,6 +89,7 @@ class Scene:
         direct: bool = False,
         pseudonym: str | None = None,
         profile: DeidProfile | None = None,
+        archive: dict[str, str] | None = None,
         **spec: Any,
     ) -> Task:
         for node in (source, destination):
@@ -108,7 +109,7 @@ class Scene:
                 "metadata": {"name": "job"},
                 "spec": {
                     "source": {"node": source.metadata.name, "direct": direct},
-                    "destination": {"node": destination.metadata.name},
+                    "destination": {"node": destination.metadata.name, "archive": archive},
                     "selection": {"studies": [chosen]},
                     **spec,
                 },

@@ -65,6 +65,25 @@ def test_a_study_becomes_one_archive(scene: Scene, source: ScriptedSCP, kind: st
     assert hidden(scene) == []
 
 
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("of_the_node", [None, {"format": "Zip", "secretName": "archives"}], ids=["files", "archives"])
+def test_a_job_has_archives_of_its_own(
+    scene: Scene, source: ScriptedSCP, kind: str, of_the_node: dict[str, str] | None
+) -> None:
+    """For whom it is for, whatever the folder's DicomNode says."""
+    (scene.tmp / "secrets" / "recipient").mkdir()
+    (scene.tmp / "secrets" / "recipient" / "password").write_text("for-you-alone")
+    place = {"path": str(scene.tmp / "out")} | ({} if of_the_node is None else {"archive": of_the_node})
+    node = DicomNode.model_validate({"metadata": {"name": "exports"}, "spec": {"folder": place}})
+    theirs = {"format": kind, "secretName": "recipient"}
+    report = scene.task(dimse("source", source), node, STUDY.study_instance_uid, archive=theirs).run()
+    assert (report.outcome, report.faults, report.warnings) == (Outcome.SUCCESS, (), ())
+    [archive] = shown(scene)
+    assert archive.suffix == {"Zip": ".zip", "SevenZip": ".7z"}[kind]
+    members = unpacked(archive, "for-you-alone", scene.tmp / "unpacked")
+    assert {Path(name).stem for name in members if name.endswith(".dcm")} == STUDY.sop_instance_uids
+
+
 def test_series_of_a_study(scene: Scene, source: ScriptedSCP) -> None:
     task = task_of(scene, source, series=STUDY.series_instance_uids[:1])
     assert task.run().outcome is Outcome.SUCCESS

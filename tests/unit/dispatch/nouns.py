@@ -13,8 +13,8 @@ from adit.model.outcome import Fault, Outcome
 from adit.model.resource import ObjectMeta
 from adit.model.transfer_job import (
     Cancel,
+    DestinationReference,
     JobReference,
-    NodeReference,
     Priority,
     ProfileReference,
     Retry,
@@ -79,7 +79,7 @@ def transfer_job(
         metadata=ObjectMeta(name=name, namespace=NAMESPACE),
         spec=TransferJobSpec(
             source=SourceReference(node=source, direct=direct),
-            destination=NodeReference(node=destination),
+            destination=DestinationReference(node=destination),
             selection=selection,
             owner=owner,
             priority=priority,

@@ -9,10 +9,18 @@ import pytest
 
 from adit.dispatch.accept import accept, can_wait, missing_node
 from adit.ledger.records import JobRecord, NodeKey, SelectionRecord
+from adit.model.archive import Archive, ArchiveFormat
 from adit.model.dicom_node import Accepts, DicomNode, Service
 from adit.model.dicom_web import WebService
 from adit.model.outcome import Fault, FaultCode
-from adit.model.transfer_job import ListReference, ProfileReference, StudySelection, TransferJob, Trial
+from adit.model.transfer_job import (
+    DestinationReference,
+    ListReference,
+    ProfileReference,
+    StudySelection,
+    TransferJob,
+    Trial,
+)
 from tests.unit.dispatch.nouns import (
     NOW,
     STUDY,
@@ -285,6 +293,17 @@ def test_a_node_that_went_away_is_told_of_whatever_the_selection(there: tuple[st
         assert fault is not None
         assert (fault.code, fault.node) == (FaultCode.NODE_NOT_FOUND, missing)
     assert missing_node(transfer_job(), BOTH) is None
+
+
+def test_archives_of_its_own_are_made_in_folders_only() -> None:
+    job = transfer_job()
+    to = DestinationReference(node="research", archive=Archive(format=ArchiveFormat.ZIP, secret_name="recipient"))
+    job = job.model_copy(update={"spec": job.spec.model_copy(update={"destination": to})})
+    fault = refused(job, BOTH)
+    assert (fault.code, fault.node) == (FaultCode.SERVICE_NOT_OFFERED, "research")
+    assert fault.message.startswith("spec.destination.archive: ")
+    assert missing_node(job, BOTH) == fault  # and so it is told of where the node was edited later
+    assert accept(job, nodes(dimse_node("pacs"), folder_node("research"))) is None
 
 
 @pytest.mark.parametrize(("first", "again"), [(STROKE, None), (None, STROKE), (STROKE, Trial(protocol_id="HEART"))])
