@@ -26,27 +26,19 @@ ONLY_IN_THE_RIG = {
     "test_matrix.py": "has servers beside the node's pods, which a cluster elsewhere may not reach",
     "test_rig.py": "is about `make cluster` itself",
     **dict.fromkeys(
-        (
-            "test_database_secret.py",
-            "test_examples.py",
-            "test_kubernetes_api.py",
-            "test_launcher.py",
-            "test_leadership.py",
-            "test_operator_process.py",
-            "test_ownership.py",
-            "test_status.py",
-        ),
+        ("api_server", "test_database_secret.py", "test_examples.py"),
         "starts API servers of its own from the programs that `make cluster` builds",
     ),
 }
-"""Why nothing of these files is run in somebody's cluster."""
+"""Why nothing of these files and folders is run in somebody's cluster."""
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """Neither skips nor failures where they cannot run: they are not asked."""
     if not collection_path.name.startswith("test_") or inside_the_rig():
         return None
-    return True if not is_there() or collection_path.name in ONLY_IN_THE_RIG else None
+    left_out = {collection_path.name, collection_path.parent.name} & ONLY_IN_THE_RIG.keys()
+    return True if left_out or not is_there() else None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -27,9 +27,8 @@ OF_OTHERS = [
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """With our CRDs and the namespaces that the examples speak of."""
     with ControlPlane(tmp_path_factory.mktemp("control-plane")) as started:
-        started.kubectl("create", "-f", str(ROOT / "crds"))
         started.apply(*(stranger(*each) for each in OF_OTHERS))
-        started.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=240s")
+        started.add_our_kinds()
         for name in ("adit", "argocd", "flux-system"):
             started.kubectl("create", "namespace", name)
         yield started

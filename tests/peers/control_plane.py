@@ -20,6 +20,7 @@ import urllib3
 from tests.peers.certificates import Certificates
 from tests.peers.server_process import ServerProcess, free_port, listens
 
+CRDS: Final = Path(__file__).parents[2] / "crds"
 PROGRAMS: Final = Path(os.environ.get("ADIT_CLUSTER_CACHE", "/var/cache/adit-cluster")) / "bin"
 ADMIN: Final = "admin-of-the-test"
 """The bearer token of the one who may do everything."""
@@ -143,6 +144,11 @@ class ControlPlane:
 
     def apply(self, *documents: dict[str, Any]) -> None:
         self.kubectl("apply", "-f", "-", document={"apiVersion": "v1", "kind": "List", "items": list(documents)})
+
+    def add_our_kinds(self) -> None:
+        """Our CRDs, and whatever others were created: served when this returns."""
+        self.kubectl("create", "-f", str(CRDS))
+        self.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=240s")
 
     def _ready(self) -> bool:
         try:

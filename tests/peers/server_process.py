@@ -81,8 +81,19 @@ class ServerProcess:
             raise AssertionError(f"{error}\n{self._log.read_text(errors='replace')[-2000:]}") from error
 
     def pause(self) -> None:
-        """Freezes it: it holds its connections and answers nothing."""
+        """Freezes it: it holds its connections and answers nothing.
+
+        Each thread stops when it comes to take note of the signal: until the last has, it may answer.
+        """
         self._process.send_signal(signal.SIGSTOP)
+        wait_until(self._is_stopped, "it is frozen")
+
+    def _is_stopped(self) -> bool:
+        threads = Path(f"/proc/{self._process.pid}/task").glob("*/stat")
+        try:
+            return all(each.read_text().rpartition(")")[2].split()[0] == "T" for each in threads)
+        except OSError:  # a thread ended meanwhile
+            return False
 
     def resume(self) -> None:
         self._process.send_signal(signal.SIGCONT)

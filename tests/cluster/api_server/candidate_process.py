@@ -1,4 +1,4 @@
-"""A candidate in a process of its own, to be killed and frozen: `python -m tests.cluster.candidate_process`.
+"""A candidate in a process of its own, to be killed and frozen: `python -m tests.cluster.api_server.candidate_process`.
 
 Works by appending lines to a file, as long as it leads. Arguments: namespace, identity, file.
 """

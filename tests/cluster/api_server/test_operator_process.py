@@ -10,7 +10,6 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -26,16 +25,7 @@ from tests.peers.control_plane import ControlPlane
 from tests.peers.server_process import ServerProcess, free_port, wait_until
 from tests.unit.model.specs import NODE, resource
 
-CRDS = Path(__file__).parents[2] / "crds"
 STUDIES = ("1.2.1", "1.2.2")
-
-
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with ControlPlane(tmp_path_factory.mktemp("control-plane")) as started:
-        started.kubectl("create", "-f", str(CRDS))
-        started.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=240s")
-        yield started
 
 
 @dataclass(frozen=True)
@@ -76,9 +66,9 @@ class Namespace:
 
 
 @pytest.fixture
-def namespace(plane: ControlPlane) -> Namespace:
-    made = Namespace(plane, f"test-{uuid4().hex[:8]}")
-    plane.kubectl("create", "namespace", made.name)
+def namespace(control_plane: ControlPlane) -> Namespace:
+    made = Namespace(control_plane, f"test-{uuid4().hex[:8]}")
+    control_plane.kubectl("create", "namespace", made.name)
     made.kubectl("create", "serviceaccount", "adit-worker")
     for name in ("pacs", "research"):
         made.create("DicomNode", name, {**NODE, "limits": {"tasks": 8}})

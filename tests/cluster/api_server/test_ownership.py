@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -19,33 +17,14 @@ from adit_operator.cluster_events import ClusterEvents
 from adit_operator.intake import Intake
 from adit_operator.kubernetes_api import DICOM_NODES, JOBS, LEASES, TRANSFER_JOBS, ApiRefused, KubernetesApi
 from adit_operator.kubernetes_launcher import KubernetesLauncher
-from adit_operator.kubernetes_login import login
 from adit_operator.ownership import LEASE, SHORTEST_SECONDS, Ownership
 from adit_operator.status_writer import StatusWriter
-from tests.cluster.test_launcher import running
+from tests.cluster.api_server.launching import FORBIDDEN, NOT_ALLOWED, owner, running
 from tests.peers.control_plane import ControlPlane
 from tests.peers.faulty_proxy import PASS, FaultyProxy, Reaction
 from tests.peers.helm import CHART, helm
 from tests.unit.model.specs import JOB, NODE
 from tests.unit.operator.test_job_manifest import SETTINGS, claim
-
-CRDS = Path(__file__).parents[2] / "crds"
-FORBIDDEN = Reaction(answer=403, body=b'{"reason": "Forbidden"}')
-NOT_ALLOWED = Reaction(answer=201, body=b'{"status": {"allowed": false}}')
-
-
-@pytest.fixture(scope="module")
-def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with ControlPlane(tmp_path_factory.mktemp("control-plane")) as plane:
-        plane.kubectl("apply", "-f", str(CRDS))
-        plane.kubectl("wait", "--for=condition=Established", "crd", "--all")
-        yield plane
-
-
-@pytest.fixture
-def proxy(control_plane: ControlPlane) -> Iterator[FaultyProxy]:
-    with FaultyProxy(control_plane.url, control_plane.ca) as proxy:
-        yield proxy
 
 
 @dataclass
@@ -78,13 +57,8 @@ class Scene:
 
 
 @pytest.fixture
-def scene(control_plane: ControlPlane, proxy: FaultyProxy) -> Iterator[Scene]:
-    namespace = f"test-{uuid4().hex[:8]}"
-    control_plane.kubectl("create", "namespace", namespace)
-    environment = {"KUBECONFIG": str(control_plane.kubeconfig(server=proxy.url))}
-    api = KubernetesApi(lambda: login(environment), read_seconds=10, wait=lambda seconds: None)
-    yield Scene(control_plane, proxy, api, namespace)
-    api.close()
+def scene(control_plane: ControlPlane, proxy: FaultyProxy, proxied: KubernetesApi, namespace: str) -> Scene:
+    return Scene(control_plane, proxy, proxied, namespace)
 
 
 @dataclass
@@ -236,7 +210,7 @@ def test_a_second_operator_ends_no_job_of_the_first(scene: Scene, ledger: Ledger
     first, second = Operator(scene, ledger, "first"), Operator(scene, ledger, "second")
     first.sweep()
     second.sweep()
-    first.launcher.launch(claim(namespace=scene.namespace, token=uuid4(), job_id=uuid4()))
+    first.launcher.launch(claim(**owner(scene.api, scene.namespace), token=uuid4()))
     [job] = scene.api.list(JOBS, scene.namespace)
     for _ in range(3):
         second.launcher.job_changed(job)
@@ -249,15 +223,15 @@ def test_a_job_of_an_older_ledger_with_the_same_number_is_not_taken_for_ours(sce
     """Both releases counted their attempts from 1."""
     before = Operator(scene, ledger, "first")
     before.sweep()
-    each: dict[str, Any] = {"namespace": scene.namespace, "attempt_id": 1}
-    before.launcher.launch(claim(**each, task_id=1, token=uuid4(), job_id=uuid4()))
+    theirs = claim(**owner(scene.api, scene.namespace, "theirs"), attempt_id=1, task_id=1, token=uuid4())
+    before.launcher.launch(theirs)
     [old] = scene.api.list(JOBS, scene.namespace)
     after = Operator(scene, ledger, "first")
     after.sweep()
     old["status"] = {"conditions": [{"type": "Failed", "status": "True"}]}
     old["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"
     after.launcher.job_changed(old)
-    ours = claim(**each, task_id=2, token=uuid4(), job_id=uuid4())
+    ours = claim(**owner(scene.api, scene.namespace, "ours"), attempt_id=1, task_id=2, token=uuid4())
     after.launcher.launch(ours)
     after.launcher.job_changed(old)
     assert after.launcher.trouble(ours.assignment.job_id) is None

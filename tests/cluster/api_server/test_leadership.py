@@ -8,7 +8,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 from prometheus_client import REGISTRY
@@ -17,25 +16,12 @@ from adit_operator.election import ElectionSettings
 from adit_operator.kubernetes_api import LEASES, KubernetesApi
 from adit_operator.kubernetes_login import login
 from adit_operator.leadership import Leadership, NotLeading
-from tests.cluster.candidate_process import LEASE, LOST
+from tests.cluster.api_server.candidate_process import LEASE, LOST
 from tests.peers.control_plane import ControlPlane
 from tests.peers.faulty_proxy import PASS, FaultyProxy, Reaction
 from tests.peers.server_process import wait_until
 
 SETTINGS = ElectionSettings(lease=3, renew=2, retry=0.2)
-
-
-@pytest.fixture(scope="module")
-def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with ControlPlane(tmp_path_factory.mktemp("control-plane")) as plane:
-        yield plane
-
-
-@pytest.fixture
-def namespace(control_plane: ControlPlane) -> str:
-    name = f"test-{uuid4().hex[:8]}"
-    control_plane.kubectl("create", "namespace", name)
-    return name
 
 
 class Candidate:
@@ -44,7 +30,7 @@ class Candidate:
     def __init__(self, control_plane: ControlPlane, namespace: str, identity: str, work: Path) -> None:
         self.identity = identity
         self._work = work
-        command = [sys.executable, "-m", "tests.cluster.candidate_process", namespace, identity, str(work)]
+        command = [sys.executable, "-m", "tests.cluster.api_server.candidate_process", namespace, identity, str(work)]
         self.process = subprocess.Popen(command, env={"KUBECONFIG": str(control_plane.kubeconfig())})
 
     @property

@@ -24,21 +24,12 @@ from adit_operator.kubernetes_api import DICOM_NODES, TRANSFER_JOBS, KubernetesA
 from adit_operator.kubernetes_login import login
 from adit_operator.status_writer import StatusWriter
 from tests.integration.ledger.scene import NOW, Scene, report, seeds
-from tests.peers.control_plane import PROGRAMS, ControlPlane
+from tests.peers.control_plane import CRDS, PROGRAMS, ControlPlane
 from tests.unit.operator.kstatus import kstatus
 from tests.unit.operator.views import STAGES
 
-CRDS = Path(__file__).parents[2] / "crds"
 STUDIES = ("1.2.826.0.1.3680043.10.1", "1.2.826.0.1.3680043.10.2")
 PATIENT = "Doe-1003"
-
-
-@pytest.fixture(scope="module")
-def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with ControlPlane(tmp_path_factory.mktemp("control-plane")) as plane:
-        plane.kubectl("apply", "-f", str(CRDS))
-        plane.kubectl("wait", "--for=condition=Established", "crd", "--all")
-        yield plane
 
 
 @dataclass
