@@ -281,6 +281,13 @@ def _failed_of(
                 message=f"spec.{field} differs from that of TransferJob {named.name}, which is to be retried.",
                 cure=f"Give it the {field} of {named.name}, or none if that has none.",
             )
+    first, again = failed_job.job.spec.destination, job.spec.destination
+    if first.node == again.node and first.archive is not None and again.archive is None:
+        return Fault(
+            code=FaultCode.JOB_NOT_RETRIABLE,
+            message=f"spec.destination.archive is missing: TransferJob {named.name}, which is to be retried, has one.",
+            cure="Name the format and the Secret of its password, or another DicomNode.",
+        )
     circle = _circle(job, failed_job, find_job)
     if circle:
         return Fault(

@@ -295,10 +295,24 @@ def test_a_node_that_went_away_is_told_of_whatever_the_selection(there: tuple[st
     assert missing_node(transfer_job(), BOTH) is None
 
 
-def test_archives_of_its_own_are_made_in_folders_only() -> None:
-    job = transfer_job()
+def archiving(job: TransferJob) -> TransferJob:
     to = DestinationReference(node="research", archive=Archive(format=ArchiveFormat.ZIP, secret_name="recipient"))
-    job = job.model_copy(update={"spec": job.spec.model_copy(update={"destination": to})})
+    return job.model_copy(update={"spec": job.spec.model_copy(update={"destination": to})})
+
+
+def test_a_retry_of_what_was_to_be_encrypted_is_too() -> None:
+    given = nodes(dimse_node("pacs"), folder_node("research"), folder_node("elsewhere"))
+    record = job_record(1, archiving(transfer_job("first")), ended=True)
+    again = transfer_job("again", failed_of="first")
+    fault = refused(again, given, record)
+    assert fault.code is FaultCode.JOB_NOT_RETRIABLE
+    assert fault.message.startswith("spec.destination.archive is missing: ")
+    assert accept(archiving(again), given, record) is None
+    assert accept(transfer_job("again", failed_of="first", destination="elsewhere"), given, record) is None
+
+
+def test_archives_of_its_own_are_made_in_folders_only() -> None:
+    job = archiving(transfer_job())
     fault = refused(job, BOTH)
     assert (fault.code, fault.node) == (FaultCode.SERVICE_NOT_OFFERED, "research")
     assert fault.message.startswith("spec.destination.archive: ")
