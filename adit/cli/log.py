@@ -12,6 +12,8 @@ from typing import Final, TextIO
 
 import structlog
 
+from adit.discretion import exception_told
+
 ATTEMPT_LOG_DAYS: Final = 30
 
 
@@ -49,7 +51,7 @@ def _log_to(file: TextIO) -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
+            exception_told,
             structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"], bool_as_flag=False),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),

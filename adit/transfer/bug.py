@@ -5,9 +5,7 @@ The text, or a value in the traceback, may hold patient data. Called by `attempt
 
 from __future__ import annotations
 
-import traceback
-from pathlib import PurePath
-
+from adit.discretion import places_of
 from adit.model.outcome import Fault, FaultCode
 
 
@@ -18,9 +16,3 @@ def bug_fault(error: BaseException) -> Fault:
         message=f"{type(error).__name__} at {' in '.join(reversed(places_of(error)[-4:])) or 'an unknown place'}.",
         cure="This is a defect of ADIT: report it with the worker's log of this attempt.",
     )
-
-
-def places_of(error: BaseException) -> list[str]:
-    """Where it went through, outermost first, as `transfer/plan.py:42 make_plan`; no values, no source lines."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return [f"{'/'.join(PurePath(frame.filename).parts[-2:])}:{frame.lineno} {frame.name}" for frame in frames]

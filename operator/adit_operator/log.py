@@ -1,4 +1,5 @@
-"""The operator's log: one JSON object a line on stderr; ids, codes and counts only. Set up by `main`.
+"""The operator's log: one JSON object a line on stderr; ids, codes and counts only, of an exception its type and
+places. Set up by `main`.
 
 What libraries log goes the same way, from warnings on: kopf speaks of every object it handles.
 """
@@ -7,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import sys
-import threading
 
 import structlog
+
+from adit.discretion import be_discreet, exception_told
 
 
 def configure(level: str) -> None:
@@ -19,7 +21,7 @@ def configure(level: str) -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
+            exception_told,
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -31,7 +33,7 @@ def configure(level: str) -> None:
         structlog.stdlib.ProcessorFormatter(
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
+                exception_told,
                 structlog.processors.JSONRenderer(),
             ],
             foreign_pre_chain=[
@@ -42,10 +44,4 @@ def configure(level: str) -> None:
         )
     )
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[handler], force=True)
-    threading.excepthook = _log_thread
-
-
-def _log_thread(failure: threading.ExceptHookArgs) -> None:
-    name = failure.thread.name if failure.thread else "unknown"
-    error = failure.exc_value
-    structlog.get_logger().error("a thread failed", thread=name, exc_info=error if error is not None else True)
+    be_discreet(structlog.get_logger().error)

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Final
 from adit.deid.pixels.order import DecodingOrder, RunLengthOrder, UnusableFrameError
 from adit.deid.pixels.run_length import masked
 from adit.deid.pixels.syntax import Coding
+from adit.discretion import leave_no_core
 
 HEAD: Final = struct.Struct("<II")
 """Before an order: the lengths of its JSON and of the frame. Before an answer: its kind and length."""
@@ -25,7 +26,7 @@ _ADDRESS_SPACE: Final = 4 * 2**30
 
 def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE, _ADDRESS_SPACE))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold a patient's image
+    leave_no_core()  # it would hold a patient's image
     _serve(sys.stdin.buffer, sys.stdout.buffer)
 
 

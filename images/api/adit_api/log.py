@@ -14,6 +14,8 @@ from typing import Any, TextIO
 
 import structlog
 
+from adit.discretion import be_discreet
+
 
 def configure(level: str, file: TextIO | None = None) -> None:
     """Called once, by `main`. `file` is standard error if absent."""
@@ -31,6 +33,7 @@ def configure(level: str, file: TextIO | None = None) -> None:
     )
     logging.basicConfig(handlers=[_Passing()], level=max(number, logging.WARNING), force=True)
     logging.getLogger("uvicorn.error").setLevel(number)
+    be_discreet(structlog.get_logger().error)
 
 
 def happening(error: BaseException) -> MutableMapping[str, Any]:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import logging
 import sys
-import warnings
 
 import structlog
+
+from adit.discretion import be_discreet, exception_told
 
 
 def configure(level: str) -> None:
@@ -19,12 +20,12 @@ def configure(level: str) -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
+            exception_told,
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    logging.disable(logging.CRITICAL)  # pydicom's and others', as its warnings: they print what peers send
-    warnings.simplefilter("ignore")
+    logging.disable(logging.CRITICAL)  # pydicom's and others': they print what peers send
+    be_discreet(structlog.get_logger().error)

@@ -10,6 +10,7 @@ nothing about patients in the log.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
@@ -17,11 +18,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 from uuid import UUID
 
 from adit.dicom.node import Node
+from adit.discretion import be_discreet
 from adit.ledger.attempt_ledger import AttemptLedger, Fenced, LedgerError, LedgerUnavailable
 from adit.model import process_reference
 from adit.model.assignment import Assignment, Report, Share
@@ -120,6 +123,8 @@ def _path(environment: Mapping[str, str], name: str) -> Path | None:
 def main() -> int:
     """The exit code, from EXIT_CODES or EXIT_CONTRACT_MISMATCH."""
     take_signals()
+    logging.disable(logging.CRITICAL)  # pydicom's and others': they print what peers send
+    be_discreet(partial(log.write, "error"))
     begun = _now()
     try:
         order = Order.read(os.environ)

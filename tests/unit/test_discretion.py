@@ -1,0 +1,68 @@
+"""What nobody caught, or a library warns of, is told without its words; and who dies leaves no memory behind."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SECRET = "DOE^JANE"
+HAPPENINGS = (
+    "warnings.warn(SECRET)",
+    "core, _ = resource.getrlimit(resource.RLIMIT_CORE); assert core == 1",
+    "thread = threading.Thread(target=int, args=(SECRET,)); thread.start(); thread.join()",
+    "class Bad:\n    def __del__(self): raise ValueError(SECRET)\nbad = Bad()\ndel bad",
+    "raise ValueError(SECRET) from KeyError(SECRET)",
+)
+PROCESSES = {
+    "worker": "from functools import partial; from adit_worker import log; from adit.discretion import be_discreet; "
+    "be_discreet(partial(log.write, 'error'))",
+    "operator": "from adit_operator import log; log.configure('info')",
+    "receiver": "from adit_receiver import log; log.configure('info')",
+    "api": "from adit_api import log; log.configure('info')",
+}
+
+
+def said(*statements: str) -> list[dict[str, object]]:
+    """What a process that does this writes to standard error, each line an object; nothing of it a secret."""
+    imports = "import resource, sys, threading, warnings; SECRET = sys.argv[1]"
+    script = "\n".join((imports, *statements))
+    done = subprocess.run([sys.executable, "-c", script, SECRET], capture_output=True, text=True, check=False)
+    assert SECRET not in done.stdout + done.stderr
+    return [json.loads(line) for line in done.stderr.splitlines()]
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_what_nobody_caught(process: str) -> None:
+    lines = said(PROCESSES[process], *HAPPENINGS)
+    assert [line["event"] for line in lines] == ["a thread failed", "not raised", "not caught"]
+    assert all(line["error"] == "ValueError" and line["at"] is not None for line in lines)
+
+
+@pytest.mark.parametrize("process", ["operator", "receiver"])
+def test_what_was_caught_and_logged(process: str) -> None:
+    caught = "try:\n    int(SECRET)\nexcept ValueError:\n    structlog.get_logger().exception('it failed')"
+    [line] = said("import structlog", PROCESSES[process], caught)
+    assert (line["event"], line["error"], line["at"]) == ("it failed", "ValueError", ["<string>:5 <module>"])
+
+
+def test_what_a_library_of_the_operator_logs() -> None:
+    """kopf does so with what our handlers raise, and with the resource at hand."""
+    caught = "try:\n    int(SECRET)\nexcept ValueError:\n    logging.getLogger('kopf').exception('a handler failed')"
+    [line] = said("import logging", PROCESSES["operator"], caught)
+    assert (line["event"], line["error"]) == ("a handler failed", "ValueError")
+
+
+def test_the_dispatchers_log(tmp_path: Path) -> None:
+    lines = (
+        "import structlog; from pathlib import Path; from adit.cli.log import log_to_file",
+        f"with log_to_file(Path({str(tmp_path)!r})):",
+        "    try:\n        int(SECRET)\n    except ValueError:\n        structlog.get_logger().exception('it failed')",
+    )
+    assert said(*lines) == []
+    written = (tmp_path / "dispatcher.log").read_text()
+    assert SECRET not in written
+    assert "error=ValueError" in written
