@@ -133,6 +133,7 @@ class PostgresServer:
             "wal_level": "minimal",
             "max_parallel_workers_per_gather": "0",  # containers give little shared memory
             "fsync": "on" if self._fsync else "off",
+            "log_error_verbosity": "terse",  # without the row that failed: it names a patient
             "full_page_writes": "on" if self._fsync else "off",
         }
         options = " ".join(f"-c {name}={shlex.quote(value)}" for name, value in settings.items())

@@ -10,6 +10,7 @@ from sqlalchemy import Engine, text
 
 from adit.ledger.connection import LedgerError, engine, transaction
 from tests.integration.ledger.scene import NOW, Scene
+from tests.postgres import DatabaseServer
 
 
 @pytest.fixture
@@ -59,3 +60,21 @@ def test_parameters_are_hidden_even_where_nothing_is_translated(owner: Engine) -
     with owner.connect() as connection, pytest.raises(Exception, match="hidden") as raw:
         connection.execute(text("SELECT nowhere(CAST(:patient AS text))"), {"patient": "SECRET-7"})
     assert "SECRET-7" not in str(raw.value)
+
+
+def test_nor_does_the_servers_own_log(scene: Scene, owner: Engine, database_server: DatabaseServer) -> None:
+    """Postgres writes there which row failed, or which key was there already."""
+    log = database_server.server.data / "cluster" / "server.log"
+    before = log.stat().st_size
+    constrain(owner, "task", "patient_id <> '1003'")
+    with pytest.raises(LedgerError):
+        scene.apply()
+    with transaction(owner) as connection:
+        connection.execute(text("CREATE TABLE named (patient text PRIMARY KEY)"))
+    with pytest.raises(LedgerError), transaction(owner) as connection:
+        connection.execute(text("INSERT INTO named SELECT :patient FROM generate_series(1, 2)"), {"patient": "1003"})
+    written = log.read_bytes()[before:].decode()
+    assert "strange" in written
+    assert "named_pkey" in written
+    assert ", 1003," not in written  # in the row
+    assert "(1003)" not in written  # in the key
