@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection
 from ipaddress import ip_address
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from adit.dicom.dimse.negotiation import APPLICATION_CONTEXT
 from adit_receiver.negotiation import Rejection, Request
@@ -48,8 +48,20 @@ class Place(Protocol):
 _Place = TypeVar("_Place", bound=Place)
 
 
+_KEPT: Final = 10  # one in so many
+
+
+def is_free(host: str, taken: Collection[Place], places: int) -> bool:
+    """Whether there is a place for one more from this address; the last ones are for addresses that have none.
+
+    Else one that keeps all its associations busy, however slowly, would keep everybody else out.
+    """
+    kept = places // _KEPT if any(place.host == host for place in taken) else 0
+    return places - len(taken) > kept
+
+
 def place_for(host: str, taken: Collection[_Place], silent_before: float) -> _Place | None:
-    """Which place goes to a newcomer where all are taken; None if none does.
+    """Which place goes to a newcomer where none is free; None if none does.
 
     The longest silent one's, of the address that has most of them: an address may have all places while nobody else
     wants any, and then keeps its share. What it loses says nothing, so that nothing of it is under way.

@@ -2,7 +2,7 @@
 
 A connection waits, with a small buffer, until it has asked for an association. There is room for so many that wait;
 when it is full, the address that has most of them loses its oldest: an honest peer asks at once, and comes through.
-Associations that say nothing are no different, once all their places are taken: see `admission.place_for`.
+Associations that say nothing are no different, once their places are taken: see `admission`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import structlog
 
 from adit.dicom.byte_stream import ByteStream
 from adit_receiver import counts
-from adit_receiver.admission import may_connect, place_for
+from adit_receiver.admission import is_free, may_connect, place_for
 from adit_receiver.association import Association
 from adit_receiver.negotiation import Rejection
 from adit_receiver.outlet import Outlets
@@ -235,7 +235,7 @@ class Listener:
             return Rejection.CONGESTION
         with self._lock:
             taken = [each for each in self._guests if each.associated]
-            if len(taken) >= self._settings.associations:
+            if not is_free(guest.host, taken, self._settings.associations):
                 silent_before = time.monotonic() - self._settings.request_seconds
                 loser = place_for(guest.host, taken, silent_before)
                 if loser is None:

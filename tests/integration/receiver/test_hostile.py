@@ -9,6 +9,7 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -246,25 +247,35 @@ def test_two_hundred_half_open_associations(receiver: Receiver) -> None:
     assert receiver.metric("adit_receiver_connections_total", result="displaced") >= 100
 
 
-def test_two_hundred_associations_that_say_nothing(tmp_path: Path) -> None:
-    """Their address loses places to others, in time; what speaks, and what others have, stays."""
-    with Receiver(tmp_path, request_seconds=2, inbox=tmp_path / "inbox", free_bytes=0) as full:
+def test_two_hundred_associations_of_one_address(tmp_path: Path) -> None:
+    """Some amid an object for ever, some silent: it may not have all places, and loses silent ones to others."""
+    with Receiver(tmp_path, request_seconds=2, message_seconds=600, inbox=tmp_path / "inbox", free_bytes=0) as full:
         with contextlib.ExitStack() as stack:
+
+            def gets_in(address: str) -> bool:
+                sender = stack.enter_context(Sender(full, address=address))
+                sender.socket.sendall(request(full))
+                return sender.read_pdu()[0] == 0x02
+
             honest = stack.enter_context(Sender(full)).associate(calling="HONEST")
-            answers = []
-            for _ in range(200):
+            hostile = []
+            for number in range(200):
                 sender = stack.enter_context(Sender(full, address="127.0.0.2"))
                 sender.socket.sendall(request(full))
-                answers.append(sender.read_pdu()[0])
-            assert (answers.count(0x02), answers.count(0x03)) == (39, 161)
+                if sender.read_pdu()[0] == 0x02:
+                    hostile.append(sender)
+                    if number % 2:
+                        sender.store(UID, DATA, announce=100_000)
+            assert len(hostile) == 35
             before = full.memory()
-            for _ in range(2):
-                wait_until(lambda: node(full).probe().reachable, "others are served")
+            for number in range(4):
+                assert gets_in(f"127.0.0.{10 + number}")
+            for number in range(4):  # now all places are taken
+                wait_until(partial(gets_in, f"127.0.0.{20 + number}"), "others are served")
             honest.store(UID, DATA)
             assert honest.status() == 0
             assert full.memory() - before < FLAT
-        assert full.metric("adit_receiver_connections_total", result="displaced") >= 1
-        assert {each["peer"] for each in full.events("association displaced")} == {"127.0.0.2"}
+        assert [each["peer"] for each in full.events("association displaced")] == ["127.0.0.2"] * 4
         wait_until(lambda: full.metric("adit_receiver_open_associations") == 0, "all have ended")
         assert full.events("an association failed") == []
 
