@@ -15,7 +15,26 @@ from functools import cache
 from typing import Any, Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, Engine, Row, Select, Text, bindparam, cast, func, select, text, union_all, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    FromClause,
+    Row,
+    Select,
+    Text,
+    bindparam,
+    cast,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    union_all,
+    update,
+)
+from sqlalchemy.dialects.postgresql import JSONB
 
 from adit.ledger import instances
 from adit.ledger.connection import transaction
@@ -26,17 +45,20 @@ from adit.ledger.records import AdmissionSnapshot, Candidate, Claim, Grant, JobR
 from adit.ledger.resources import all_nodes
 from adit.ledger.tables import attempt, job, task
 from adit.model.assignment import Assignment
+from adit.model.deid_profile import DeidProfile
 from adit.model.dicom_node import DicomNode
 from adit.model.findings import Findings, last_resorts
 from adit.model.outcome import FaultCode
 from adit.model.state import TaskState
 from adit.model.transfer_job import TransferJob
+from adit.model.trial import Trial
 
 DUE_COUNTED: Final = 500
 """Due tasks of a job are counted up to this, the highest parallelism there is."""
 _LOCK: Final = 0x41444954_41444D49  # "ADITADMI"
 
 _OTHER_PLACE: Final = "The destination is another place than it was: everything is sent anew."
+_OTHER_FORM: Final = "Another job sent the study here in another form since the last attempt: everything is sent anew."
 _OUTGROWN: Final = (FaultCode.OUT_OF_MEMORY, FaultCode.OUT_OF_DISK)
 
 # The columns repeat what the assignment says, for counting budgets and for the worker's grants.
@@ -109,10 +131,11 @@ class Admission:
             wanted[grant.job_id].append(grant)
         startable = (job.c.id.in_(wanted), job.c.cancel.is_(None), ~job.c.suspend, job.c.ended_at.is_(None))
         chosen: list[tuple[Row[Any], Grant, TransferJob]] = []
+        forms: dict[tuple[str, str], str] = {}  # of what is claimed now, by place and study
         for job_id in self._connection.execute(select(job.c.id).where(*startable)).scalars():
             record = self._jobs.get(job_id)
             if record is not None and self._has_parts(record):
-                tasks = self._due_tasks(job_id, len(wanted[job_id]))
+                tasks = self._due_tasks(record, len(wanted[job_id]), forms)
                 chosen += [(row, grant, record.job) for row, grant in zip(tasks, wanted[job_id], strict=False)]
         if not chosen:
             return []
@@ -129,7 +152,7 @@ class Admission:
             made = self._assignment(attempt_id, *choice, lease_seconds)
             roads = {"source_last": known[0], "destination_last": known[1], "to_probe": probes}
             assignments.append(made.model_copy(update={**roads, "announced": announced.get(made.task_id, 0)}))
-        self._forget_other_places({row.id: (row.place, row.job_created_on) for row, _, _ in chosen}, assignments)
+        self._forget({row.id: (row.place, row.job_created_on) for row, _, _ in chosen}, assignments)
         self._write(assignments)
         sizes = _sizes(self._connection, [assigned.task_id for assigned in assignments])
         return [Claim(assigned, *sizes.get(assigned.task_id, ())) for assigned in assignments]
@@ -143,15 +166,30 @@ class Admission:
             return False
         return resource.spec.destination.archive is None or destination.spec.folder is not None
 
-    def _due_tasks(self, job_id: UUID, limit: int) -> Sequence[Row[Any]]:
+    def _due_tasks(self, record: JobRecord, limit: int, forms: dict[tuple[str, str], str]) -> Sequence[Row[Any]]:
+        """Without those whose study goes to the same peer in another form just now.
+
+        There a proof is the presence of a UID: under it the one form would prove the other.
+        """
+        destination = self._nodes[_destination(record.job)]
         query = (
             select(task)
-            .where(task.c.job_id == job_id, task.c.state == TaskState.PENDING, task.c.not_before <= self._now)
+            .where(task.c.job_id == record.id, task.c.state == TaskState.PENDING, task.c.not_before <= self._now)
             .order_by(task.c.not_before, task.c.id)
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
-        return self._connection.execute(query).all()
+        if _compares(destination):
+            return self._connection.execute(query).all()
+        profile = self._profiles.get(record.id)
+        busy = _sent_otherwise(task.c.pseudonym, profile, record.job.spec.trial, destination.spec.place, task)
+        rows = self._connection.execute(query.where(~exists(busy.where(attempt.c.settled_at.is_(None))))).all()
+        kept = []
+        for row in rows:
+            form = _form(row.pseudonym, profile, record.job.spec.trial)
+            if forms.setdefault((destination.spec.place, row.study_instance_uid), form) == form:
+                kept.append(row)
+        return kept
 
     def _attempt_ids(self, count: int) -> list[int]:
         statement = text("SELECT nextval(pg_get_serial_sequence('attempt', 'id')) FROM generate_series(1, :count)")
@@ -185,17 +223,33 @@ class Admission:
             lease_seconds=lease_seconds,
         )
 
-    def _forget_other_places(
-        self, known: Mapping[int, tuple[str | None, date]], assignments: Sequence[Assignment]
-    ) -> None:
-        """A DicomNode that was edited may be another place now: what was stored at the first is not at the second."""
-        moved = [each for each in assignments if known[each.task_id][0] not in (None, each.destination.spec.place)]
-        for each in moved:
-            instances.forget(self._connection, each.task_id, known[each.task_id][1])
-        write_events(
-            self._connection,
-            [told(each.task_id, each.number, self._now, "OtherPlace", _OTHER_PLACE, level="warning") for each in moved],
+    def _forget(self, known: Mapping[int, tuple[str | None, date]], assignments: Sequence[Assignment]) -> None:
+        """A DicomNode that was edited may be another place now: what was stored at the first is not at the second.
+
+        And what another job sent in its own form since may be there in place of ours.
+        """
+        events = []
+        for each in assignments:
+            place, created_on = known[each.task_id]
+            if place is None or (place == each.destination.spec.place and not self._overtaken(each)):
+                continue
+            instances.forget(self._connection, each.task_id, created_on)
+            moved = place != each.destination.spec.place
+            code, message = ("OtherPlace", _OTHER_PLACE) if moved else ("OtherForm", _OTHER_FORM)
+            events.append(told(each.task_id, each.number, self._now, code, message, level="warning"))
+        write_events(self._connection, events)
+
+    def _overtaken(self, assigned: Assignment) -> bool:
+        if assigned.number == 1 or _compares(assigned.destination):
+            return False
+        own = task.alias("own")
+        before = attempt.alias("before")  # numbered as they were claimed, whatever the clocks said
+        last = select(func.max(before.c.id)).where(before.c.task_id == assigned.task_id).scalar_subquery()
+        others = _sent_otherwise(
+            literal(assigned.pseudonym, Text), assigned.profile, assigned.trial, assigned.destination.spec.place, own
         )
+        query = select(own.c.id).where(own.c.id == assigned.task_id, exists(others.where(attempt.c.id > last)))
+        return self._connection.execute(query).first() is not None
 
     def _write(self, assignments: Sequence[Assignment]) -> None:
         documents = [assigned.model_dump(mode="json", by_alias=True) for assigned in assignments]
@@ -223,6 +277,45 @@ class Admission:
                 for assigned in assignments
             ],
         )
+
+
+def _compares(destination: DicomNode) -> bool:
+    """Whether the proof of the node is the content itself."""
+    return destination.spec.dimse is None and destination.spec.dicom_web is None
+
+
+def _form(pseudonym: str | None, profile: DeidProfile | None, trial: Trial | None) -> str:
+    """What decides the content of what is sent of a study."""
+    return json.dumps([pseudonym, _document(profile), _document(trial)], sort_keys=True)
+
+
+def _document(part: DeidProfile | Trial | None) -> Any:
+    """As it stands in an attempt's assignment."""
+    return None if part is None else part.model_dump(mode="json", by_alias=True)
+
+
+def _sent_otherwise(
+    pseudonym: ColumnElement[Any], profile: DeidProfile | None, trial: Trial | None, place: str, own: FromClause
+) -> Select[Any]:
+    """The attempts at other tasks of the same study, to the same place, in another form than this."""
+    other = task.alias("other")
+    assigned = attempt.c.assignment
+
+    def differs(key: str, part: DeidProfile | Trial | None) -> ColumnElement[bool]:
+        return assigned[key].is_distinct_from(cast(literal(json.dumps(_document(part)), Text), JSONB))
+
+    return (
+        select(attempt.c.id)
+        .join(other, other.c.id == attempt.c.task_id)
+        .where(other.c.study_instance_uid == own.c.study_instance_uid, other.c.place == place, other.c.id != own.c.id)
+        .where(
+            or_(
+                assigned["pseudonym"].astext.is_distinct_from(pseudonym),
+                differs("profile", profile),
+                differs("trial", trial),
+            )
+        )
+    )
 
 
 def _sizes(connection: Connection, task_ids: Sequence[int]) -> dict[int, tuple[int, int]]:

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, func, select, upd
 from adit.ledger.connection import transaction
 from adit.ledger.instance_rows import FIELDS
 from adit.ledger.tables import instance
-from adit.model.instance import InstanceRecord, InstanceState
+from adit.model.instance import NOT_ASKED, InstanceRecord, InstanceState
 
 _PAGE: Final = 2000
 
@@ -51,14 +51,13 @@ def of_several(source: Engine, task_ids: Sequence[int], created_on: date) -> dic
 
 
 def forget(connection: Connection, task_id: int, created_on: date) -> None:
-    """All instances of the task are expected, and nothing else is known of them: they were stored at another place."""
+    """All instances of the task are expected, and nothing else is known of them: they are elsewhere, or overwritten."""
     stages = dict.fromkeys(("received_at", "stored_at", "verified_at"))
-    facts = dict.fromkeys(("size", "sha256", "location", "fault_code", "fault_message", "dimse_status"))
-    facts |= dict.fromkeys(("sent_as", "treatment"))
+    facts = dict.fromkeys(("size", "sha256", "location", "fault_code", "fault_message", "sent_as", "treatment"))
     statement = (
         update(instance)
         .where(instance.c.job_created_on == created_on, instance.c.task_id == task_id)
-        .values(state=InstanceState.EXPECTED, **stages, **facts)
+        .values(state=InstanceState.EXPECTED, dimse_status=NOT_ASKED, **stages, **facts)
     )
     connection.execute(statement)
 

@@ -20,7 +20,7 @@ from adit.ledger.job_documents import JobDocuments
 from adit.ledger.records import AttemptRecord, JobSummary, TaskRecord
 from adit.ledger.reports import summary, task_page
 from adit.ledger.tables import job
-from adit.model.instance import InstanceRecord
+from adit.model.instance import NOT_ASKED, InstanceRecord
 from adit.model.outcome import Fault
 
 VERSION: Final = 1
@@ -157,7 +157,7 @@ def _instance(record: InstanceRecord) -> dict[str, object]:
         "sha256": record.sha256,
         "faultCode": None if record.fault_code is None else str(record.fault_code),
         "faultMessage": record.fault_message,
-        "dimseStatus": record.dimse_status,
+        "dimseStatus": None if record.dimse_status == NOT_ASKED else record.dimse_status,
         "sentAs": record.sent_as,
     }
 

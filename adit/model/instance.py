@@ -6,10 +6,14 @@ Written by the worker, stored by the ledger, listed in the manifest.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
 from adit.model.outcome import FaultCode
+
+NOT_ASKED: Final = -1
+"""In place of a DIMSE status: a row that says nothing of what the destination holds under its UID, as others do."""
 
 
 class InstanceState(StrEnum):

@@ -19,7 +19,7 @@ from adit.model.assignment import Assignment, Progress, Report, Share
 from adit.model.counted import counted
 from adit.model.dicom_node import DicomNode
 from adit.model.findings import Observation, observation
-from adit.model.instance import InstanceRecord
+from adit.model.instance import NOT_ASKED, InstanceRecord
 from adit.model.outcome import Fault, FaultCode, Outcome, TransferFault
 from adit.transfer.bug import bug_fault
 from adit.transfer.channel import Channel
@@ -169,7 +169,7 @@ class _Attempt:
         self._treatment.take_up(self._roster.rows(), earlier, plan, self._project_key)
         destination = self._treatment.destination(self._destination, plan)
         # Before anything is written down, so that a known row is one that was asked about before it was ever sent.
-        known = {row.sop_instance_uid for row in self._roster.rows()}
+        known = {row.sop_instance_uid for row in self._roster.rows() if row.dimse_status != NOT_ASKED}
         self._take_over(plan, holdings(destination, plan, known) - known)
         _announce(plan, self._destination, self._assignment, self._treatment)
         wanted = self._errands(plan)

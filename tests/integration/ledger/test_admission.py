@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,10 +16,22 @@ from adit.ledger.ledger import Ledger
 from adit.ledger.records import Grant, Settlement, TaskSeed
 from adit.model.assignment import Progress, Share
 from adit.model.dicom_node import DicomNode
-from adit.model.instance import InstanceState
+from adit.model.instance import NOT_ASKED, InstanceState
 from adit.model.outcome import Fault, FaultCode, Outcome
 from adit.model.state import TaskState
-from tests.integration.ledger.scene import FAILURE, LEASE, NOW, Scene, after, node, report, row, seeds, transfer_job
+from tests.integration.ledger.scene import (
+    FAILURE,
+    LEASE,
+    NOW,
+    SUCCESS,
+    Scene,
+    after,
+    node,
+    report,
+    row,
+    seeds,
+    transfer_job,
+)
 
 STUDIES = [f"1.2.{number}" for number in range(20)]
 
@@ -140,6 +153,49 @@ def test_what_was_stored_at_another_place_is_forgotten(scene: Scene) -> None:
     assert known() == stored
     task = next(scene.ledger.tasks(job.id))
     assert [event.attempt_number for event in scene.ledger.events(task.id) if event.code == "OtherPlace"] == [4]
+
+
+TRIAL = {"protocolID": "STROKE", "protocolName": "Stroke CT"}
+
+
+def test_one_study_goes_to_one_peer_in_one_form_at_a_time(scene: Scene) -> None:
+    """Proven is there that a UID is present: under it the other form would pass for this one."""
+    plain, same = scene.apply(transfer_job("plain")), scene.apply(transfer_job("same"))
+    stamped, moved = scene.apply(transfer_job("stamped", trial=TRIAL)), scene.apply(transfer_job("other", ["1.2.2"]))
+    grants = [Grant(each.id, Share(), Share()) for each in (stamped, plain, same, moved)]
+    with scene.ledger.admission(NOW) as admission:
+        claims = {claim.assignment.job_name: claim.assignment for claim in admission.claim(grants, LEASE)}
+    assert set(claims) in ({"plain", "same", "other"}, {"stamped", "other"})
+    first = plain if "plain" in claims else stamped
+    second = stamped if first is plain else plain
+    assert scene.claim(second.id) == []
+    for name in set(claims) - {"other"}:
+        scene.attempt(claims[name], [row("1")], report())
+        assert scene.claim(second.id) == []
+        scene.ledger.settle(claims[name].attempt_id, SUCCESS, NOW)
+    assert len(scene.claim(second.id)) == 1
+
+
+def test_what_another_job_sent_in_another_form_since_the_last_attempt_proves_nothing(scene: Scene) -> None:
+    job = scene.apply(transfer_job("plain"))
+    stored, again = [row("1"), row("2", InstanceState.EXPECTED)], Settlement(TaskState.PENDING, not_before=NOW)
+    scene.run(job.id, again, stored, report(Outcome.PARTIAL))
+    scene.run(scene.apply(transfer_job("same")).id)
+    scene.run(job.id, again, stored, report(Outcome.PARTIAL))
+    scene.run(scene.apply(transfer_job("stamped", trial=TRIAL)).id)
+    assignment = scene.claim(job.id)[0]
+    with closing(scene.worker(assignment)) as worker:
+        rows = {each.sop_instance_uid: (each.state, each.dimse_status) for each in worker.instances()}
+    assert rows == dict.fromkeys("12", (InstanceState.EXPECTED, NOT_ASKED))
+    task = next(scene.ledger.tasks(job.id))
+    assert [event.attempt_number for event in scene.ledger.events(task.id) if event.code == "OtherForm"] == [3]
+
+
+def test_where_content_is_compared_every_form_may_go_at_once(scene: Scene, tmp_path: Path) -> None:
+    jobs = [scene.apply(transfer_job("plain")), scene.apply(transfer_job("stamped", trial=TRIAL))]
+    place = {"metadata": {"name": "research"}, "spec": {"folder": {"path": str(tmp_path)}}}
+    scene.ledger.apply_node(DicomNode.model_validate(place), NOW)
+    assert [len(scene.claim(job.id)) for job in jobs] == [1, 1]
 
 
 def test_a_retry_of_a_job_forgets_what_was_stored_at_another_place(scene: Scene) -> None:

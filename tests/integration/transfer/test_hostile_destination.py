@@ -11,7 +11,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittle
 
 from adit.model.instance import InstanceState
 from adit.model.outcome import FaultCode, Outcome
-from tests.integration.transfer.scene import Scene, Task, dimse
+from tests.integration.transfer.scene import Scene, Task, dimse, now
 from tests.peers import Behaviour, ScriptedSCP
 from tests.samples import compressed_files, ct_study, mixed_study
 
@@ -113,6 +113,18 @@ def test_it_answers_so_many_matches_and_no_more(
     destination.behaviour = Behaviour(find_at_most=8, find_too_many=status)
     assert task.run().outcome is Outcome.SUCCESS
     assert destination.stores() == ONCE + Counter(UIDS[:1])
+
+
+def test_what_another_place_held_before_is_told(scene: Scene, task: Task, destination: ScriptedSCP) -> None:
+    """The node is edited between two attempts: what the first has asked about says nothing of the new place."""
+    destination.behaviour = Behaviour(lost=frozenset(UIDS[:1]))
+    assert task.run(again=True).warnings == ()
+    with ScriptedSCP(STUDY.instances, aet="ELSEWHERE") as elsewhere:
+        scene.ledger.apply_node(dimse("destination", elsewhere), now())
+        report = task.run()
+    assert report.outcome is Outcome.SUCCESS
+    warned = {(warning.code, warning.sop_instance_uid) for warning in report.warnings}
+    assert warned == {(FaultCode.STORED_WITH_WARNING, uid) for uid in UIDS}
 
 
 def test_it_aborts_in_the_middle_and_nothing_acknowledged_is_sent_again(task: Task, destination: ScriptedSCP) -> None:
