@@ -9,11 +9,11 @@ import json
 import sys
 from collections.abc import Mapping
 from enum import IntEnum, StrEnum
+from textwrap import wrap
 from typing import NoReturn
 
 from rich.console import Console
 from rich.measure import Measurement
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -65,9 +65,14 @@ def fail(message: str, code: ExitCode = ExitCode.REFUSED) -> NoReturn:
 def print_table(console: Console, table: Table) -> None:
     """As wide as it must be, like kubectl: UIDs and states stay whole, so that they can be copied."""
     unbounded = console.options.update(width=_UNBOUNDED, max_width=_UNBOUNDED)
+    for column in table.columns:
+        if column.no_wrap:  # rich would break it between words all the same, and cut it off there
+            cells = (column.header, *column.cells)
+            column.min_width = max(Measurement.get(console, unbounded, cell).maximum for cell in cells)
     needed = Measurement.get(console, unbounded, table)
     room = console.width if console.is_terminal else _UNBOUNDED
-    if needed.minimum > room and table.columns[-1].min_width is not None:
+    last = table.columns[-1]
+    if needed.minimum > room and last.min_width is not None and not last.no_wrap:
         _print_stacked(console, table, room)
         return
     width = max(needed.minimum, min(needed.maximum, room))
@@ -83,13 +88,13 @@ def _print_stacked(console: Console, table: Table, room: int) -> None:
     for cells in zip(*(column.cells for column in columns), strict=True):
         first.add_row(*cells)
     wide = Console(file=console.file, width=_UNBOUNDED, force_terminal=console.is_terminal, highlight=False)
-    narrow = Console(file=console.file, width=room, force_terminal=console.is_terminal, highlight=False)
     rendered = wide.render_lines(first, pad=False)
     lines = [Text.assemble(*((segment.text, segment.style or "") for segment in line)) for line in rendered]
     wide.print(lines[0])
     for line, below in zip(lines[1:], text.cells, strict=True):
         wide.print(line)
-        narrow.print(Padding(below, (0, 0, 0, _INDENT)))
+        for part in wrap(str(below), room - _INDENT, break_long_words=False, break_on_hyphens=False):
+            wide.print(Text(" " * _INDENT + part))
 
 
 def print_json(value: Mapping[str, object] | list[object]) -> None:

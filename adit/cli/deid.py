@@ -250,7 +250,9 @@ def mapping(
         identity = identity_from(key_file, project)
         with file.open(encoding="utf-8") as lines:
             found = opened(lines, identity)
-    except (WeakKeyError, MappingError) as error:
+    except WeakKeyError as error:
+        raise CommandError(f"{key_file}: {error}", ExitCode.REFUSED) from None
+    except MappingError as error:
         raise CommandError(f"{file}: {error}", ExitCode.REFUSED) from None
     except UnicodeDecodeError:
         raise CommandError(f"{file}: it is no text, so no mapping", ExitCode.REFUSED) from None

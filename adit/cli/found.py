@@ -9,8 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from adit.cli.console import fail
+from adit.deid.dictionary import keywords
 from adit.dicom.dictionary import entry
 from adit.dicom.node import Answer, Level
+from adit.model.guess import guess
 
 COLUMNS: Final[dict[Level, tuple[str, ...]]] = {
     Level.PATIENT: ("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
@@ -52,7 +54,8 @@ def columns(level: Level, keys: Mapping[str, str], returning: Sequence[str]) -> 
 
 def _known(keyword: str) -> str:
     if entry(keyword) is None:
-        fail(f"{keyword}: is no DICOM keyword (PS3.6), such as PatientID or StudyDate")
+        like = guess(keyword, keywords(), 0.8) or ", such as PatientID or StudyDate"
+        fail(f"{keyword}: is no DICOM keyword (PS3.6){like}")
     return keyword
 
 

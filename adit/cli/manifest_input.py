@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -127,7 +127,7 @@ def _refusal(
     job: TransferJob,
     jobs: Sequence[TransferJob],
     nodes: dict[NodeKey, DicomNode],
-    profiles: Container[ProfileKey],
+    profiles: Collection[ProfileKey],
     *,
     may_wait: bool,
 ) -> str | None:

@@ -151,17 +151,21 @@ def _nodes(session: Session | None, name: str, file: Path | None) -> list[DicomN
     if session is not None:
         node = session.ledger.node((namespace or "default", plain))
         if node is None:
-            known = ", ".join(name_of(each.metadata) for each in session.ledger.nodes()) or "none"
-            fail(
-                f"There is no DicomNode {name} in the ledger (there are: {known}). Apply it, or name its file with -f."
-            )
+            known = _known(name, [name_of(each.metadata) for each in session.ledger.nodes()])
+            fail(f"There is no DicomNode {name} in the ledger {known} Apply it, or name its file with -f.")
         return [node]
     in_file = [each for each in read_files([str(file or name)]) if isinstance(each, DicomNode)]
     found = in_file if file is None else [each for each in in_file if each.metadata.name == plain]
     if not found:
-        known = ", ".join(each.metadata.name for each in in_file) or "none"
-        fail(f"There is no DicomNode {name} in {file or name} (there are: {known}).")
+        known = _known(plain, [each.metadata.name for each in in_file])
+        fail(f"There is no DicomNode {name} in {file or name} {known}")
     return found
+
+
+def _known(name: str, names: list[str]) -> str:
+    from adit.model.guess import guess
+
+    return f"(there are: {', '.join(names) or 'none'}){guess(name, names) or '.'}"
 
 
 def _is_file(name: str) -> bool:

@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from rich.console import Group
 from rich.table import Table
 
 from adit.cli.console import Interrupted, Output, out, print_json, print_table, say
@@ -54,24 +53,33 @@ def status(
         elif watch:
             _watch(session, job, limit, events)
         else:
-            for part in _picture(session, job, limit, events):
-                print_table(out, part) if isinstance(part, Table) else out.print(part)
+            _show(_picture(session, job, limit, events))
             _say_who_works(session, job, limit)
 
 
 def _watch(session: Session, job: str | None, limit: int, events: bool) -> None:
-    from rich.live import Live
-
+    """A terminal shows it again and again, anything else the end alone. Not by rich's Live, which cuts UIDs."""
     from adit.cli.job_name import find_job
 
-    with Live(Group(*_picture(session, job, limit, events)), console=out, auto_refresh=False) as live:
-        try:
-            while job is None or find_job(session.ledger, job).ended_at is None:
-                time.sleep(_WATCH_SECONDS)
-                live.update(Group(*_picture(session, job, limit, events)), refresh=True)
-        except Interrupted:
+    try:
+        while job is None or find_job(session.ledger, job).ended_at is None:
+            if out.is_terminal:
+                _show_anew(_picture(session, job, limit, events))
+            time.sleep(_WATCH_SECONDS)
+    except Interrupted:
+        if out.is_terminal:
             return
-        live.update(Group(*_picture(session, job, limit, events)), refresh=True)
+    _show_anew(_picture(session, job, limit, events))
+
+
+def _show_anew(picture: list[Table | str]) -> None:
+    out.clear()  # nothing where there is no terminal
+    _show(picture)
+
+
+def _show(picture: list[Table | str]) -> None:
+    for part in picture:
+        print_table(out, part) if isinstance(part, Table) else out.print(part)
 
 
 def _picture(session: Session, job: str | None, limit: int, events: bool) -> list[Table | str]:

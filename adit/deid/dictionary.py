@@ -7,6 +7,7 @@ which each worker that de-identifies would pay. A test holds this to what pydico
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from functools import cache
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -55,11 +56,8 @@ def tag_of(keyword: str) -> int | None:
     return _tags().get(keyword)
 
 
-def close_to(keyword: str) -> str | None:
-    """The keyword that somebody may have meant who wrote this one."""
-    from difflib import get_close_matches
-
-    return next(iter(get_close_matches(keyword, _tags(), n=1, cutoff=0.8)), None)
+def keywords() -> Collection[str]:
+    return _tags().keys()
 
 
 @cache

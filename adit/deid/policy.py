@@ -14,6 +14,7 @@ from adit.deid.decision import Action, Decision
 from adit.deid.identifying import IDENTIFYING, IDENTITY
 from adit.deid.standard import Row, Standard, standard
 from adit.model.deid_profile import DeidProfile, Option, Override, OverrideAction
+from adit.model.guess import guess
 
 PATIENT_NAME: Final = 0x00100010
 PATIENT_ID: Final = 0x00100020
@@ -398,9 +399,7 @@ def tags_of(path: str) -> Path:
         if tag is None:
             tag = dictionary.tag_of(part)
         if tag is None:
-            close = dictionary.close_to(part)
-            guess = f" (did you mean {close}?)" if close else ""
-            raise ProfileError(f"there is no attribute {part} in PS3.6{guess}")
+            raise ProfileError(f"there is no attribute {part} in PS3.6{guess(part, dictionary.keywords(), 0.8)}")
         tags.append(tag)
     return tuple(tags)
 

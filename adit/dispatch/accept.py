@@ -6,12 +6,13 @@ made. What a resource can be judged by alone stands in its model, not here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
 from adit.ledger.records import JobRecord, NodeKey, ProfileKey, SelectionRecord
 from adit.model.dicom_node import Accepts, DicomNode, Service
 from adit.model.dicom_web import WebService
+from adit.model.guess import guess
 from adit.model.outcome import Fault, FaultCode
 from adit.model.transfer_job import TransferJob
 
@@ -47,7 +48,7 @@ def accept(
     failed_job: JobRecord | None = None,
     selection: SelectionRecord | None = None,
     *,
-    profiles: Container[ProfileKey] = (),
+    profiles: Collection[ProfileKey] = (),
     find_job: Callable[[tuple[str, str]], JobRecord | None] = lambda key: None,
 ) -> Fault | None:
     """Why the job cannot run as things stand, or None if it can.
@@ -131,7 +132,7 @@ def missing_node(job: TransferJob, nodes: Mapping[NodeKey, DicomNode]) -> Fault 
         ("spec.destination.node", job.spec.destination.node),
     ):
         if (namespace, name) not in nodes:
-            return _no_node(field, name, namespace)
+            return _no_node(field, name, namespace, nodes)
     return _no_folder(job, nodes[namespace, job.spec.destination.node])
 
 
@@ -179,24 +180,30 @@ def _taken(job: TransferJob, destination: DicomNode) -> Fault | None:
     )
 
 
-def _profile(job: TransferJob, profiles: Container[ProfileKey]) -> Fault | None:
+def _profile(job: TransferJob, profiles: Collection[ProfileKey]) -> Fault | None:
     named, namespace = job.spec.deidentification, job.metadata.namespace
     if named is None or (namespace, named.profile) in profiles:
         return None
     return Fault(
         code=FaultCode.PROFILE_NOT_FOUND,
-        message=f"spec.deidentification.profile: there is no DeidProfile {named.profile} in namespace {namespace}.",
+        message=f"spec.deidentification.profile: there is no DeidProfile {named.profile} in namespace {namespace}"
+        f"{_meant(named.profile, namespace, profiles)}",
         cure="Apply the DeidProfile, or correct the name.",
     )
 
 
-def _no_node(field: str, name: str, namespace: str) -> Fault:
+def _no_node(field: str, name: str, namespace: str, nodes: Iterable[NodeKey]) -> Fault:
     return Fault(
         code=FaultCode.NODE_NOT_FOUND,
-        message=f"{field}: there is no DicomNode {name} in namespace {namespace}.",
+        message=f"{field}: there is no DicomNode {name} in namespace {namespace}{_meant(name, namespace, nodes)}",
         cure="Apply the DicomNode, or correct the name.",
         node=name,
     )
+
+
+def _meant(name: str, namespace: str, known: Iterable[tuple[str, str]]) -> str:
+    """The end of the sentence that there is no such thing: of those in the namespace, the one that is spelled alike."""
+    return guess(name, (each for where, each in known if where == namespace)) or "."
 
 
 def _no_archive(source: DicomNode) -> Fault | None:

@@ -5,7 +5,6 @@ Called by the command line before anything is created. Pure: the caller reads th
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pydantic import ValidationError
 
 from adit.model.deid_profile import DeidProfile
 from adit.model.dicom_node import DicomNode
+from adit.model.guess import guess
 from adit.model.problem_text import describe, is_echo
 from adit.model.resource import API_VERSION
 from adit.model.transfer_job import TransferJob
@@ -119,9 +119,8 @@ def _resource(document: Document, source: str) -> Manifest | list[Problem]:
     kind = value.get("kind")
     model = _KINDS.get(kind) if isinstance(kind, str) else None
     if model is None:
-        guess = difflib.get_close_matches(str(kind), _KINDS, n=1, cutoff=0.5)
-        hint = f"; did you mean {guess[0]}?" if guess else ""
-        return [*found, problem(("kind",), f"must be {_ANY_KIND}{hint}", _shown(kind))]
+        rule = f"must be {_ANY_KIND}{guess(str(kind), _KINDS, 0.5)}"
+        return [*found, problem(("kind",), rule, _shown(kind))]
     content = {key: each for key, each in value.items() if key not in ("status", "apiVersion")}
     try:
         # JSON, because strict there means what the API server means: "104" is no integer

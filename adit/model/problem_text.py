@@ -5,7 +5,6 @@ Called by `adit.model.manifest_file` for each error of a document.
 
 from __future__ import annotations
 
-import difflib
 import json
 from functools import cache
 from typing import Any, Final
@@ -14,6 +13,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from adit.model.crd import Schema, structural
+from adit.model.guess import guess
 from adit.model.identifiers import RULE_OF_PATTERN
 from adit.model.yaml_document import Document, Place, field_path
 
@@ -71,7 +71,7 @@ def describe(error: ErrorDetails, document: Document, model: type[BaseModel]) ->
         # what stands where a mapping or a list should be may be anything, a patient's id too
         return place, rule, "a scalar" if isinstance(given, (str, int, float)) else _shown(place, given)
     if kind in ("enum", "literal_error"):
-        rule += _guess(
+        rule += guess(
             str(given), [word.strip("' ") for word in str(context["expected"]).replace(" or ", ",").split(",")]
         )
     return place, rule, _shown(place, given)
@@ -88,13 +88,7 @@ def known_fields(around: Place, model: type[BaseModel]) -> list[str]:
 def _unknown_field(place: Place, model: type[BaseModel]) -> str:
     known = known_fields(place[:-1], model)
     around = field_path(place[:-1])
-    return f"is not a field{' of ' + around if around else ''}{_guess(str(place[-1]), known)}"
-
-
-def _guess(given: str, known: list[str]) -> str:
-    by_fold = {word.casefold(): word for word in known}
-    close = difflib.get_close_matches(given.casefold(), by_fold, n=1, cutoff=0.6)
-    return f"; did you mean {by_fold[close[0]]}?" if close else ""
+    return f"is not a field{' of ' + around if around else ''}{guess(str(place[-1]), known)}"
 
 
 def _shown(place: Place, value: Any) -> str:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from adit.dicom.folder.faults import FolderFaults
 from adit.dicom.secret_place import secret_place
 from adit.model.archive import Archive
 from adit.model.outcome import FaultCode, TransferFault
+
+_LEAST: Final = 8
+"""Characters, the least that NIST SP 800-63B allows people: whoever has an archive may try passwords unseen."""
 
 
 def password(archive: Archive, secrets: Path | None, faults: FolderFaults) -> str:
@@ -28,6 +32,9 @@ def password(archive: Archive, secrets: Path | None, faults: FolderFaults) -> st
         ) from error
     if not text or not text.isprintable():
         raise _missing(faults, f"The secret {name} has a password that is empty or no single line of text.", cure)
+    if len(text) < _LEAST:
+        told = f"The secret {name} has a password of fewer than {_LEAST} characters."
+        raise _missing(faults, told, "Take a long random one (openssl rand -base64 24): the archive goes to others.")
     return text
 
 

@@ -147,6 +147,9 @@ def test_the_mapping_needs_the_key(adit: Adit, originals: Path, key: Path) -> No
     other.write_bytes(b"\xff" * 32)
     ended = adit("deid", "mapping", str(other), "--key-file", str(key))
     assert (ended.code, "no mapping" in ended.err) == (2, True)
+    other.write_bytes(b"short")
+    ended = adit("deid", "mapping", "pairs", "--key-file", str(other))
+    assert ended.err.startswith(f"{other}: the project's key must have at least 32 bytes")
 
 
 def test_pairs_of_two_projects_are_not_put_into_one_file(adit: Adit, originals: Path, key: Path) -> None:

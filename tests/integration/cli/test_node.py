@@ -51,7 +51,13 @@ def test_probe_says_what_answers_and_what_is_offered(adit: Adit, orthancs: Hospi
 
     unknown = adit("node", "probe", "moon")
     assert unknown.code == 2
-    assert "There is no DicomNode moon in the ledger (there are: none)" in unknown.err
+    assert "There is no DicomNode moon in the ledger (there are: none)." in unknown.err
+    misspelled = adit("node", "probe", "arcives", "-f", "archives.yaml")
+    assert (
+        "There is no DicomNode arcives in archives.yaml (there are: archives); did you mean archives?" in misspelled.err
+    )
+    keyless = adit("node", "find", "exports", "-f", "file.yaml", "-k", "PatientId=1003")
+    assert "PatientId: is no DICOM keyword (PS3.6); did you mean PatientID?" in keyless.err
 
 
 def test_probe_notes_what_is_offered_and_shows_how_the_roads_did(

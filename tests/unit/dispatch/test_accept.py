@@ -102,6 +102,10 @@ def test_a_missing_node_is_named_and_waited_for(there: str, field: str, missing:
     assert fault.message.startswith(field)
     assert fault.node == missing
     assert can_wait(fault)
+    misspelled = refused(transfer_job(), nodes(folder_node(there), folder_node(f"{missing}-2")))
+    assert misspelled.message.endswith(
+        f"there is no DicomNode {missing} in namespace default; did you mean {missing}-2?"
+    )
 
 
 @pytest.mark.parametrize(
