@@ -5,6 +5,7 @@ Used by everything in this package; nothing else here knows boto3's client.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from base64 import b64encode
@@ -31,6 +32,7 @@ PIECE: Final = 2**20
 _CONTENT_TYPE: Final = "application/dicom"
 _ENCRYPTIONS: Final = {EncryptionMethod.AES256: "AES256", EncryptionMethod.KMS: "aws:kms"}
 _BROKE_OFF: Final = (HTTPClientError, IncompleteReadError)
+_RANGE: Final = re.compile(r"\s*bytes\s+([0-9]{1,19})-")
 _TIMES: Final = 3  # that a body which broke off is asked for again from there
 Result = TypeVar("Result")
 
@@ -306,7 +308,7 @@ class Bucket:
             )
             _require_same(answer, listed)
             with closing(answer["Body"]) as body:
-                passed = 0 if _is_part(answer) else start
+                passed = start - _first_byte(answer, at_most=start)
                 while passed and (piece := body.read(min(PIECE, passed))):
                     passed -= len(piece)
                 content: bytes = body.read(last + 1 - start)
@@ -350,7 +352,7 @@ class Bucket:
         part = {"Range": f"bytes={at}-"} if at else whole
         answer = self._client().get_object(Bucket=self.s3.bucket, Key=listed.key, IfMatch=listed.etag, **part)
         _require_same(answer, listed)
-        passed = 0 if _is_part(answer) else at
+        passed = at - _first_byte(answer, at_most=at)
         with closing(answer["Body"]) as body:  # entered itself it would be the bare stream, and no cut would be seen
             while piece := body.read(min(PIECE, passed or PIECE)):
                 self.calls.check()
@@ -411,6 +413,15 @@ def _require_same(answer: Mapping[str, Any], listed: Listed) -> None:
         raise ClientError(cast(Any, changed), "GetObject")
 
 
-def _is_part(answer: Mapping[str, Any]) -> bool:
-    """There are servers that ignore Range, and answer with the whole."""
-    return "ContentRange" in answer
+def _first_byte(answer: Mapping[str, Any], *, at_most: int) -> int:
+    """Where in the object the answer begins: there are servers that ignore Range, or take it for a hint.
+
+    Raises UnreadableAnswerError where it begins too late, or does not say.
+    """
+    told = answer.get("ContentRange")
+    if told is None:
+        return 0
+    found = _RANGE.match(str(told))
+    if found is None or int(found[1]) > at_most:
+        raise UnreadableAnswerError
+    return int(found[1])

@@ -89,6 +89,30 @@ def test_a_server_that_ignores_ranges_and_breaks_off_gives_the_whole_all_the_sam
     assert (got, report.faults, cut) == (whole(THREE), (), [])
 
 
+@pytest.mark.parametrize("shift", [-100, 100], ids=["earlier", "later"])
+def test_a_server_that_goes_on_at_another_byte_than_was_asked_for(shift: int, open_node: OpenNode) -> None:
+    """A cache that keeps objects in blocks does: with bytes twice or left out it would still have header and size."""
+
+    def spoil(asked: Asked, reply: Reply) -> Reply:
+        if reply.headers.get("ETag") != "0.dcm":
+            return reply
+        size = len(reply.body)
+        start = int(str(asked.headers.get("Range", "bytes=0-")).removeprefix("bytes=").partition("-")[0])
+        if not start:
+            return reply if "Range" in asked.headers else replace(reply, cut_at=size // 2)
+        start += shift
+        content = reply.body[start:].ljust(size - size // 2, b"\0")[: size - size // 2 + max(0, -shift)]
+        return Reply(206, content, {**reply.headers, "Content-Range": f"bytes {start}-{size - 1}/{size}"})
+
+    with ScriptedWeb(careless(HELD, spoil)) as server:
+        node = open_node(endpoint=server.url, bucket="bucket")
+        if shift < 0:
+            got, report = fetch(node, THREE)
+            assert (got, report.faults) == (whole(THREE), ())
+        else:
+            assert fault_of(lambda: fetch(node, THREE)).fault.code is FaultCode.FETCH_FAILED
+
+
 def test_an_object_that_became_another_is_no_longer_what_was_listed(open_node: OpenNode) -> None:
     def spoil(asked: Asked, reply: Reply) -> Reply:
         if asked.headers.get("Range") is None and reply.headers.get("ETag") == "0.dcm":
