@@ -37,6 +37,28 @@ _BESIDES: Final = {
     0x00402007: Action.REMOVE,  # FillerOrderNumberImagingServiceRequestRetired
     0x0040E001: Action.HASH,  # HL7InstanceIdentifier: which document of the patient it was
     0x04000500: Action.REMOVE,  # EncryptedAttributesSequence: the original, for whoever has that key
+    0x04000520: Action.REMOVE,  # EncryptedContent, wherever it stands
+    0x00080051: Action.REMOVE,  # who issued numbers: IssuerOfAccessionNumberSequence,
+    0x00100024: Action.REMOVE,  # IssuerOfPatientIDQualifiersSequence,
+    0x00400026: Action.REMOVE,  # OrderPlacerIdentifierSequence,
+    0x00400027: Action.REMOVE,  # OrderFillerIdentifierSequence,
+    0x00400036: Action.REMOVE,  # AssigningFacilitySequence,
+    0x00400039: Action.REMOVE,  # AssigningJurisdictionCodeSequence,
+    0x0040003A: Action.REMOVE,  # AssigningAgencyOrDepartmentCodeSequence
+    0x0008041B: Action.REMOVE,  # RecordKey, and
+    0x0008041C: Action.REMOVE,  # PriorRecordKey: which record of an archive it was
+    0x00102295: Action.REMOVE,  # BreedRegistrationNumber
+    0x0040A028: Action.REMOVE,  # codes of people, documents and organisations in retired reports
+    0x0040A066: Action.REMOVE,
+    0x0040A068: Action.REMOVE,
+    0x0040A070: Action.REMOVE,
+    0x0040A076: Action.REMOVE,
+    0x0040A992: Action.REMOVE,  # UniformResourceLocatorTrial
+    0x00720008: Action.REMOVE,  # HangingProtocolCreator
+    0x00720010: Action.REMOVE,  # HangingProtocolUserGroupName
+    0x0074100C: Action.REMOVE,  # ContactDisplayName
+    0x21000160: Action.REMOVE,  # OwnerID
+    0x40080103: Action.REMOVE,  # ReferenceToRecordedSound
 }
 """What table E.1-1 does not list although it tells who someone is. Most of it is retired."""
 _CLEANING: Final = frozenset(
@@ -47,6 +69,7 @@ _OWN_UIDS: Final = frozenset({0x00080018, 0x0020000D, 0x0020000E})
 """SOPInstanceUID, StudyInstanceUID, SeriesInstanceUID: destinations file and prove instances by them."""
 _FIRST_GROUP: Final = 0x0008
 _PIXEL_GROUP: Final = 0x7FE0
+_PIXELS: Final = frozenset({0x7FE00001, 0x7FE00002, 0x7FE00008, 0x7FE00009, 0x7FE00010})
 _NUMBERS: Final = frozenset({"AT", "FD", "FL", "OB", "OD", "OF", "OL", "OV", "OW", "SL", "SS", "SV", "UL", "US", "UV"})
 _TEXTS: Final = frozenset({"LO", "SH", "ST", "LT", "UT", "UC", "CS"})
 _FREE_TEXTS: Final = _TEXTS - {"CS"}
@@ -277,6 +300,8 @@ class ClassPolicy:
             return Decision(Action.REMOVE, "no data set")  # AE titles and more of messages, files, directories
         if group == _PIXEL_GROUP and path:
             return Decision(Action.REMOVE, "pixels in a sequence")  # an icon, whatever it is called: nobody looks at it
+        if group == _PIXEL_GROUP and tag not in _PIXELS:
+            return Decision(Action.REMOVE, "no pixels that anybody looks at")  # retired; and lengths of those there are
         if tag in _BESIDES:
             return Decision(_BESIDES[tag], "beside the table")
         row = self._standard.attributes.get(tag)
@@ -316,7 +341,7 @@ class ClassPolicy:
 
     def _by_vr(self, tag: int, vr: str, known: str | None) -> Decision:
         """What the standard does not list is kept, unless its VR alone may name someone."""
-        if known is None:
+        if known is None or not dictionary.keyword_of(tag):  # some tags are kept free by PS3.6
             return Decision(Action.REMOVE, "unknown")
         both = {vr, known}
         if both & {"SQ"}:

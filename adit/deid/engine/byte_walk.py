@@ -185,6 +185,8 @@ class ByteWalk:
             step, tag, long, entry = found
             start = pos + 8
             if long:
+                if length and step != 1:
+                    raise IrregularError  # the reserved bytes have something in them
                 length = LONG(data, start)[0]
                 start += 4
             if known is not None and key in known and pos > begin:

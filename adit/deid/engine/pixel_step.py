@@ -101,6 +101,7 @@ class PixelStep:
             if isinstance(planned, Refuse):
                 raise PixelQuarantine(planned.reason, planned.detail)
             if facts.element is None:
+                _require_no_offsets(facts)
                 return None
             new = self._new(facts, planned, block)
         except PixelQuarantine as refused:
@@ -155,6 +156,11 @@ class PixelStep:
         rule = planned.rule if isinstance(planned, Mask) else "frames"
         length = UNDEFINED if made.length is None else made.length
         return NewPixels(made.transfer_syntax_uid, made.vr, length, tuple(parts), header, rule, made.masked)
+
+
+def _require_no_offsets(facts: PixelFacts) -> None:
+    if facts.extended_offsets is not None:
+        raise PixelQuarantine(PixelReason.HEADER_MALFORMED, "it has an offset table and no pixels")
 
 
 def with_pixels(header: bytes, new: NewPixels, marks: Mapping[int, bytes], old_header: int, *, implicit: bool) -> bytes:

@@ -193,6 +193,16 @@ BESIDE = [
     Element(0x00100033, "LO", b"Q-5705-01-18"),
     Element(0x00100034, "LO", b"Q-5785-01-18"),
     Element(0x00201070, "IS", b"880012"),
+    Element(0x00080051, "SQ", (Item((Element(0x00400032, "UT", b"880012 Mercy Hospital"),)),)),
+    Element(0x00100024, "SQ", (Item((Element(0x00400036, "SQ", (Item((Element(0x00400031, "UT", b"880012"),)),)),)),)),
+    Element(0x00102295, "LO", b"880012"),
+    Element(0x00280020, "OB", b"880012"),  # a tag without a name
+    Element(0x04000520, "OB", b"880012"),
+    Element(0x0040A068, "SQ", (Item((Element(0x00080104, "LO", b"880012"),)),)),
+    Element(0x0040A992, "ST", b"http://archive.example/880012"),
+    Element(0x00720008, "LO", b"880012"),
+    Element(0x0074100C, "LO", b"880012"),
+    Element(0x21000160, "SH", b"880012"),
     Element(0x00401006, "SH", b"Q-ORD-1"),
     Element(0x00401007, "SH", b"Q-ORD-2"),
     Element(0x00402006, "SH", b"Q-ORD-3"),
@@ -210,3 +220,34 @@ def test_what_identifies_and_is_in_no_table(options: tuple[str, ...], implicit: 
     assert b"Q-" not in data
     assert b"880012" not in data
     assert len(found.HL7InstanceIdentifier) == 16
+
+
+@pytest.mark.parametrize("implicit", [False, True], ids=["explicit", "implicit"])
+def test_images_that_nobody_looks_at(implicit: bool) -> None:
+    """In retired elements of the pixels' group; and in tables that belong to no pixels."""
+    elements = [each for each in instance() if each.tag != 0x7FE00010]
+    retired = (0x7FE00003, 0x7FE00020, 0x7FE00030, 0x7FE00040)
+    _, data, _ = treated([*elements, *(Element(tag, "OW", b"Q-PICTURE-1") for tag in retired)], implicit=implicit)
+    assert b"Q-" not in data
+    tables = (Element(0x7FE00001, "OV", b"Q-PICTURE-1     "), Element(0x7FE00002, "OV", b"Q-PICTURE-1     "))
+    with pytest.raises(Quarantine, match="offset table"):
+        treated([*elements, *tables], implicit=implicit)
+
+
+def test_words_in_the_bytes_that_dicom_reserves() -> None:
+    """Between VR and length of the long ones, also in items and of the pixels."""
+    item = encode([Element(0x00283006, "OW", b"\1\0")])
+    elements = instance(
+        Element(0x00282000, "OB", b"\1\2"),
+        Element(0x00283010, "SQ", (Item((Element(0x00283006, "OW", b"\1\0"),)),)),
+        Element(0x00081030, "UT", b"gone"),
+    )
+    data = encode(elements)
+    for vr in (b"OB", b"OW", b"SQ", b"UT"):
+        data = data.replace(vr + b"\0\0", vr + b"Q-")
+    assert data.count(b"Q-") == 5
+    made = engine().treat(data, syntax(False))
+    written = b"".join(made.pieces())
+    assert b"Q-" not in written
+    assert item in written
+    assert written == b"".join(engine().treat(encode(elements), syntax(False)).pieces())
