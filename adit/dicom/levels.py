@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from adit.dicom.matching import keep
 from adit.dicom.node import Answer, Level, Query
-from adit.model.outcome import TransferFault
+from adit.model.outcome import FaultCode, TransferFault
 
 UNIQUE_KEY: Final = {
     Level.PATIENT: "PatientID",
@@ -22,6 +22,13 @@ ABOVE: Final = {
     Level.IMAGE: ("StudyInstanceUID", "SeriesInstanceUID"),
 }
 _Answer = TypeVar("_Answer", bound=Answer)
+_MOST: Final = 200_000  # answers about one study; the largest series that exist have a tenth
+
+
+class Faulty(Protocol):
+    """Words a fault of the peer."""
+
+    def fault(self, code: FaultCode, message: str, cure: str) -> TransferFault: ...
 
 
 def is_single(value: str | None) -> bool:
@@ -33,14 +40,24 @@ def lacking(query: Query) -> str | None:
     return next((keyword for keyword in ABOVE[query.level] if not is_single(query.keys.get(keyword))), None)
 
 
-def distinct(answers: Iterable[_Answer], query: Query, nameless: Callable[[str], TransferFault]) -> Iterator[_Answer]:
+def distinct(
+    answers: Iterable[_Answer], query: Query, peer: Faulty, nameless: Callable[[str], TransferFault]
+) -> Iterator[_Answer]:
     """The answers that match, each once, at most as many as the query allows.
 
-    Raises what `nameless` makes of the unique key that an answer lacks.
+    Raises what `nameless` makes of the unique key that an answer lacks, and QUERY_FAILED where there is no end to what
+    the peer says of one study, whether it matches or not.
     """
     unique = UNIQUE_KEY[query.level]
+    bounded = is_single(query.keys.get("StudyInstanceUID"))
     seen: set[tuple[str, str]] = set()
-    for answer in answers:
+    for number, answer in enumerate(answers):
+        if bounded and number >= _MOST:
+            raise peer.fault(
+                FaultCode.QUERY_FAILED,
+                f"The node answers a query about one study with more than {_MOST} matches",
+                "Look at the node: it may answer without end.",
+            )
         if not keep(answer, query):
             continue
         own = str(answer.get(unique) or "")

@@ -75,7 +75,7 @@ def find(client: Client, query: Query) -> Iterator[Values]:
         )
 
     answers = (answer for keys in _alternatives(query.keys) for answer in _pages(client, query, keys))
-    yield from distinct(answers, query, nameless)
+    yield from distinct(answers, query, client.server, nameless)
 
 
 def _alternatives(keys: Mapping[str, str]) -> Iterator[dict[str, str]]:

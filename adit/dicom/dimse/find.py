@@ -91,7 +91,7 @@ def find(association: Association, peer: Peer, query: Query, model: str, level: 
 
     found = 0
     with closing(_answers(association, peer)) as answers:
-        for answer in distinct(answers, query, nameless):
+        for answer in distinct(answers, query, peer, nameless):
             found += 1
             yield answer
     if query.limit is not None and found >= query.limit:

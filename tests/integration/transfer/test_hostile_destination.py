@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import count
+from typing import Any
 
 import pytest
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from adit.dicom import levels
 from adit.model.instance import InstanceState
 from adit.model.outcome import FaultCode, Outcome
 from tests.integration.transfer.scene import Scene, Task, dimse, now
@@ -125,6 +128,37 @@ def test_what_another_place_held_before_is_told(scene: Scene, task: Task, destin
     assert report.outcome is Outcome.SUCCESS
     warned = {(warning.code, warning.sop_instance_uid) for warning in report.warnings}
     assert warned == {(FaultCode.STORED_WITH_WARNING, uid) for uid in UIDS}
+
+
+class Endless(Sequence[Dataset]):
+    """Of a series' instances, each another one."""
+
+    def __getitem__(self, _: object) -> Any:
+        for number in count(1):
+            answer = Dataset()
+            answer.QueryRetrieveLevel, answer.SOPInstanceUID = "IMAGE", f"1.2.{number}"
+            yield answer
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_it_answers_without_end(
+    task: Task, destination: ScriptedSCP, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    monkeypatch.setattr(levels, "_MOST", 50)
+
+    def from_the_first_store_on(service: str, number: int) -> None:
+        if service == "C-STORE":
+            destination.behaviour = Behaviour(find_answers=Endless())
+
+    destination.behaviour = (
+        Behaviour(find_answers=Endless()) if when == "before" else Behaviour(before=from_the_first_store_on)
+    )
+    report = task.run()
+    assert (report.outcome, report.faults[0].code) == (Outcome.TRANSIENT_FAULT, FaultCode.QUERY_FAILED)
+    assert task.count(InstanceState.STORED) == (0 if when == "before" else len(UIDS))
 
 
 def test_it_aborts_in_the_middle_and_nothing_acknowledged_is_sent_again(task: Task, destination: ScriptedSCP) -> None:
