@@ -77,7 +77,8 @@ class BucketTimeouts(Strict):
         default=10, description="For the TCP connection to be made."
     )
     network_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(
-        default=60, description="For the next bytes to come, or to be taken."
+        default=60,
+        description="For an answer to begin, for each 64 KiB of it or its end to come, and for bytes to be taken.",
     )
 
 

@@ -15,6 +15,7 @@ import boto3
 from botocore.config import Config
 
 from adit.dicom.s3.faults import S3Faults
+from adit.dicom.s3.pace import paced_pools
 from adit.dicom.secret_place import secret_place
 from adit.model.outcome import FaultCode
 from adit.model.s3 import CREDENTIAL_KEYS, S3
@@ -46,9 +47,12 @@ def connect(s3: S3, secrets: Path | None, connections: int, faults: S3Faults) ->
     credentials = _credentials(s3, secrets, faults)
     try:
         with _LOCK:  # making clients is not safe for threads, using them is
-            return _session().client(
+            client = _session().client(
                 "s3", region_name=s3.region, endpoint_url=s3.endpoint, verify=verify, config=config, **credentials
             )
+            # There is no public way; a test sees whether this one leads anywhere.
+            client._endpoint.http_session._pool_classes_by_scheme.update(paced_pools(s3.timeouts.network_seconds))
+            return client
     except OSError as error:
         raise faults.fault(
             FaultCode.TLS_FAILED,

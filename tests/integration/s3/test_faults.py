@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ import pytest
 from adit.dicom.folder import JobFolder
 from adit.dicom.node import Instance, Level, Query, Stored, Wanted
 from adit.dicom.s3 import S3Node
+from adit.dicom.s3.bucket import checksum_of
 from adit.model.assignment import Share
 from adit.model.outcome import FaultCode, TransferFault
 from adit.model.s3 import S3
@@ -162,6 +164,71 @@ def test_who_is_no_s3_server(work: Callable[[S3Node], None], answer: bytes, open
     with RawWeb(lambda connected: connected.sendall(answer)) as server:
         fault = fault_of(lambda: work(open_node(endpoint=server.url))).fault
     assert fault.code is FaultCode.QUERY_FAILED
+
+
+# --- slow ---
+
+BRIEF = {"connectSeconds": 1, "networkSeconds": 1}
+
+
+@pytest.mark.parametrize(
+    ("first", "again"),
+    [
+        (b"HTTP/1.1 200 OK\r\nX-One: ", b"x"),
+        (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n" * 2),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n", b" "),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    ],
+    ids=["one header", "headers", "continue", "body", "chunks"],
+)
+def test_an_answer_that_trickles_is_given_up(
+    first: bytes, again: bytes, open_node: OpenNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adit.dicom.s3.client._TRIES", 1)
+
+    def trickle(connected: socket.socket) -> None:
+        connected.sendall(first)
+        while True:
+            connected.sendall(again)
+            time.sleep(0.3)
+
+    with RawWeb(trickle) as server:
+        fault = fault_of(lambda: finding(open_node(endpoint=server.url, timeouts=BRIEF))).fault
+    assert fault.code is FaultCode.NODE_TIMEOUT
+
+
+def test_an_object_that_trickles_is_given_up(open_node: OpenNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adit.dicom.s3.client._TRIES", 1)
+    held = HELD["0.dcm"]
+
+    def slowly(asked: Asked, reply: Reply) -> Reply:
+        if reply.body != held:
+            return reply
+        return replace(reply, dripping=lambda: not threading.Event().wait(0.3))
+
+    with ScriptedWeb(careless(HELD, slowly)) as server:
+        fault = fault_of(lambda: finding(open_node(bucket="bucket", endpoint=server.url, timeouts=BRIEF))).fault
+    assert fault.code is FaultCode.NODE_TIMEOUT
+
+
+def test_what_is_not_taken_for_longer_than_a_connection_may_need_is_waited_for(
+    open_node: OpenNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adit.dicom.s3.client._TRIES", 1)
+    content = bytes(32 * 2**20)  # more than fits between the two
+
+    def answer(connected: socket.socket) -> None:
+        time.sleep(2.5)
+        taken = 0
+        while taken < len(content) - 2**16:  # some came with the headers
+            taken += len(connected.recv(2**16))
+        connected.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        connected.recv(2**16)
+
+    with RawWeb(answer) as server:
+        node = open_node(endpoint=server.url, timeouts={"connectSeconds": 1, "networkSeconds": 60})
+        assert node._bucket.put("key", content, checksum_of(content), {}, "1.2")
 
 
 # --- busy ---
