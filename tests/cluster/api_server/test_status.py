@@ -84,6 +84,13 @@ class Desk:
         record = self.scene.record(self.name)
         self.scene.ledger.expand(record.id, seeds(record.job), self.now)
 
+    def make_tasks(self, **spec: Any) -> None:
+        """Of a job that is applied with its nodes: all of it waits for its turn."""
+        self.apply_nodes()
+        self.apply(**spec)
+        self.go_round()
+        self.expand()
+
     def end(self, *settlements: Settlement) -> None:
         job_id = self.scene.record(self.name).id
         for settlement in settlements:
@@ -160,10 +167,7 @@ def test_a_job_from_apply_to_complete(desk: Desk) -> None:
 
 
 def test_a_failed_job_says_why_and_nothing_of_patients(desk: Desk) -> None:
-    desk.apply_nodes()
-    desk.apply()
-    desk.go_round()
-    desk.expand()
+    desk.make_tasks()
     desk.end(SUCCESS, FAILURE)
     desk.go_round()
     assert desk.waits("condition=Failed")
@@ -178,10 +182,7 @@ def test_a_failed_job_says_why_and_nothing_of_patients(desk: Desk) -> None:
 
 
 def test_a_warning_does_not_pass_for_complete(desk: Desk) -> None:
-    desk.apply_nodes()
-    desk.apply()
-    desk.go_round()
-    desk.expand()
+    desk.make_tasks()
     desk.end(SUCCESS, Settlement(TaskState.WARNING, message="odd"))
     desk.go_round()
     assert not desk.waits("condition=Complete")
@@ -253,10 +254,7 @@ def test_another_managers_conditions_survive(desk: Desk) -> None:
 
 
 def test_applying_a_finished_job_again_changes_nothing(desk: Desk) -> None:
-    desk.apply_nodes()
-    desk.apply()
-    desk.go_round()
-    desk.expand()
+    desk.make_tasks()
     desk.end(SUCCESS, SUCCESS)
     desk.go_round()
     before = desk.body()
@@ -271,10 +269,7 @@ def test_applying_a_finished_job_again_changes_nothing(desk: Desk) -> None:
 
 
 def test_nothing_is_written_or_told_again_after_a_restart(desk: Desk) -> None:
-    desk.apply_nodes()
-    desk.apply(suspend=True)
-    desk.go_round()
-    desk.expand()
+    desk.make_tasks(suspend=True)
     desk.go_round()
     before = desk.body()
     events = desk.plane.kubectl("get", "events", "-o", "name").splitlines()
@@ -287,10 +282,7 @@ def test_nothing_is_written_or_told_again_after_a_restart(desk: Desk) -> None:
 
 
 def test_a_job_of_the_same_name_gets_no_status_of_the_old_one(desk: Desk) -> None:
-    desk.apply_nodes()
-    desk.apply()
-    desk.go_round()
-    desk.expand()
+    desk.make_tasks()
     desk.plane.kubectl("delete", "tj", desk.name)
     desk.apply()
     desk.now += timedelta(seconds=10)
@@ -301,10 +293,7 @@ def test_a_job_of_the_same_name_gets_no_status_of_the_old_one(desk: Desk) -> Non
 @pytest.mark.parametrize("anew", [False, True])
 def test_a_status_that_somebody_forged_after_the_end_is_mended(desk: Desk, anew: bool) -> None:
     """Its end is in place, so that nothing but the ledger tells that it is wrong; by a restarted operator, too."""
-    desk.apply_nodes()
-    desk.apply()
-    desk.go_round()
-    desk.expand()
+    desk.make_tasks()
     desk.end(SUCCESS, FAILURE)
     desk.go_round()
     true = desk.body()["status"]
@@ -337,10 +326,7 @@ def _timeless(status: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("anew", [False, True])
 def test_a_deleted_job_that_a_finalizer_holds_is_told_of_to_its_end(desk: Desk, anew: bool) -> None:
-    desk.apply_nodes()
-    desk.apply()
-    desk.go_round()
-    desk.expand()
+    desk.make_tasks()
     desk.go_round()
     assert desk.line()["STATUS"] == "Pending"
     desk.plane.kubectl("patch", "tj", desk.name, "--type=merge", '-p={"metadata":{"finalizers":["example.org/mine"]}}')

@@ -11,8 +11,8 @@ from adit.dicom.node import Instance, Stored
 from adit.ledger.attempt_ledger import Fenced
 from adit.model.instance import InstanceRecord, InstanceState
 from adit.model.outcome import FaultCode, Outcome
+from tests.unit.transfer.bench import Bench
 from tests.unit.transfer.memory_node import MemoryInstance, MemoryNode, MemoryStore, element, fault, send, study_of
-from tests.unit.transfer.test_attempt import Bench
 
 NAMES = tuple(f"1.2.3.1.{n}" for n in range(6))
 
