@@ -92,7 +92,9 @@ class Placing:
 
     @property
     def file(self) -> str:
-        return f"{safe_name(self.sop_instance_uid)}.dcm"
+        """By the UID; one that cannot be a name gets one that no other has."""
+        name = safe_name(self.sop_instance_uid)
+        return f"{name if name == self.sop_instance_uid else distinct(name, self.sop_instance_uid)}.dcm"
 
 
 def safe_name(text: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from pydicom import Dataset, dcmread
+from pydicom.uid import UID
 
 from adit.dicom.folder import FolderNode, StudyFacts
 from adit.dicom.node import Stored
@@ -65,6 +66,15 @@ def test_the_plans_facts_name_the_study_with_all_its_modalities(root: Path, open
     node.announce(StudyFacts(study.study_instance_uid, frozenset({"MR", "CT"})))
     stored = store(node, study.instances)
     assert {str(one.location).split("/")[2] for one in stored} == {"20240131-101112-CT,MR"}
+
+
+def test_instances_whose_odd_uids_make_one_name_do_not_replace_each_other(root: Path, open_destination: Open) -> None:
+    odd = list(samples.ct_study(4).instances)
+    for item, uid in zip(odd, ("1.2.3", "1.2.3.", "1.2/3", "1.2_3"), strict=True):
+        item.file_meta.MediaStorageSOPInstanceUID = item.SOPInstanceUID = UID(uid)
+    stored = store(open_destination(), odd)
+    assert len(files(root)) == 4
+    assert all(proof.present for proof in open_destination().verify(str(odd[0].StudyInstanceUID), stored))
 
 
 def test_studies_and_series_with_the_same_words_do_not_merge(root: Path, open_destination: Open) -> None:
