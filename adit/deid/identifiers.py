@@ -308,7 +308,8 @@ def _digits_end_at(lowered: bytes, at: int) -> bool:
 
 
 def _is_number(word: bytes) -> bool:
-    return not any(97 <= letter <= 122 or letter >= 128 for letter in word)
+    """Control characters are halves of letters, of Thai in UTF-16."""
+    return not any(97 <= letter <= 122 or letter >= 128 or letter < 32 for letter in word)
 
 
 def _joins(letter: bytes) -> bool:

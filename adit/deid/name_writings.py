@@ -34,7 +34,17 @@ _CODECS: Final = (
     *("iso8859_9", "iso8859_15", "tis_620", "shift_jis", "iso2022_jp", "euc_kr", "gb18030", "utf_16_le", "utf_16_be"),
 )
 """Of all character sets of PS3.3 C.12.1.1.2, as items of sequences may declare others; and UTF-16, for bytes."""
-_DECLARED: Final = ISO_8859 | {"ISO_IR 192": "utf_8", "GB18030": "gb18030", "GBK": "gb18030"}
+_DECLARED: Final = ISO_8859 | {
+    "ISO_IR 13": "shift_jis",
+    "ISO_IR 58": "gb18030",
+    "ISO_IR 149": "euc_kr",
+    "ISO_IR 166": "tis_620",
+    "ISO_IR 192": "utf_8",
+    "ISO_IR 203": "iso8859_15",
+    "GB18030": "gb18030",
+    "GBK": "gb18030",
+}
+_ESCAPE: Final = re.compile(r"\x1b[ -/]+[0-~]")  # of a code extension (ISO 2022)
 _LETTERS: Final = str.maketrans({"ß": "ss", "ẞ": "SS", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D"})
 _MORE: Final = str.maketrans({"æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ı": "i", "þ": "th", "Þ": "Th", "ð": "d"})
 _UMLAUTS: Final = str.maketrans(
@@ -53,11 +63,14 @@ class Writings:
 
     def add(self, name: bytes, charset: bytes, *, joined: bool = True) -> None:
         self._add_undeclared(name, charset)
-        for text in {*(texts := _texts_of(name, charset)), *map(_visible, texts)}:
+        for text in {*(texts := _texts_of(name, charset)), *map(_visible, texts), *map(_unescaped, texts)}:
+            turkish = b"148" in charset or not text.isascii()
             for group in text.strip("\0 ").split("="):
                 parts = [part for part in _APART.split(group) if part]
                 for part in parts:
                     self._add(part, alone=True)
+                    for other in _in_turkish(part) if turkish else ():
+                        self._add(other, alone=True)
                 if joined:
                     self._add_joined(parts)
 
@@ -103,6 +116,16 @@ def _run_of(text: str) -> bytes:
         if code and not before and not after:
             return run.lower()
     return b""
+
+
+def _unescaped(text: str) -> str:
+    """pydicom leaves some escape sequences where they stand."""
+    return _ESCAPE.sub("", text)
+
+
+def _in_turkish(part: str) -> set[str]:
+    """In lower and upper case, where the letter i with and without its dot are two."""
+    return {part.replace("I", "ı").replace("İ", "i").lower(), part.replace("i", "İ").replace("ı", "I").upper()} - {part}
 
 
 def _visible(text: str) -> str:

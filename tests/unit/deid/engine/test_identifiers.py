@@ -15,7 +15,13 @@ CHARSET = 0x00080005
 KERNEL = 0x00181210  # a text that PS3.15 does not list, and so keeps
 PROFILE = 0x00282000  # ICCProfile: bytes that stay
 BORN = Element(0x00100030, "DA", b"19500312")
-CODECS = {"ISO_IR 100": "latin_1", "ISO_IR 144": "iso8859_5", "ISO_IR 192": "utf_8", "GB18030": "gb18030"}
+CODECS = {
+    "ISO_IR 100": "latin_1",
+    "ISO_IR 144": "iso8859_5",
+    "ISO_IR 148": "iso8859_9",
+    "ISO_IR 192": "utf_8",
+    "GB18030": "gb18030",
+}
 both = pytest.mark.parametrize("implicit", [False, True], ids=["explicit", "implicit"])
 
 
@@ -52,6 +58,10 @@ def kernel(text: bytes, *more: Element, **whose: bytes) -> bytes:
         ("ISO_IR 192", "Meier^Eva", "MEIER1950"),
         ("ISO_IR 192", "Kohl^Ina", "InaKohl2"),
         ("ISO_IR 192", "Li^Bo", "BoLi"),
+        ("ISO_IR 192", "Ümit^Bo", "ÜMİT"),
+        ("ISO_IR 148", "Yılmaz^Bo", "YILMAZ"),
+        ("ISO_IR 148", "YILMAZ^Ş", "yılmaz"),
+        ("ISO_IR 192", "KILIÇ^Bo", "kılıç"),
     ],
 )
 def test_writings_of_a_name(charset: str, name: str, text: str) -> None:
@@ -200,6 +210,31 @@ def test_a_number_in_uids_that_are_kept(told: bytes, implicit: bool) -> None:
         assert (refused.value.reason, refused.value.place) == (Reason.IDENTIFIER_LEFT, place)
         _, data, _ = treated(elements, "RetainUIDs", implicit=implicit)
         assert uid in data
+
+
+@both
+@pytest.mark.parametrize("told", ["小东".encode(), b"\x1b$)A" + "小东".encode("gb2312"), "小东".encode("gb2312")])
+def test_a_chinese_name_by_code_extensions(told: bytes, implicit: bool) -> None:
+    """As PS3.5 K has it: with the escape sequence in each component."""
+    gb = b"\x1b$)A"
+    name = b"Zhang^XiaoDong=" + gb + "张".encode("gb2312") + b"^" + gb + "小东".encode("gb2312")
+    declared = Element(CHARSET, "CS", b"\\ISO 2022 IR 58")
+    elements = instance(declared, Element(KERNEL, "LO", b"for " + told), name=name)
+    assert told not in treated(elements, implicit=implicit)[1]
+
+
+@pytest.mark.parametrize("told", [b"OEUVRE", "Œuvré".encode(), "œuvré".encode("iso8859_15")])
+def test_a_name_in_latin_9_which_pydicom_does_not_know(told: bytes) -> None:
+    elements = [Element(CHARSET, "CS", b"ISO_IR 203"), Element(KERNEL, "LO", b"for " + told)]
+    data = encode(instance(*elements, name="Œuvré^Bo".encode("iso8859_15")))
+    assert told not in b"".join(engine().treat(data, syntax(False)).pieces())
+
+
+def test_a_thai_name_in_utf_16() -> None:
+    told = "นามสกุล".encode("utf_16_le")
+    declared = Element(CHARSET, "CS", b"ISO_IR 166")
+    elements = instance(declared, Element(PROFILE, "OB", b"\7\7" + told), name="นามสกุล^ชื่อ".encode("tis_620"))
+    assert told not in treated(elements)[1]
 
 
 FRAME_OF_REFERENCE = b"2.25.329800735698586629295641978511506172918"
