@@ -33,15 +33,16 @@ class Hospital:
         )
 
 
-def job(name: str, *studies: Study | str, destination: str = "research", **spec: Any) -> str:
+def job(name: str, *studies: Study | str, destination: str | dict[str, Any] = "research", **spec: Any) -> str:
     """A TransferJob of these studies."""
     uids = [study if isinstance(study, str) else study.study_instance_uid for study in studies]
     selection = {"studies": [{"studyInstanceUID": uid} for uid in uids]}
+    to = {"node": destination} if isinstance(destination, str) else destination
     return documents(
         document(
             "TransferJob",
             name,
-            {"source": {"node": "hospital"}, "destination": {"node": destination}, "selection": selection} | spec,
+            {"source": {"node": "hospital"}, "destination": to, "selection": selection} | spec,
         )
     )
 

@@ -277,3 +277,26 @@ def test_a_job_tells_what_was_done_to_its_instances(adit: Adit, ledger: Ledger) 
     assert "pseudonym" in adit("deid", "report", "copy").out
     sent = {each["sentAs"] for each in adit("manifest", "copy").json["tasks"][0]["instances"]} - {None}
     assert sent == {str(dcmread(file).SOPInstanceUID) for file in written}
+
+
+def test_archives_of_its_own_need_their_password_and_no_other(adit: Adit) -> None:
+    study = ct_study(2, seed="own-archive")
+    study.write(adit.folder / "hospital")
+    (adit.folder / "out").mkdir()
+    nodes_own = {"path": str(adit.folder / "out"), "archive": {"format": "Zip", "secretName": "the-nodes"}}
+    text = documents(
+        document("DicomNode", "hospital", {"folder": {"path": str(adit.folder / "hospital")}}),
+        document("DicomNode", "exports", {"folder": nodes_own}),
+    )
+    to = {"node": "exports", "archive": {"format": "SevenZip", "secretName": "for-dr-adams"}}
+    file = adit.write("job.yaml", text + job("hand-over", study, destination=to))
+    secrets = adit.folder / "secrets"
+    lacking = adit("run", file, ADIT_SECRETS=str(secrets), KUBERNETES_SERVICE_HOST="")
+    assert lacking.code == 2
+    assert "the secret for-dr-adams of its destination.archive has no password: there is no folder" in lacking.err
+    assert "the-nodes" not in lacking.err
+    (secrets / "for-dr-adams").mkdir(parents=True)
+    (secrets / "for-dr-adams" / "password").write_text("between-the-two-of-us")
+    ended = adit("run", file, ADIT_SECRETS=str(secrets))
+    assert ended.code == 0, ended.err
+    assert len(list((adit.folder / "out").rglob("*.7z"))) == 1
