@@ -114,6 +114,7 @@ class _Attempt:
         self._roster = Roster(
             assignment.study_instance_uid, assignment.series_instance_uids, destination.name, self._recorder.record
         )
+        self._finished = False
         self._announced = 0
         self._announced_by_series: Mapping[str, int] = {}
         self._faults: list[Fault] = []  # of the attempt as a whole, still open
@@ -184,10 +185,12 @@ class _Attempt:
                 self._transfer(plan, wanted, destination)
             if isinstance(self._destination, Sealing):
                 self._seal(self._destination)
-        if self._halt.reason is None:
-            self._tell_of_empty_series(plan)
-        if destination.can_verify and self._halt.reason is None:
+        if self._halt.reason is not None:
+            return
+        self._tell_of_empty_series(plan)
+        if destination.can_verify:
             verify(destination, self._assignment.study_instance_uid, self._roster, self._halt, self._patience)
+        self._finished = True
 
     def _errands(self, plan: Plan) -> Sequence[Wanted]:
         whole_study = self._assignment.series_instance_uids is None
@@ -344,6 +347,7 @@ class _Attempt:
             announced_by_series=self._announced_by_series,
             provable=self._destination.can_verify,
             reason=self._halt.reason,
+            finished=self._finished,
             faults=tuple(self._faults),
             instance_faults=self._roster.faults,
             warnings=(*self._warnings, *self._roster.warnings),

@@ -41,6 +41,7 @@ class Facts:
     announced_by_series: Mapping[str, int] = field(default_factory=dict)  # the same, where it says so
     provable: bool = True  # whether the destination can be asked what it holds
     reason: Reason | None = None  # why the attempt stopped early
+    finished: bool = True  # it went all its way, to the last proof: else rows may be as an earlier attempt left them
     faults: Sequence[Fault] = ()  # of the attempt as a whole, still open at its end
     instance_faults: Sequence[Fault] = ()
     warnings: Sequence[Fault] = ()
@@ -52,7 +53,7 @@ def verdict(facts: Facts, progress: Progress) -> Report:
     Rows and open faults decide: what was healed is not among `facts.faults` any more.
     """
     warnings = list(facts.warnings)
-    if complete(facts):
+    if facts.finished and complete(facts):
         if not facts.provable:
             warnings.append(_not_provable(facts.destination))
         return Report(outcome=Outcome.SUCCESS, warnings=_distinct(warnings), progress=progress)

@@ -129,6 +129,26 @@ def test_it_announces_more_than_it_lists_and_sends(task: Task, source: ScriptedS
     assert destination.stores() == ONCE
 
 
+@pytest.mark.parametrize("service", ["C-FIND", "C-GET"])
+def test_an_attempt_that_is_stopped_does_not_call_the_last_ones_rows_a_success(
+    task: Task, source: ScriptedSCP, service: str
+) -> None:
+    """All of them are proven, and it had not been enough; this one was to ask for the rest, and never came to it."""
+    source.behaviour = Behaviour(omitted_keys=UNCOUNTED, get_announce=20)
+    assert task.run(again=True).outcome is Outcome.PARTIAL
+    stop, opened = threading.Event(), threading.Event()
+
+    def before(asked: str, number: int) -> None:
+        if asked == service:
+            stop.set()
+            opened.wait(60)
+
+    source.behaviour = Behaviour(omitted_keys=UNCOUNTED, get_announce=20, before=before)
+    report = task.run(stop=stop)
+    opened.set()
+    assert report.outcome is Outcome.CANCELLED
+
+
 def test_it_announces_more_than_it_lists_and_misses_some_of_that(task: Task, source: ScriptedSCP) -> None:
     """The next attempt asks by name, and would not hear of the announced ones again."""
     source.behaviour = Behaviour(omitted_keys=UNCOUNTED, get_only=2, get_announce=20)
