@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Final
@@ -15,6 +15,7 @@ from uuid import UUID
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Column
 
 from adit.cli.pace import Pace, Sight, duration, size
 from adit.cli.waiting import news, why_waiting
@@ -24,6 +25,7 @@ from adit.ledger.ledger import Ledger
 _LIVE_SECONDS: Final = 0.4
 _PLAIN_SECONDS: Final = 5.0
 _REMINDER_SECONDS: Final = 300.0
+_NAME_COLUMNS: Final = 30
 
 
 @contextmanager
@@ -46,8 +48,8 @@ def watching(ledger: Ledger, jobs: Mapping[UUID, str], console: Console) -> Iter
 
 def _live(ledger: Ledger, jobs: Mapping[UUID, str], console: Console, ended: threading.Event) -> None:
     with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
+        TextColumn("{task.description}", table_column=Column(no_wrap=True, min_width=_shown(jobs.values()))),
+        BarColumn(bar_width=16),
         TextColumn("{task.fields[told]}"),
         console=console,
         refresh_per_second=4,
@@ -64,6 +66,11 @@ def _live(ledger: Ledger, jobs: Mapping[UUID, str], console: Console, ended: thr
                 progress.update(bars[job], total=sight.expected or None, completed=sight.instances, told=text)
             if last:
                 return
+
+
+def _shown(names: Collection[str]) -> int:
+    """Columns: a name is left whole, unless it is long, where the rest of the line has no room beside it."""
+    return min(_NAME_COLUMNS, max(map(len, names), default=0))
 
 
 def _plain(ledger: Ledger, jobs: Mapping[UUID, str], console: Console, ended: threading.Event) -> None:
@@ -112,11 +119,9 @@ def _sights(ledger: Ledger, paces: Mapping[UUID, Pace]) -> Iterator[tuple[UUID, 
 
 def told(sight: Sight, waiting: str = "") -> str:
     """A sight in one line."""
-    parts = [
-        f"{sight.ended}/{sight.tasks} tasks",
-        f"{sight.instances}/{sight.expected} instances",
-        size(sight.bytes_stored),
-    ]
+    parts = [f"{sight.ended}/{sight.tasks} tasks"]
+    if sight.expected or not waiting:
+        parts += [f"{sight.instances}/{sight.expected} instances", size(sight.bytes_stored)]
     if sight.bytes_per_second:
         parts.append(f"{size(sight.bytes_per_second)}/s")
     if sight.seconds_left is not None and sight.ended < sight.tasks:
