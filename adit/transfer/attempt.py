@@ -282,7 +282,7 @@ class _Attempt:
         )
         delivery.start()
         try:
-            fetching.run(plan, wanted)
+            fetching.run(plan, wanted, self._assignment.announced)
         except BaseException as error:
             channel.fail(bug_fault(error))
             raise

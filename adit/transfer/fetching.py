@@ -50,11 +50,15 @@ class Fetching:
         self._halt = halt
         self._intake = intake
         self._channel = channel
+        self._silent = False  # something was asked for as a whole, and nobody said how much it is
         self.faults: list[Fault] = []
         self.warnings: list[Fault] = []
 
-    def run(self, plan: Plan, wanted: Sequence[Wanted]) -> None:
-        """Two rounds at most: the wanted, then by name those that did not come."""
+    def run(self, plan: Plan, wanted: Sequence[Wanted], heard: int = 0) -> None:
+        """Two rounds at most: the wanted, then by name those that did not come.
+
+        `heard` is the most instances that earlier attempts heard the source speak of.
+        """
         first = last = self._round(wanted)
         unseen = self._roster.unseen()
         if unseen and not self._ending and all(fault.code in _MENDABLE for fault in first.broken):
@@ -66,6 +70,8 @@ class Fetching:
         if self._ending:
             return
         rows = self._roster.rows()
+        if self._silent and heard > len(rows):
+            self.faults.append(self._unmatched(heard, len(rows)))
         if unseen or len(rows) < plan.least or short_series(plan.announced_by_series, rows):
             self.faults += [*last.broken, *last.said]
             for one in (*first.admitted, *first.cut):
@@ -138,6 +144,7 @@ class Fetching:
 
     def _note(self, wanted: Wanted, report: FetchReport, tally: Tally, met: _Round) -> None:
         self._roster.came_by(report.road)
+        self._silent = self._silent or (wanted.sop_instance_uids is None and not tally.spoken_of)
         said: list[Fault] = []
         detail = {"completed": report.completed, "failed": report.failed, "warning": report.warning}
         detail |= {"announced": report.announced} if report.announced else {}
@@ -153,16 +160,15 @@ class Fetching:
             else:
                 said.append(fault)
         if not said and tally.spoken_of > tally.count:
-            said.append(self._unmatched(tally))
+            said.append(self._unmatched(tally.spoken_of, tally.count))
         if said:
             met.admitted.append(Admitted(wanted, report, tally, tuple(said)))
 
-    def _unmatched(self, tally: Tally) -> Fault:
-        """A road that broke spoke of more than the next one brought, which called that all."""
+    def _unmatched(self, spoken_of: int, came: int) -> Fault:
+        """A road that broke, now or in an earlier attempt, spoke of more than the next one brought and called all."""
         return Fault(
             code=FaultCode.INCOMPLETE,
-            message=f"The source spoke of {counted(tally.spoken_of, 'instance')} by one road, "
-            f"and sent {tally.count} by another.",
+            message=f"The source spoke of {counted(spoken_of, 'instance')} by one road, and sent {came} by another.",
             cure="Compare the study at the source with what arrived.",
             node=self._source.name,
         )

@@ -461,6 +461,19 @@ def test_what_c_get_spoke_of_counts_though_c_move_does_not_know_it(scene: Scene,
     assert (report.progress.road, report.progress.verified) == ("C-MOVE", 8)
 
 
+def test_what_an_earlier_attempt_was_told_counts_though_this_road_tells_no_numbers(
+    scene: Scene, pacs: ScriptedSCP
+) -> None:
+    uncounted = frozenset({"NumberOfStudyRelatedInstances", "NumberOfSeriesRelatedInstances"})
+    pacs.behaviour = Behaviour(omitted_keys=uncounted, get_announce=12)
+    pacs.move.behaviour = MoveBehaviour(counts=False, pending=False)
+    task = task_of(scene, pacs, services=[*BY_MOVE, "StudyRootGet"])
+    for road in ("C-GET", "C-MOVE"):
+        report = task.run(again=True)
+        assert (report.outcome, report.progress.road) == (Outcome.PARTIAL, road)
+        assert "12" in report.faults[0].message
+
+
 def test_without_the_receivers_road_it_says_what_is_missing(scene: Scene, pacs: ScriptedSCP) -> None:
     task = task_of(scene, pacs)
     worker = Worker(scene, task.claim(), ADIT_RELAY_HOST="")
