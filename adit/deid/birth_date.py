@@ -1,4 +1,4 @@
-"""A birth date as people write it. Asked by `identifiers`."""
+"""A date as people write it: of birth, or of the study. Asked by `identifiers`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 _MONTHS: Final = b"jan feb mar apr may jun jul aug sep oct nov dec".split()
 
 
-def writings_of_date(value: bytes) -> dict[bytes, tuple[bytes, ...]]:
+def writings_of_date(value: bytes, *, short_years: bool = True) -> dict[bytes, tuple[bytes, ...]]:
     """By a part that several of them have in common; none for what is no date."""
     if not re.fullmatch(rb"\d{8}", value) or not 1 <= int(value[4:6]) <= 12:
         return {}
@@ -18,7 +18,7 @@ def writings_of_date(value: bytes) -> dict[bytes, tuple[bytes, ...]]:
     ways: dict[bytes, set[bytes]] = {
         year: {value, *(between.join((year, month, day)) for between in (b"-", b"/", b"."))}
     }
-    for y in (year, year[2:]):
+    for y in (year, year[2:]) if short_years else (year,):
         for between in (b".", b"/", b"-", b" ", b""):
             part = year if y == year else (between or name) + y
             orders = {(number, name, y) for number in (day, d)}

@@ -14,7 +14,17 @@ from typing import Final
 
 from adit.deid.birth_date import writings_of_date
 from adit.deid.dictionary import is_registered
-from adit.deid.identifying import ADDRESS, BIRTH_DATE, INSTITUTION, NAMES, NUMBERS, TELECOM, TELEPHONES, UIDS
+from adit.deid.identifying import (
+    ADDRESS,
+    BIRTH_DATE,
+    INSTITUTION,
+    NAMES,
+    NUMBERS,
+    STUDY_DATE,
+    TELECOM,
+    TELEPHONES,
+    UIDS,
+)
 from adit.deid.name_writings import Writings
 from adit.deid.number_writings import LONG, Number, addresses_in, number_of, telephone_of
 from adit.deid.quarantine import Quarantine, Reason
@@ -190,11 +200,19 @@ def identifiers_of(known: Mapping[int, bytes], names: Iterable[bytes], kept: fro
         words=words,
         numbers=ordered,
         first_look=_first_look(words, (*parts, *runs), ordered),
-        dates=tuple(sorted(writings_of_date(values.get(BIRTH_DATE, b"").strip(b"\0 ")).items())),
+        dates=_dates_of(values),
         parts=parts,
         runs=runs,
         maps_uids=not kept >= UIDS,
     )
+
+
+def _dates_of(values: Mapping[int, bytes]) -> tuple[tuple[bytes, tuple[bytes, ...]], ...]:
+    found = writings_of_date(values.get(BIRTH_DATE, b"").strip(b"\0 "))
+    study = writings_of_date(values.get(STUDY_DATE, b"").strip(b"\0 "), short_years=False)
+    for part, ways in study.items():
+        found[part] = tuple(sorted({*found.get(part, ()), *ways}))
+    return tuple(sorted(found.items()))
 
 
 def _numbers_of(values: Mapping[int, bytes]) -> Iterator[Number | None]:

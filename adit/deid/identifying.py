@@ -17,6 +17,8 @@ NUMBERS: Final = frozenset({0x00080050, PATIENT_ID, OTHER_PATIENT_IDS, 0x0010109
 INSTITUTION: Final = frozenset({0x00080080, 0x00080081})  # InstitutionName, InstitutionAddress
 ADDRESS: Final = 0x00101040
 BIRTH_DATE: Final = 0x00100030
+STUDY_DATE: Final = 0x00080020
+"""Looked for as well, though it tells nobody's name: with it, whatever was shifted can be shifted back."""
 UIDS: Final = frozenset({0x00080018, 0x0020000D, 0x0020000E})
 
 IDENTITY: Final = NAMES | {PATIENT_ID, OTHER_PATIENT_IDS, OTHER_IDS, 0x00101090, TELEPHONES, TELECOM, ADDRESS}

@@ -11,7 +11,7 @@ from typing import Final
 
 from adit.deid import dictionary
 from adit.deid.decision import Action, Decision
-from adit.deid.identifying import IDENTIFYING, IDENTITY
+from adit.deid.identifying import IDENTIFYING, IDENTITY, STUDY_DATE
 from adit.deid.standard import Row, Standard, standard
 from adit.model.deid_profile import DeidProfile, Option, Override, OverrideAction
 from adit.model.guess import guess
@@ -221,8 +221,9 @@ class ClassPolicy:
 
     @cached_property
     def kept_identifiers(self) -> frozenset[int]:
-        """Which attributes of IDENTIFYING stay at the top level on purpose: their values may stand anywhere."""
-        return frozenset(tag for tag in IDENTIFYING if self.decide((), tag, "").action is Action.KEEP)
+        """Which of the attributes that are looked for stay at the top level on purpose: their values may stand
+        anywhere."""
+        return frozenset(tag for tag in (*IDENTIFYING, STUDY_DATE) if self.decide((), tag, "").action is Action.KEEP)
 
     def spares(self, path: Path, tag: int) -> bool:
         """Whether nobody is looked for in the element: an override writes it, or keeps it although, or because, it

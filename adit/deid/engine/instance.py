@@ -23,7 +23,7 @@ from adit.deid.engine.scan import Buffer, items_of, malformed, values_of
 from adit.deid.engine.trail import Trail
 from adit.deid.engine.values import Subject, Values, text_of
 from adit.deid.identifiers import Identifiers, Search, identifiers_of
-from adit.deid.identifying import IDENTIFYING, OTHER_IDS, OTHER_PATIENT_IDS, PATIENT_ID
+from adit.deid.identifying import IDENTIFYING, OTHER_IDS, OTHER_PATIENT_IDS, PATIENT_ID, STUDY_DATE
 from adit.deid.identity import Identity
 from adit.deid.mapping import Kind
 from adit.deid.marks import METHOD_CODES, encoded_marks, identity_removed
@@ -45,7 +45,7 @@ _MODALITY: Final = 0x00080060
 _SEQUENCE_END: Final = b"\xfe\xff\xdd\xe0\0\0\0\0"
 _STUDY: Final = 0x0020000D
 _SERIES: Final = 0x0020000E
-WANTED: Final = IDENTIFYING | {_CHARSET, _SOP_CLASS, _MODALITY}
+WANTED: Final = IDENTIFYING | {_CHARSET, _SOP_CLASS, _MODALITY, STUDY_DATE}
 _NOTED: Final = WANTED | FACT_TAGS
 _REGIONS: Final = SEQUENCE_OF_ULTRASOUND_REGIONS
 _APART: Final = 2**16  # a longer range of the original is not copied
@@ -56,7 +56,7 @@ _LONGEST_UID: Final = 64
 _STEM: Final = 12
 _NONE: Final[tuple[tuple[bytes, ...], frozenset[bytes]]] = (), frozenset()
 _UID: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
-_OF_PATIENT: Final = (*sorted(IDENTIFYING - {_SOP_INSTANCE, _STUDY, _SERIES}), _CHARSET)
+_OF_PATIENT: Final = (*sorted(IDENTIFYING - {_SOP_INSTANCE, _STUDY, _SERIES}), _CHARSET, STUDY_DATE)
 _IN_COMMON: Final = (*_OF_PATIENT, _SOP_CLASS, _MODALITY)
 """What a trail's instances have in common: everything that a decision may depend on but the element itself."""
 _KEYWORD: Final = re.compile(r"\{([A-Z][A-Za-z0-9]+)\}")

@@ -237,6 +237,23 @@ def test_a_thai_name_in_utf_16() -> None:
     assert told not in treated(elements)[1]
 
 
+@both
+@pytest.mark.parametrize("text", [b"CT of 2024-01-31", b"31.1.2024", b"V_20240131", b"Jan 31, 2024", b"31Jan2024"])
+@pytest.mark.parametrize("options", [(), ("RetainLongitudinalModifiedDates",), ("RetainLongitudinalFullDates",)])
+def test_the_studys_date_in_a_text(text: bytes, options: tuple[str, ...], implicit: bool) -> None:
+    """A date that was shifted, beside one that was not, tells by how much."""
+    elements = instance(Element(0x00080020, "DA", b"20240131"), BORN, Element(KERNEL, "LO", text))
+    kept = "RetainLongitudinalFullDates" in options
+    assert (text in treated(elements, *options, implicit=implicit)[1]) is kept
+    other = b"".join(treat_irregular(engine(*options), encode(elements), syntax(False), None, None).pieces())
+    assert (text in other) is kept
+
+
+def test_a_version_is_no_date_of_the_study() -> None:
+    elements = instance(Element(0x00080020, "DA", b"20240301"), Element(0x00181020, "LO", b"1.3.24"))
+    assert b"1.3.24" in treated(elements)[1]
+
+
 FRAME_OF_REFERENCE = b"2.25.329800735698586629295641978511506172918"
 OTHER_SERIES = b"1.2.276.0.7230010.3.1.3.1787205428.166.1117461927.16"
 
