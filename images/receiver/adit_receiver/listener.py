@@ -87,7 +87,7 @@ class Listener:
 
     @property
     def lacking(self) -> str | None:
-        """Why no association would be accepted now, in a word; None while one would."""
+        """What there is too little of for one more association, in a word; that all places are taken may end soon."""
         return self._room.lacking
 
     def drain(self) -> None:
