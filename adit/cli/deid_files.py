@@ -60,6 +60,7 @@ class _Waiting:
 
     path: Path
     descriptor: int | None
+    state: tuple[int, int] | None  # of the file, when it was treated
     result: Deidentified | Failure
 
 
@@ -93,12 +94,13 @@ def deidentified(
 
 
 def _begun(path: Path, engine: Engine, pseudonym: str | None, whose: str | None) -> _Waiting:
-    descriptor = None
+    descriptor = state = None
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        return _Waiting(path, descriptor, _of(whose, treated_file(descriptor, engine, pseudonym)))
+        state = _state_of(descriptor)
+        return _Waiting(path, descriptor, state, _of(whose, treated_file(descriptor, engine, pseudonym)))
     except (NotDicomError, Quarantine, LeftOut, SeveralPatientsError, OSError) as error:
-        return _Waiting(path, descriptor, error)
+        return _Waiting(path, descriptor, state, error)
     except BaseException:
         if descriptor is not None:
             os.close(descriptor)
@@ -114,7 +116,8 @@ def _ended(
         try:
             if isinstance(result, Deidentified):
                 assert each.descriptor is not None  # noqa: S101 - it was read
-                _write(result, target, each.descriptor, buffer, taken)
+                assert each.state is not None  # noqa: S101 - likewise
+                _write(result, target, each.descriptor, each.state, buffer, taken)
                 taken.add(result.sop_instance_uid)
         except (Quarantine, OSError) as error:
             result = error
@@ -179,7 +182,15 @@ def _treated(
     )
 
 
-def _write(made: Deidentified, target: Path, source: int, buffer: memoryview, taken: set[str]) -> None:
+def _state_of(descriptor: int) -> tuple[int, int]:
+    """It is another one as soon as somebody has written to the file."""
+    status = os.fstat(descriptor)
+    return status.st_size, status.st_mtime_ns
+
+
+def _write(
+    made: Deidentified, target: Path, source: int, state: tuple[int, int], buffer: memoryview, taken: set[str]
+) -> None:
     if made.sop_instance_uid in taken:
         raise Quarantine(Reason.DUPLICATE_INSTANCE, "00080018", "an instance of the same UID was written already")
     path = f"{target}/{place_of(made)}"
@@ -194,6 +205,8 @@ def _write(made: Deidentified, target: Path, source: int, buffer: memoryview, ta
             _write_parts(made, file, source, buffer)
         finally:
             os.close(file)
+        if _state_of(source) != state:  # what was read of it now was never looked at
+            raise Quarantine(Reason.CHANGED, "", "somebody wrote to its file meanwhile")
         os.replace(part, f"{path}.dcm")  # noqa: PTH105 - a Path costs as much as the renaming
     except BaseException:
         Path(part).unlink(missing_ok=True)

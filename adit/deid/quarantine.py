@@ -17,6 +17,7 @@ class Reason(StrEnum):
     TOO_MANY_CHANGES = "TooManyChanges"
     TOO_LARGE = "TooLarge"
     DUPLICATE_ELEMENT = "DuplicateElement"
+    CHANGED = "Changed"
     DUPLICATE_INSTANCE = "DuplicateInstance"
     UNKNOWN_TRANSFER_SYNTAX = "UnknownTransferSyntax"
     IDENTIFIERS_MISSING = "IdentifiersMissing"

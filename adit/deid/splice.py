@@ -209,10 +209,12 @@ class _PieceReader(io.RawIOBase):
 
 
 class _SplicedReader(io.RawIOBase):
-    """Reads parts of the original and the edits' bytes as one."""
+    """Reads parts of the original and the edits' bytes as one. The original's last byte is read before the last bytes
+    are given: if it changed meanwhile its reader says so there, also where an edit takes its end away."""
 
     def __init__(self, original: BinaryIO, size: int, edits: Sequence[Edit]) -> None:
         self._original = original
+        self._last = max(0, size - 1)
         self._parts: list[tuple[int, int, bytes | int]] = []  # begin, end, and the bytes or where the original has them
         at = taken = 0
         for edit in (*edits, Edit(size, size, b"")):
@@ -250,6 +252,9 @@ class _SplicedReader(io.RawIOBase):
                     data = self._original.read(count)
                 buffer[: len(data)] = data
                 self._position += len(data)
+                if self._position >= self._size:
+                    self._original.seek(self._last)
+                    self._original.read(1)
                 return len(data)
         return 0
 

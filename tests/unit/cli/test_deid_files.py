@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from adit.cli import deid_files
 from adit.cli.deid_files import SeveralPatientsError, deidentified
 from adit.deid.engine.instance import Deidentified
-from adit.deid.quarantine import Quarantine
+from adit.deid.quarantine import Quarantine, Reason
 from adit.dicom.file_meta import NotDicomError, encoded_file_meta
 from tests.unit.deid.engine.encoded import CT, Element, encode, engine, instance, syntax
 
@@ -151,3 +152,22 @@ def test_who_stops_in_between_leaves_no_file_open(tmp_path: Path) -> None:
     results.close()  # type: ignore[attr-defined]
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
     assert len(list((tmp_path / "new").rglob("*.dcm"))) == 1
+
+
+def test_a_file_that_changes_while_it_is_treated_is_refused(tmp_path: Path) -> None:
+    """Its pixels are read when others were treated meanwhile: now another patient's header lies there."""
+    paths = [file(tmp_path, number) for number in range(3)]
+    changed = paths[0].read_bytes()
+
+    def waiting() -> Iterator[Path]:
+        yield from paths[:2]
+        with paths[0].open("r+b") as again:
+            again.write((encode(instance()) * 20)[: len(changed)].rjust(len(changed), b"\0"))
+        os.utime(paths[0], ns=(1, 1))  # clocks of file systems may be coarse
+        yield paths[2]
+
+    results = dict(deidentified(waiting(), tmp_path / "new", engine()))
+    assert isinstance(refused := results[paths[0]], Quarantine)
+    assert refused.reason is Reason.CHANGED
+    assert [type(results[path]) for path in paths[1:]] == [Deidentified] * 2
+    assert len([each for each in (tmp_path / "new").rglob("*") if each.is_file()]) == 2

@@ -22,6 +22,7 @@ from adit.deid.profiles import ready
 from adit.deid.quarantine import Quarantine, Reason
 from adit.dicom.file_meta import NotDicomError, read_file_meta
 from adit.dicom.node import Deliver, FetchReport, Instance, Wanted
+from adit.dicom.opening import open_node
 from adit.dicom.payload import Spool
 from adit.model.assignment import Report, Share
 from adit.model.deid_profile import DeidProfile
@@ -35,7 +36,7 @@ from adit.transfer.patience import Patience
 from adit.transfer.refusal import quarantined
 from adit.transfer.roster import HELD_BEFORE
 from adit.transfer.treatment import treatment_of
-from tests.samples import encoded, instance, pydicom_files
+from tests.samples import encoded, instance, part10, pydicom_files
 from tests.unit.transfer.memory_ledger import NOW, MemoryLedger, assignment
 from tests.unit.transfer.memory_node import MemoryInstance, MemoryNode, fault, send
 
@@ -273,6 +274,34 @@ def test_a_big_instance_is_never_held_and_comes_out_the_same(
     monkeypatch.setattr(instance_engine, "_HEADS", heads)
     assert content() == expected != whole.content
     assert [each for each in tmp_path.iterdir() if each.is_file()] == []
+    treatment.close()
+
+
+@pytest.mark.parametrize("behind", [b"", bytes(64)], ids=["to its end", "with its end cut"])
+def test_a_file_that_changes_while_it_is_sent_is_not_passed_on(
+    secrets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, behind: bytes
+) -> None:
+    """The pixels of a big one are read from its folder then: what lies there now was never looked at."""
+    original = instance("deid", number=1, patient_id="PAT", size=512)
+    (tmp_path / "originals").mkdir()
+    path = tmp_path / "originals" / "1.dcm"
+    path.write_bytes(part10(original) + behind)
+    found = DicomNode.model_validate({"metadata": {"name": "x"}, "spec": {"folder": {"path": str(path.parent)}}})
+    node = open_node(found, Share(), secrets=None)
+    items: list[Instance] = []
+    uids = str(original.StudyInstanceUID), str(original.SeriesInstanceUID)
+    node.fetch(Wanted(uids[0], uids[1]), items.append)
+    monkeypatch.setattr(instance_engine, "SPOOL_ABOVE", 0)
+    monkeypatch.setattr(instance_engine, "_JOINED", 0)
+    order = assignment(profile=PROFILE, study_instance_uid=uids[0])
+    treatment = treatment_of(order, secrets, Spool(tmp_path, counted=True, wiped=True))
+    treated = treatment.treat(items[0], lambda record: None).instance
+    assert treated is not None
+    with treated.open() as reader:
+        assert len(reader.read(2**12)) < treated.size
+        path.write_bytes(part10(instance("other", number=1, patient_id="OTHER", size=512)) + behind)
+        with pytest.raises(TransferFault, match="changed"):
+            reader.read()
     treatment.close()
 
 
