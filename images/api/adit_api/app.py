@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from adit_api.answer_examples import with_examples
 from adit_api.bodies import BODIES
 from adit_api.envelope import Envelope
+from adit_api.problem_examples import with_problem_examples
 from adit_api.problems import HANDLED, Problem, answer_unforeseen, handle
 from adit_api.routes import health, manifests, nodes, profiles, progress, selections, tasks, transfer_jobs
 from adit_api.services import Services
@@ -66,7 +67,7 @@ def _query_parameters(document: dict[str, Any]) -> dict[tuple[str, str], frozens
 
 
 def _document(app: FastAPI) -> dict[str, Any]:
-    """FastAPI's, the bodies, which are not read by FastAPI, and an example of each answer."""
+    """FastAPI's, the bodies, which are not read by FastAPI, and an example of each answer and problem."""
     document = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes, openapi_version="3.1.0"
     )
@@ -78,4 +79,4 @@ def _document(app: FastAPI) -> dict[str, Any]:
     schemas |= bodies["$defs"]
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    return with_examples(document)
+    return with_problem_examples(with_examples(document))

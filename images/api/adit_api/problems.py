@@ -71,18 +71,7 @@ class Violation(BaseModel):
 class Problem(BaseModel):
     """An RFC 9457 problem. It repeats nothing that was sent but the names of fields."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        json_schema_extra={
-            "example": {
-                "type": "urn:adit:problem:not-found",
-                "title": "There is no such thing",
-                "status": 404,
-                "detail": "There is no such TransferJob in that namespace.",
-                "requestId": "0f5c1c3e7f0b4a6f9d3b6a3f0f3c2b1a",
-            }
-        },
-    )
+    model_config = ConfigDict(frozen=True)
 
     type: str = Field(description="urn:adit:problem: and the kind; docs/api.md lists them.")
     title: str
@@ -114,8 +103,8 @@ class ProblemError(Exception):
         self.code = code
         self.headers = dict(headers or {})
 
-    def response(self, request_id: str) -> JSONResponse:
-        problem = Problem(
+    def problem(self, request_id: str) -> Problem:
+        return Problem(
             type=f"urn:adit:problem:{self.kind}",
             title=TITLES[self.kind],
             status=self.status,
@@ -124,7 +113,9 @@ class ProblemError(Exception):
             errors=self.errors[:_SHOWN] or None,
             code=self.code,
         )
-        content = problem.model_dump(mode="json", exclude_none=True)
+
+    def response(self, request_id: str) -> JSONResponse:
+        content = self.problem(request_id).model_dump(mode="json", exclude_none=True)
         return JSONResponse(content, self.status, self.headers, media_type=MEDIA_TYPE)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import jsonschema_rs
 
 from adit.ledger.api_tokens import Scope
+from adit_api import cursors
 from adit_api.app import application
-from adit_api.problems import TITLES
+from adit_api.problems import TITLES, Problem
 from adit_api.settings import Settings
 
 PAGE = (Path(__file__).parents[3] / "docs" / "api.md").read_text(encoding="utf-8")
@@ -58,3 +60,33 @@ def test_every_answer_has_an_example_that_its_schema_takes() -> None:
                     assert wrong == [], f"{method} {path} {status}"
                     shown += 1
     assert shown > 25
+
+
+def test_every_problem_has_an_example_of_its_own_status_and_every_parameter_one_that_is_taken() -> None:
+    document = application().openapi()
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            where = f"{method} {path}"
+            for status, answer in operation["responses"].items():
+                for content in answer["content"].values() if status[0] in "45" else ():
+                    problem = Problem.model_validate(content["example"])
+                    assert problem.status == int(status), where
+                    assert problem.title == TITLES[problem.type.rpartition(":")[2]], where
+            for each in operation.get("parameters", ()):
+                schema = {**each["schema"], "components": document["components"]}
+                judge = jsonschema_rs.Draft202012Validator(schema, validate_formats=True)
+                assert all(judge.is_valid(example) for example in each["schema"]["examples"]), where
+
+
+def test_the_examples_of_cursors_are_cursors() -> None:
+    operations = application().openapi()["paths"]
+    read = {"transferjobs": cursors.job_of, "dicomnodes": cursors.resource_of, "deidprofiles": cursors.resource_of}
+    for kind, cursor_of in read.items():
+        assert cursor_of(_example(operations[f"/v1/{kind}"]["get"], "cursor"))
+    tasks = operations["/v1/transferjobs/{namespace}/{name}/tasks"]["get"]
+    assert cursors.task_of(_example(tasks, "cursor")) == 4711
+
+
+def _example(operation: Any, parameter: str) -> str:
+    [found] = [each for each in operation["parameters"] if each["name"] == parameter]
+    return str(found["schema"]["examples"][0])

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Annotated, Any, Final, Literal
 
 import structlog
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 from pydantic import Field, StringConstraints, field_validator
 
 from adit.cli.found import COLUMNS, as_json
@@ -22,7 +22,6 @@ from adit.dicom.opening import open_node
 from adit.ledger.api_tokens import Scope
 from adit.model.assignment import Share
 from adit.model.dicom_node import DicomNode, DicomNodeSpec
-from adit.model.identifiers import Name
 from adit.model.outcome import TransferFault
 from adit.model.resource import ObjectMeta, Strict
 from adit_api import cursors
@@ -31,7 +30,7 @@ from adit_api.callers import Caller, check_namespace, needs, visible
 from adit_api.job_view import FaultView, View
 from adit_api.problems import ProblemError, not_found
 from adit_api.registry import Key
-from adit_api.routes.paths import BODY, Cursor, Limit, Namespace, ResourceName, problems
+from adit_api.routes.paths import BODY, Limit, Namespace, NodeName, OfNamespace, ResourceCursor, problems
 from adit_api.services import Here, Services
 
 router: Final = APIRouter(prefix="/v1/dicomnodes", tags=["DicomNodes"])
@@ -115,9 +114,9 @@ class Found(View):
 def list_nodes(
     here: Here,
     caller: Caller,
-    namespace: Annotated[Name | None, Query(description="Only of this namespace.")] = None,
+    namespace: OfNamespace = None,
     limit: Limit = 100,
-    cursor: Cursor = None,
+    cursor: ResourceCursor = None,
 ) -> NodeList:
     """As the ledger knows them; one that was just applied in a cluster may be missing for a second."""
     after = cursors.resource_of(cursor)
@@ -134,7 +133,7 @@ def list_nodes(
 @router.get(
     "/{namespace}/{name}", summary="Show a DicomNode", dependencies=[needs(Scope.READ)], responses=problems(404)
 )
-def show(here: Here, namespace: Namespace, name: ResourceName) -> NodeView:
+def show(here: Here, namespace: Namespace, name: NodeName) -> NodeView:
     return NodeView.of(_node(here, (namespace, name)))
 
 
@@ -152,7 +151,7 @@ def show(here: Here, namespace: Namespace, name: ResourceName) -> NodeView:
 def apply(
     here: Here,
     namespace: Namespace,
-    name: ResourceName,
+    name: NodeName,
     response: Response,
     given: Annotated[NewDicomNode, body_of(NewDicomNode)],
 ) -> NodeView:
@@ -170,7 +169,7 @@ def apply(
     dependencies=[needs(Scope.FIND)],
     responses=problems(404, 504),
 )
-def probe(here: Here, namespace: Namespace, name: ResourceName) -> ProbeView:
+def probe(here: Here, namespace: Namespace, name: NodeName) -> ProbeView:
     """By C-ECHO and by what it accepts in an association, or by small requests; a folder is looked at."""
     node = _node(here, (namespace, name))
     with here.node_call(), _answering(here, node) as opened:
@@ -202,7 +201,7 @@ def probe(here: Here, namespace: Namespace, name: ResourceName) -> ProbeView:
         },
     ),
 )
-def find(here: Here, namespace: Namespace, name: ResourceName, given: Annotated[Find, body_of(Find)]) -> Found:
+def find(here: Here, namespace: Namespace, name: NodeName, given: Annotated[Find, body_of(Find)]) -> Found:
     """By C-FIND; of a folder or bucket, by headers. Answers go to you only: they stand in no log and no record."""
     node = _node(here, (namespace, name))
     level = Level(given.level.upper())

@@ -16,9 +16,18 @@ from adit_api.registry import FoundJob
 from adit_api.services import Here
 
 Namespace = Annotated[Name, Path(description="The namespace.", examples=["default"])]
-ResourceName = Annotated[Name, Path(description="The resource's name.", examples=["stroke-ct"])]
-Limit = Annotated[int, Query(ge=1, le=500, description="How many a page has at most.")]
-Cursor = Annotated[str | None, Query(max_length=400, description="The `next` of the page before, to the same request.")]
+JobName = Annotated[Name, Path(description="The TransferJob's name.", examples=["stroke-ct"])]
+NodeName = Annotated[Name, Path(description="The DicomNode's name.", examples=["research"])]
+ProfileName = Annotated[Name, Path(description="The DeidProfile's name.", examples=["research"])]
+Limit = Annotated[int, Query(ge=1, le=500, description="How many a page has at most.", examples=[20])]
+OfNamespace = Annotated[Name | None, Query(description="Only of this namespace.", examples=["default"])]
+_NEXT: Final = "The `next` of the page before, to the same request."
+_OF_A_JOB: Final = "WyJqIiwgIjIwMjYtMTEtMjRUMTA6MDA6MDArMDA6MDAiLCAiMGQ5ZjBiNmUtM2MxYy00ZjBlLTlhNTctMmYwYzVmNGY3YTExIl0"
+JobCursor = Annotated[str | None, Query(max_length=400, description=_NEXT, examples=[_OF_A_JOB])]
+TaskCursor = Annotated[str | None, Query(max_length=400, description=_NEXT, examples=["WyJ0IiwgIjQ3MTEiXQ"])]
+ResourceCursor = Annotated[
+    str | None, Query(max_length=400, description=_NEXT, examples=["WyJuIiwgImRlZmF1bHQiLCAicmVzZWFyY2giXQ"])
+]
 
 
 def _rfc3339(value: Any) -> Any:
@@ -32,11 +41,14 @@ _RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Z
 Instant = Annotated[AwareDatetime, BeforeValidator(_rfc3339)]
 Uid = Annotated[
     UUID | None,
-    Query(description="Of several jobs that had the name one after the other, the one with this uid."),
+    Query(
+        description="Of several jobs that had the name one after the other, the one with this uid.",
+        examples=["0d9f0b6e-3c1c-4f0e-9a57-2f0c5f4f7a11"],
+    ),
 ]
 
 
-def _known(here: Here, namespace: Namespace, name: ResourceName, uid: Uid = None) -> JobRecord:
+def _known(here: Here, namespace: Namespace, name: JobName, uid: Uid = None) -> JobRecord:
     """The ledger's record. A 409 if there is a resource and the ledger does not know of it yet."""
     record = find_record(here, namespace, name, uid)
     if record is not None:

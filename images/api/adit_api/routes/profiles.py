@@ -5,19 +5,18 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 
 import structlog
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 from pydantic import Field
 
 from adit.ledger.api_tokens import Scope
 from adit.model.deid_profile import DeidProfile, DeidProfileSpec
-from adit.model.identifiers import Name
 from adit.model.resource import ObjectMeta, Strict
 from adit_api import cursors
 from adit_api.bodies import body_of, described
 from adit_api.callers import Caller, check_namespace, needs, visible
 from adit_api.job_view import View
 from adit_api.problems import ProblemError, Violation, not_found
-from adit_api.routes.paths import BODY, Cursor, Limit, Namespace, ResourceName, problems
+from adit_api.routes.paths import BODY, Limit, Namespace, OfNamespace, ProfileName, ResourceCursor, problems
 from adit_api.services import Here
 
 router: Final = APIRouter(prefix="/v1/deidprofiles", tags=["DeidProfiles"])
@@ -65,9 +64,9 @@ class ProfileList(View):
 def list_profiles(
     here: Here,
     caller: Caller,
-    namespace: Annotated[Name | None, Query(description="Only of this namespace.")] = None,
+    namespace: OfNamespace = None,
     limit: Limit = 100,
-    cursor: Cursor = None,
+    cursor: ResourceCursor = None,
 ) -> ProfileList:
     """As the ledger knows them; one that was just applied in a cluster may be missing for a second."""
     after = cursors.resource_of(cursor)
@@ -84,7 +83,7 @@ def list_profiles(
 @router.get(
     "/{namespace}/{name}", summary="Show a DeidProfile", dependencies=[needs(Scope.READ)], responses=problems(404)
 )
-def show(here: Here, namespace: Namespace, name: ResourceName) -> ProfileView:
+def show(here: Here, namespace: Namespace, name: ProfileName) -> ProfileView:
     key = (namespace, name)
     profile = here.ledger.profile(key) or here.registry.find_profile(key)
     if profile is None:
@@ -104,7 +103,7 @@ def show(here: Here, namespace: Namespace, name: ResourceName) -> ProfileView:
 def apply(
     here: Here,
     namespace: Namespace,
-    name: ResourceName,
+    name: ProfileName,
     response: Response,
     given: Annotated[NewDeidProfile, body_of(NewDeidProfile)],
 ) -> ProfileView:

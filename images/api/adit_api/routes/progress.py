@@ -23,7 +23,7 @@ from adit_api.job_view import JobView
 from adit_api.metrics import STREAMS
 from adit_api.problems import ProblemError
 from adit_api.registry import Key, RegistryUnavailable
-from adit_api.routes.paths import Namespace, ResourceName, Uid, problems
+from adit_api.routes.paths import JobName, Namespace, Uid, problems
 from adit_api.routes.transfer_jobs import tell
 from adit_api.services import Here, Services
 
@@ -53,9 +53,11 @@ def progress(
     here: Here,
     caller: Caller,
     namespace: Namespace,
-    name: ResourceName,
+    name: JobName,
     uid: Uid = None,
-    last_event_id: Annotated[str | None, Header(description="Ignored: a stream begins with how things are.")] = None,
+    last_event_id: Annotated[
+        str | None, Header(description="Ignored: a stream begins with how things are.", examples=["1"])
+    ] = None,
 ) -> EventSourceResponse:
     """Ends with the job, after 15 minutes, with the token, or when the facade is stopped: then connect again."""
     first = tell(here, (namespace, name), uid)

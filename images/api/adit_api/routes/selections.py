@@ -116,7 +116,11 @@ def create(
 
 @router.get("/{namespace}/{id}", summary="Show a selection", dependencies=[needs(Scope.READ)], responses=problems(404))
 def show(
-    here: Here, namespace: Namespace, identity: Annotated[UUID, Path(alias="id", description="The selection's id.")]
+    here: Here,
+    namespace: Namespace,
+    identity: Annotated[
+        UUID, Path(alias="id", description="The selection's id.", examples=["8c5f5f0e-7d43-4a39-bd47-5f5a1f0f4b32"])
+    ],
 ) -> SelectionView:
     """How many studies it has, and whether it was used; the studies themselves are not shown."""
     record = here.ledger.selection(namespace, ListReference(id=str(identity)))

@@ -13,11 +13,11 @@ from adit_api import cursors
 from adit_api.callers import needs
 from adit_api.problems import not_found
 from adit_api.routes.paths import (
-    Cursor,
+    JobName,
     Known,
     Limit,
     Namespace,
-    ResourceName,
+    TaskCursor,
     Uid,
     find_record,
     find_resource,
@@ -28,18 +28,18 @@ from adit_api.task_view import AttemptList, TaskList, TaskView, attempt_list
 
 router: Final = APIRouter(prefix="/v1/transferjobs/{namespace}/{name}/tasks", tags=["Tasks"])
 
-TaskId = Annotated[int, Path(ge=1, le=2**63 - 1, description="The task's id.", alias="taskId")]
+TaskId = Annotated[int, Path(ge=1, le=2**63 - 1, description="The task's id.", alias="taskId", examples=[4711])]
 
 
 @router.get("", summary="List a job's tasks", dependencies=[needs(Scope.READ)], responses=problems(404))
 def list_tasks(
     here: Here,
     namespace: Namespace,
-    name: ResourceName,
+    name: JobName,
     uid: Uid = None,
-    state: Annotated[TaskState | None, Query(description="Only in this state.")] = None,
+    state: Annotated[TaskState | None, Query(description="Only in this state.", examples=["Failure"])] = None,
     limit: Limit = 100,
-    cursor: Cursor = None,
+    cursor: TaskCursor = None,
 ) -> TaskList:
     """In the order of the selection. A job that was just created has none yet."""
     after = cursors.task_of(cursor)

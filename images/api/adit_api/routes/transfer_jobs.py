@@ -34,12 +34,13 @@ from adit_api.problems import ProblemError, Violation, not_found, refused
 from adit_api.registry import AlreadyThere, FoundJob, Key, NotThere, Steered
 from adit_api.routes.paths import (
     BODY,
-    Cursor,
     Instant,
+    JobCursor,
+    JobName,
     Known,
     Limit,
     Namespace,
-    ResourceName,
+    OfNamespace,
     Uid,
     find_record,
     find_resource,
@@ -138,20 +139,22 @@ def create(
 def list_jobs(
     here: Here,
     caller: Caller,
-    namespace: Annotated[Name | None, Query(description="Only of this namespace.")] = None,
-    state: Annotated[JobState | None, Query(description="Only in this state.")] = None,
-    owner: Annotated[Name | None, Query(description="Only of this owner.")] = None,
-    source: Annotated[Name | None, Query(description="Only from this node.")] = None,
-    destination: Annotated[Name | None, Query(description="Only to this node.")] = None,
+    namespace: OfNamespace = None,
+    state: Annotated[JobState | None, Query(description="Only in this state.", examples=["InProgress"])] = None,
+    owner: Annotated[Name | None, Query(description="Only of this owner.", examples=["stroke-team"])] = None,
+    source: Annotated[Name | None, Query(description="Only from this node.", examples=["radiology-pacs"])] = None,
+    destination: Annotated[Name | None, Query(description="Only to this node.", examples=["research"])] = None,
     created_after: Annotated[
-        Instant | None, Query(alias="createdAfter", description="Created then or later (RFC 3339).")
+        Instant | None,
+        Query(alias="createdAfter", description="Created then or later (RFC 3339).", examples=["2026-11-24T00:00:00Z"]),
     ] = None,
     created_before: Annotated[
-        Instant | None, Query(alias="createdBefore", description="Created before then (RFC 3339).")
+        Instant | None,
+        Query(alias="createdBefore", description="Created before then (RFC 3339).", examples=["2026-12-01T00:00:00Z"]),
     ] = None,
-    deleted: Annotated[bool, Query(description="Also those whose resource is gone.")] = False,
+    deleted: Annotated[bool, Query(description="Also those whose resource is gone.", examples=[True])] = False,
     limit: Limit = 50,
-    cursor: Cursor = None,
+    cursor: JobCursor = None,
 ) -> JobList:
     """Newest first, of all namespaces that the token may see."""
     namespaces = visible(here, caller)
@@ -169,7 +172,7 @@ def list_jobs(
 @router.get(
     "/{namespace}/{name}", summary="Show a TransferJob", dependencies=[needs(Scope.READ)], responses=problems(404)
 )
-def show(here: Here, namespace: Namespace, name: ResourceName, uid: Uid = None) -> JobView:
+def show(here: Here, namespace: Namespace, name: JobName, uid: Uid = None) -> JobView:
     """Where it stands, and its three most frequent faults."""
     return tell(here, (namespace, name), uid)
 
@@ -186,7 +189,7 @@ def show(here: Here, namespace: Namespace, name: ResourceName, uid: Uid = None) 
 def cancel(
     here: Here,
     namespace: Namespace,
-    name: ResourceName,
+    name: JobName,
     given: Annotated[Cancellation, body_of(Cancellation, absent=Cancellation())],
 ) -> JobView:
     """For good; without a body by Terminate. What was sent already stays where it is.
@@ -202,7 +205,7 @@ def cancel(
     dependencies=[needs(Scope.WRITE)],
     responses=problems(404, 409),
 )
-def suspend(here: Here, namespace: Namespace, name: ResourceName) -> JobView:
+def suspend(here: Here, namespace: Namespace, name: JobName) -> JobView:
     """Start no more of its tasks; running ones finish."""
     return _steer(here, (namespace, name), "suspend", True)
 
@@ -213,7 +216,7 @@ def suspend(here: Here, namespace: Namespace, name: ResourceName) -> JobView:
     dependencies=[needs(Scope.WRITE)],
     responses=problems(404, 409),
 )
-def resume(here: Here, namespace: Namespace, name: ResourceName) -> JobView:
+def resume(here: Here, namespace: Namespace, name: JobName) -> JobView:
     """Let a suspended job go on."""
     return _steer(here, (namespace, name), "suspend", None)
 
