@@ -19,6 +19,8 @@ from adit.deid.pixels.quarantine import PixelQuarantine, PixelReason
 _SOI, _EOI, _SOS, _COM, _DNL = 0xD8, 0xD9, 0xDA, 0xFE, 0xDC
 _APP: Final = range(0xE0, 0xF0)
 _SOF: Final = frozenset({*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)})
+_PROGRESSIVE: Final = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+"""Frames whose components are refined scan by scan; of all others each component has one (ISO 10918-1 B.2.3)."""
 _SOF55: Final = 0xF7
 _ALONE: Final = frozenset({0x01, *range(0xD0, 0xD8)})
 # a literal first byte, so that the search runs at the speed of memory
@@ -79,6 +81,7 @@ def _jpeg(data: bytes, length: int) -> Codestream:
     words: list[Patch] = []
     header: tuple[int, int, int, int, bytes] | None = None  # precision, rows, columns, components, ids and factors
     marker_of_header = near = 0
+    scanned: list[int] = []  # components
     adobe: int | None = None
     jfif = False
     at = 2
@@ -109,6 +112,9 @@ def _jpeg(data: bytes, length: int) -> Codestream:
             if header is None:
                 raise _damaged("has a scan before its frame header")
             near = max(near, data[end - 3]) if marker_of_header == _SOF55 else 0
+            scanned.extend(data[start + 1 : end - 3 : 2])
+            if marker_of_header not in _PROGRESSIVE and len(set(scanned)) < len(scanned):
+                raise _damaged("has another image in a second scan")
             found = (_NEXT_JPEG_LS if marker_of_header == _SOF55 else _NEXT_JPEG).search(data, end)
             if found is None:
                 raise _damaged("has no end")

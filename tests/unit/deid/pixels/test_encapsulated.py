@@ -475,3 +475,15 @@ def test_lengths_of_tile_parts_that_are_true_stay(decoder: DecoderProcess, layou
         value = out(decoder, told(JPEG2000Lossless), sequence([frame[:at] + segment + frame[at:]]))
         assert (segment in value) is stays
         assert np.array_equal(images_in(value, 1)[0], IMAGE[0])
+
+
+@pytest.mark.parametrize("syntax", [JPEGBaseline8Bit, JPEGLSLossless])
+def test_another_image_in_a_second_scan(decoder: DecoderProcess, syntax: str) -> None:
+    """Some decoders show the first, some the last."""
+    one, other = SYNTAXES[syntax][:2]
+    scans = [frame[frame.index(b"\xff\xda") : -2] for frame in (one, other)]
+    both = one[: one.index(b"\xff\xda")] + b"".join(scans) + b"\xff\xd9"
+    assert reason(decoder, told(syntax), sequence([both])) is PixelReason.CODESTREAM_DAMAGED
+    if syntax == JPEGBaseline8Bit:  # scans of a progressive one refine the same image
+        progressive = sequence([both.replace(b"\xff\xc0", b"\xff\xc2", 1)])
+        assert out(decoder, told(syntax), progressive) == progressive.value
