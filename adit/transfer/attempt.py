@@ -32,7 +32,7 @@ from adit.transfer.intake import Intake
 from adit.transfer.patience import Patience
 from adit.transfer.plan import Plan, make_plan
 from adit.transfer.recorder import AttemptWriter, Recorder
-from adit.transfer.roster import Roster
+from adit.transfer.roster import DONE_WITH, Roster
 from adit.transfer.treatment import RefusedError, Treatment, treatment_of
 from adit.transfer.verdict import Facts, complete, verdict
 from adit.transfer.verification import verify
@@ -116,6 +116,7 @@ class _Attempt:
         )
         self._finished = False
         self._announced = 0
+        self._sent_directly = 0  # instances that the source spoke of in sending them past us
         self._announced_by_series: Mapping[str, int] = {}
         self._faults: list[Fault] = []  # of the attempt as a whole, still open
         self._warnings: list[Fault] = []
@@ -183,6 +184,7 @@ class _Attempt:
                 wanted = self._send_directly(plan, wanted)
             if wanted and self._halt.reason is None:
                 self._transfer(plan, wanted, destination)
+            self._tell_of_unlisted()
             if isinstance(self._destination, Sealing):
                 self._seal(self._destination)
         if self._halt.reason is not None:
@@ -194,7 +196,11 @@ class _Attempt:
 
     def _errands(self, plan: Plan) -> Sequence[Wanted]:
         whole_study = self._assignment.series_instance_uids is None
-        return errands(plan, self._roster.rows(), whole_study=whole_study, heard=self._assignment.announced)
+        return errands(plan, self._roster.rows(), whole_study=whole_study, heard=self._heard)
+
+    @property
+    def _heard(self) -> int:
+        return max(self._assignment.announced, self._roster.progress().announced)
 
     def _probe(self) -> None:
         """Where it is this attempt's turn, once a day for each node: later ones start by the roads that are offered."""
@@ -250,6 +256,7 @@ class _Attempt:
         dimse, source = self._assignment.destination.spec.dimse, self._source
         if (
             dimse is None
+            or all(row.state in DONE_WITH for row in self._roster.rows())  # there is more, and who knows its names?
             or not isinstance(source, Mover)
             or self._treatment.changes
             or not self._destination.can_verify
@@ -259,9 +266,25 @@ class _Attempt:
             source, self._destination, dimse.ae_title, self._roster, self._recorder, self._halt, self._patience
         )
         direct.run(wanted)
-        self._faults += direct.faults
         self._warnings += direct.warnings
+        self._sent_directly = direct.spoken_of
         return self._errands(plan)
+
+    def _tell_of_unlisted(self) -> None:
+        """The source sent, or failed to send, past us what it neither lists nor gives to us."""
+        known = len(self._roster.rows())
+        counted_out = any(each.code is FaultCode.INCOMPLETE and each.sop_instance_uid is None for each in self._faults)
+        if self._sent_directly <= known or self._halt.reason is not None or counted_out:
+            return
+        fault = Fault(
+            code=FaultCode.INCOMPLETE if self._faults else FaultCode.FETCHED_WITH_WARNING,
+            message=f"The source spoke of {counted(self._sent_directly, 'instance')} that it sends to the destination, "
+            f"and lists {known}; it gave us no more.",
+            cure="Compare the study at the source with what arrived; if nothing is missing, leave out source.direct.",
+            node=self._source.name,
+        )
+        (self._faults if self._faults else self._warnings).append(fault)
+        self._recorder.fault("warning", fault)
 
     def _transfer(self, plan: Plan, wanted: Sequence[Wanted], destination: Node) -> None:
         """Fetch and store at once; returns when both have ended, whatever happened."""
@@ -282,7 +305,7 @@ class _Attempt:
         )
         delivery.start()
         try:
-            fetching.run(plan, wanted, self._assignment.announced)
+            fetching.run(plan, wanted, self._heard)
         except BaseException as error:
             channel.fail(bug_fault(error))
             raise

@@ -7,6 +7,7 @@ fetched and sent by us, whatever the source said.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -29,7 +30,7 @@ _REFUSED: Final = {
 
 
 class Direct:
-    """`faults` are those that nothing else can mend: the source spoke of more than it lists."""
+    """`spoken_of` is the most instances of the task that the source spoke of, listed or not."""
 
     def __init__(
         self,
@@ -50,7 +51,7 @@ class Direct:
         self._patience = patience
         self._study = ""
         self._seen = 0
-        self.faults: list[Fault] = []
+        self.spoken_of = 0
         self.warnings: list[Fault] = []
 
     def run(self, wanted: Sequence[Wanted]) -> None:
@@ -61,7 +62,9 @@ class Direct:
             self._study = one.study_instance_uid
             self._seen = self._there(one)
             try:
-                report = self._source.move_to(one, self._ae_title, partial(self._arriving, one))
+                report = self._source.move_to(
+                    replace(one, heard=partial(self._roster.heard, one)), self._ae_title, partial(self._arriving, one)
+                )
             except TransferFault as error:
                 if self._halt.reason is None:
                     self._recorder.fault("warning", error.fault)
@@ -84,16 +87,9 @@ class Direct:
             self._recorder.fault("warning", fault)
             if fault.code in WARNINGS:
                 self.warnings.append(fault)
-        spoken_of = max(report.announced, report.completed + report.failed + report.warning)
-        if wanted.expected and spoken_of > len(wanted.expected):
-            unlisted = Fault(
-                code=FaultCode.INCOMPLETE,
-                message=f"The source spoke of {counted(spoken_of, 'instance')}, but lists {len(wanted.expected)}.",
-                cure="Compare the study at the source with what arrived.",
-                node=self._source.name,
-            )
-            self.faults.append(unlisted)
-            self._recorder.fault("warning", unlisted)
+        # What it has and does not list, nobody can ask the destination for: it is fetched by us, and counted there.
+        self._roster.heard(wanted, max(report.announced, report.completed + report.failed + report.warning))
+        self.spoken_of = max(self.spoken_of, self._roster.progress().announced)
 
     def _look(self, wanted: Wanted, report: FetchReport) -> None:
         """Marks what the destination lists; asks again as long as more comes, or the source says that there is more."""

@@ -57,7 +57,7 @@ class Fetching:
     def run(self, plan: Plan, wanted: Sequence[Wanted], heard: int = 0) -> None:
         """Two rounds at most: the wanted, then by name those that did not come.
 
-        `heard` is the most instances that earlier attempts heard the source speak of.
+        `heard` is the most instances of the task that the source spoke of before, listed or not.
         """
         first = last = self._round(wanted)
         unseen = self._roster.unseen()
@@ -77,17 +77,21 @@ class Fetching:
             for one in (*first.admitted, *first.cut):
                 self._tell_of_unlisted(one)
         else:
-            self._weigh([first] if last is first else [first, last])
+            self._weigh([first] if last is first else [first, last], heard)
         if not last.broken:
             for uid in (row.sop_instance_uid for row in unseen):
                 self._roster.fail(uid, last.named.get(uid) or incomplete(self._source.name, uid))
 
-    def _weigh(self, rounds: Sequence[_Round]) -> None:
-        """All that was listed came. What the source said all the same is healed, a warning, or of the unlisted."""
+    def _weigh(self, rounds: Sequence[_Round], heard: int) -> None:
+        """All that was listed came. What the source said all the same is healed, a warning, or of the unlisted.
+
+        No fetch that failed makes up for what was heard of before and is not here.
+        """
         rows = self._roster.rows()
+        doubtful = heard > len(rows)
         healed = any(met.broken for met in rounds)
         for one in (one for met in rounds for one in met.admitted):
-            match shortfall(one, rows):
+            match Shortfall.OPEN if doubtful else shortfall(one, rows):
                 case Shortfall.OPEN:
                     self.faults += one.faults
                 case Shortfall.NONE:
@@ -95,17 +99,11 @@ class Fetching:
                 case Shortfall.MADE_UP:
                     healed = True
         for one in (one for met in rounds for one in met.cut):
-            if shortfall(one, rows) is Shortfall.OPEN:
+            if doubtful or shortfall(one, rows) is Shortfall.OPEN:
                 self.faults += one.faults
                 self._tell_of_unlisted(one)
         if healed and not self.faults:
             self._recorder.event("info", "Healed", "Every instance came in spite of the source's faults.")
-
-    def _heard(self, wanted: Wanted, announced: int) -> None:
-        """Noted while the source speaks: what an attempt has heard, a later one must know, however this one ends."""
-        if wanted.sop_instance_uids is None:
-            others = [row for row in self._roster.rows() if row.series_instance_uid != wanted.series_instance_uid]
-            self._roster.heard(announced + (0 if wanted.series_instance_uid is None else len(others)))
 
     def _tell_of_unlisted(self, one: Admitted) -> None:
         listed = len(self._roster.rows())
@@ -127,7 +125,8 @@ class Fetching:
         for one in wanted:
             if self._ending:
                 break
-            tally = Tally(self._intake.deliver, partial(self._heard, one))
+            # Noted while the source speaks: what an attempt has heard, a later one must know, however this one ends.
+            tally = Tally(self._intake.deliver, partial(self._roster.heard, one))
             try:
                 report = self._source.fetch(replace(one, heard=tally.hear), tally.deliver)
             except TransferFault as error:

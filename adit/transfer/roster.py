@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from adit.dicom.node import Instance, Stored
+from adit.dicom.node import Instance, Stored, Wanted
 from adit.model.assignment import Progress
 from adit.model.instance import InstanceRecord, InstanceState
 from adit.model.outcome import Fault, FaultCode
@@ -187,9 +187,16 @@ class Roster:
             row = self._rows[sop_instance_uid]
             self._put(_afresh(row).model_copy(update={"state": InstanceState.LEFT_OUT}))
 
-    def heard(self, announced: int) -> None:
-        """So many instances of the task the source spoke of, listed or not."""
+    def heard(self, wanted: Wanted, announced: int) -> None:
+        """So many instances the source spoke of when it was asked for this; with the task's others, listed or not.
+
+        Of names it can only speak of these.
+        """
+        if wanted.sop_instance_uids is not None:
+            return
         with self._lock:
+            if wanted.series_instance_uid is not None:
+                announced += sum(row.series_instance_uid != wanted.series_instance_uid for row in self._rows.values())
             self._announced = max(self._announced, announced)
 
     def came_by(self, road: str) -> None:

@@ -53,9 +53,11 @@ class DirectMove:
             )
         self._association.spare()
         asked = requests(wanted, by_patient=model == PATIENT_ROOT)
-        return combined([self._request(context, keys, _most(wanted, keys)) for keys in asked])
+        return combined([self._request(context, keys, _most(wanted, keys), wanted.heard) for keys in asked])
 
-    def _request(self, context: Context, keys: dict[str, str], most: int | None) -> FetchReport:
+    def _request(
+        self, context: Context, keys: dict[str, str], most: int | None, heard: Callable[[int], None]
+    ) -> FetchReport:
         """`most` is how many instances may come of it, where all of the study would be too many."""
         message_id = self._association.next_message_id()
         self._association.send(
@@ -71,7 +73,7 @@ class DirectMove:
             identifier.encode(keys, context.transfer_syntax),
         )
         try:
-            last, failed, announced = self._final_word(most)
+            last, failed, announced = self._final_word(most, heard)
         except BaseException:
             call_off(self._association, context, message_id)
             raise
@@ -79,7 +81,7 @@ class DirectMove:
             raise self._too_many(announced, most)
         return self._report(last, failed, announced)
 
-    def _final_word(self, most: int | None) -> tuple[Command, tuple[str, ...], int]:
+    def _final_word(self, most: int | None, heard: Callable[[int], None]) -> tuple[Command, tuple[str, ...], int]:
         """The final response, its failed UIDs, and the most sub-operations that were spoken of."""
         announced, said_at, patience = 0, time.monotonic(), self._peer.dimse.timeouts.dimse_seconds
         while True:
@@ -99,6 +101,8 @@ class DirectMove:
                 )
             encoded = self._association.receive_identifier() if command.has_data_set else b""
             announced, said_at = max(announced, total(command)), time.monotonic()
+            if most is None or announced <= most:  # else it speaks of the whole study
+                heard(announced)
             if command.status not in PENDING:
                 return command, failed_uids(encoded, at), announced
             if most is not None and announced > most:

@@ -171,13 +171,42 @@ def test_what_was_there_before_is_a_warning(scene: Scene, source: ScriptedSCP) -
     assert [warning.code for warning in report.warnings] == [FaultCode.STORED_WITH_WARNING]
 
 
-def test_a_source_that_speaks_of_more_than_it_lists(
+def test_a_source_that_speaks_of_more_than_it_gives_is_told_of(
     scene: Scene, source: ScriptedSCP, destination: ScriptedSCP
 ) -> None:
+    """By its last word to us all came: what it said in sending past us is what someone should look at."""
     source.move.behaviour = MoveBehaviour(more=2)
     report = task_of(scene, source, destination).run()
-    assert (report.outcome, report.faults[0].code) == (Outcome.PARTIAL, FaultCode.INCOMPLETE)
-    assert "10 instances" in report.faults[0].message
+    [warning] = report.warnings
+    assert (report.outcome, report.faults, warning.code) == (Outcome.SUCCESS, (), FaultCode.FETCHED_WITH_WARNING)
+    assert "10 instances" in warning.message
+    assert "source.direct" in warning.cure
+    assert (report.progress.announced, report.progress.verified) == (10, 8)
+
+
+def test_what_is_sent_and_not_listed_comes_through_us(
+    scene: Scene, source: ScriptedSCP, destination: ScriptedSCP
+) -> None:
+    source.behaviour = Behaviour(unlisted=frozenset(UIDS[:2]))
+    task = task_of(scene, source, destination)
+    report = task.run()
+    assert (report.outcome, report.faults, report.warnings) == (Outcome.SUCCESS, (), ())
+    assert (report.progress.road, report.progress.verified) == (f"{DIRECT}, C-GET", 8)
+    assert task.states() == dict.fromkeys(UIDS, InstanceState.VERIFIED)
+
+
+def test_what_is_spoken_of_and_cannot_come_through_us_is_missing(
+    scene: Scene, source: ScriptedSCP, destination: ScriptedSCP
+) -> None:
+    """The next attempt sends nothing past us again: it could prove no more."""
+    source.move.behaviour = MoveBehaviour(more=2)
+    task = task_of(scene, source, destination, services=[each for each in SERVICES if each != "StudyRootGet"])
+    report = task.run(again=True)
+    assert report.outcome is not Outcome.SUCCESS
+    [missing] = [fault for fault in report.faults if fault.code is FaultCode.INCOMPLETE]
+    assert "10 instances" in missing.message
+    assert task.run().outcome is not Outcome.SUCCESS
+    assert len(destination.received) == 8
 
 
 # Some series only

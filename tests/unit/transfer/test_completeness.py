@@ -8,8 +8,8 @@ import pytest
 
 from adit.dicom.node import Deliver, FetchReport, Wanted
 from adit.model.outcome import FaultCode, Outcome
-from tests.unit.transfer.bench import NAMES, Bench, E, V
-from tests.unit.transfer.memory_node import MemoryNode, fault, send
+from tests.unit.transfer.bench import NAMES, Bench, E, S, V, row
+from tests.unit.transfer.memory_node import MemoryNode, fault, send, study_of
 
 
 def test_a_source_that_sends_fewer_is_asked_again_by_name_and_believed_when_it_still_does() -> None:
@@ -144,3 +144,17 @@ def test_what_failed_in_the_first_round_and_came_in_the_second_is_healed_without
     report = bench.run()
     assert (report.outcome, report.faults, report.warnings) == (Outcome.SUCCESS, (), ())
     assert "Healed" in bench.ledger.codes()
+
+
+@pytest.mark.parametrize("heard", [2, 3])
+def test_what_an_earlier_attempt_heard_of_is_not_made_up_for_by_a_fetch_that_fails(heard: int) -> None:
+    bench = Bench("1.1", "1.2")
+    bench.destination.holds = study_of("1.1", "1.2")
+    bench.ledger.rows = {uid: row(uid, S) for uid in ("1.1", "1.2")}
+
+    def hang_up(node: MemoryNode, wanted: Wanted, deliver: Deliver) -> FetchReport:
+        raise fault(FaultCode.ASSOCIATION_ABORTED)
+
+    bench.source.on_fetch = hang_up
+    report = bench.run(number=2, announced=heard)
+    assert report.outcome is (Outcome.SUCCESS if heard == 2 else Outcome.TRANSIENT_FAULT)
