@@ -240,14 +240,22 @@ class Admission:
         write_events(self._connection, events)
 
     def _overtaken(self, assigned: Assignment) -> bool:
-        if assigned.number == 1 or _compares(assigned.destination):
+        """Since its last attempt; of a retry's first, since the last one of the task that it repeats."""
+        if _compares(assigned.destination):
             return False
-        own = task.alias("own")
+        own, same = task.alias("own"), task.alias("same")
+        form = literal(assigned.pseudonym, Text), assigned.profile, assigned.trial
         before = attempt.alias("before")  # numbered as they were claimed, whatever the clocks said
-        last = select(func.max(before.c.id)).where(before.c.task_id == assigned.task_id).scalar_subquery()
-        others = _sent_otherwise(
-            literal(assigned.pseudonym, Text), assigned.profile, assigned.trial, assigned.destination.spec.place, own
+        of_repeated = (same.c.key == own.c.key) & (same.c.place == own.c.place) & ~_differs(before, *form)
+        last = (
+            select(func.max(before.c.id))
+            .join(same, same.c.id == before.c.task_id)
+            .where(same.c.study_instance_uid == assigned.study_instance_uid)
+            .where(of_repeated if assigned.number == 1 else same.c.id == own.c.id)
+            .correlate(own)
+            .scalar_subquery()
         )
+        others = _sent_otherwise(*form, assigned.destination.spec.place, own)
         query = select(own.c.id).where(own.c.id == assigned.task_id, exists(others.where(attempt.c.id > last)))
         return self._connection.execute(query).first() is not None
 
@@ -299,22 +307,25 @@ def _sent_otherwise(
 ) -> Select[Any]:
     """The attempts at other tasks of the same study, to the same place, in another form than this."""
     other = task.alias("other")
-    assigned = attempt.c.assignment
-
-    def differs(key: str, part: DeidProfile | Trial | None) -> ColumnElement[bool]:
-        return assigned[key].is_distinct_from(cast(literal(json.dumps(_document(part)), Text), JSONB))
-
     return (
         select(attempt.c.id)
         .join(other, other.c.id == attempt.c.task_id)
         .where(other.c.study_instance_uid == own.c.study_instance_uid, other.c.place == place, other.c.id != own.c.id)
-        .where(
-            or_(
-                assigned["pseudonym"].astext.is_distinct_from(pseudonym),
-                differs("profile", profile),
-                differs("trial", trial),
-            )
-        )
+        .where(_differs(attempt, pseudonym, profile, trial))
+    )
+
+
+def _differs(
+    sent: FromClause, pseudonym: ColumnElement[Any], profile: DeidProfile | None, trial: Trial | None
+) -> ColumnElement[bool]:
+    """Whether these attempts send in another form."""
+    assigned = sent.c.assignment
+
+    def differs(key: str, part: DeidProfile | Trial | None) -> ColumnElement[bool]:
+        return assigned[key].is_distinct_from(cast(literal(json.dumps(_document(part)), Text), JSONB))
+
+    return or_(
+        assigned["pseudonym"].astext.is_distinct_from(pseudonym), differs("profile", profile), differs("trial", trial)
     )
 
 

@@ -210,6 +210,21 @@ def test_a_retry_of_a_job_forgets_what_was_stored_at_another_place(scene: Scene)
         assert [each.state for each in worker.instances()] == [InstanceState.EXPECTED]
 
 
+@pytest.mark.parametrize("between", ["plain", "stamped"])
+def test_a_retry_of_a_job_forgets_what_another_sent_in_another_form_since(scene: Scene, between: str) -> None:
+    job = scene.apply(transfer_job())
+    scene.run(job.id, FAILURE, [row("1", InstanceState.STORED)], report(Outcome.TRANSIENT_FAULT))
+    scene.ledger.close_jobs(NOW)
+    other: dict[str, Any] = {"trial": TRIAL} if between == "stamped" else {}
+    scene.run(scene.apply(transfer_job(between, **other)).id)
+    scene.ledger.apply_job(transfer_job("again", selection={"failedOf": {"name": "ct"}}), NOW)
+    retry = scene.record("again")
+    scene.ledger.expand_failed_of(retry.id, job.id, NOW)
+    with closing(scene.worker(scene.claim(retry.id)[0])) as worker:
+        states = [each.state for each in worker.instances()]
+    assert states == [InstanceState.STORED if between == "plain" else InstanceState.EXPECTED]
+
+
 def test_a_missing_node_yields_no_claim(scene: Scene) -> None:
     scene.ledger.apply_job(transfer_job(), NOW)
     job = scene.record()
