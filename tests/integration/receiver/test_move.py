@@ -326,6 +326,34 @@ def test_it_sends_what_nobody_asked_for(scene: Scene, pacs: ScriptedSCP, receive
     assert receiver.fates("unclaimed") == 1
 
 
+@pytest.mark.parametrize("at", [1, 6], ids=["before its own", "after its own"])
+def test_another_archives_copy_that_differs_is_never_taken_for_its_own(
+    scene: Scene, pacs: ScriptedSCP, receiver: Receiver, at: int
+) -> None:
+    """A PACS that sends on for a dead attempt, long after it, and gives no message ids: nothing tells its objects apart
+    but that two come under one name."""
+    victim = STUDY.instances[2]
+    data = encoded(victim)
+    other = data.replace(b"Apple^Annie", b"Apple^Anna ")
+    assert other != data
+    taken: list[int] = []
+
+    def push(service: str, number: int) -> None:
+        if (service, number) == ("C-MOVE sub-operation", at):
+            with Sender(receiver).associate(calling="OTHER") as sender:
+                sender.store(str(victim.SOPInstanceUID), other)
+                taken.append(sender.status())
+
+    pacs.behaviour.before = push
+    pacs.move.behaviour = MoveBehaviour(message_ids="none")
+    report = task_of(scene, pacs).run()
+    assert len(taken) == 1
+    assert report.outcome is Outcome.PERMANENT_DATA_FAULT
+    assert [(fault.code, fault.sop_instance_uid) for fault in report.faults] == [
+        (FaultCode.INSTANCE_CONFLICT, victim.SOPInstanceUID)
+    ]
+
+
 def test_half_an_object_is_no_object(scene: Scene, pacs: ScriptedSCP, receiver: Receiver) -> None:
     """The PACS loses a connection in the middle of one instance, and sends it again by the next."""
     half = STUDY.instances[-1]
