@@ -31,6 +31,7 @@ from sqlalchemy import (
     or_,
     select,
     text,
+    tuple_,
     union_all,
     update,
 )
@@ -182,11 +183,12 @@ class Admission:
         if _compares(destination):
             return self._connection.execute(query).all()
         profile = self._profiles.get(record.id)
-        busy = _sent_otherwise(task.c.pseudonym, profile, record.job.spec.trial, destination.spec.place, task)
+        trial, source = record.job.spec.trial, _source(record.job)
+        busy = _sent_otherwise(task.c.pseudonym, profile, trial, source, destination.spec.place, task)
         rows = self._connection.execute(query.where(~exists(busy.where(attempt.c.settled_at.is_(None))))).all()
         kept = []
         for row in rows:
-            form = _form(row.pseudonym, profile, record.job.spec.trial)
+            form = _form(row.pseudonym, profile, trial, source)
             if forms.setdefault((destination.spec.place, row.study_instance_uid), form) == form:
                 kept.append(row)
         return kept
@@ -255,7 +257,8 @@ class Admission:
             .correlate(own)
             .scalar_subquery()
         )
-        others = _sent_otherwise(*form, assigned.destination.spec.place, own)
+        source = assigned.namespace, assigned.source.metadata.name
+        others = _sent_otherwise(*form, source, assigned.destination.spec.place, own)
         query = select(own.c.id).where(own.c.id == assigned.task_id, exists(others.where(attempt.c.id > last)))
         return self._connection.execute(query).first() is not None
 
@@ -292,9 +295,9 @@ def _compares(destination: DicomNode) -> bool:
     return destination.spec.dimse is None and destination.spec.dicom_web is None
 
 
-def _form(pseudonym: str | None, profile: DeidProfile | None, trial: Trial | None) -> str:
-    """What decides the content of what is sent of a study."""
-    return json.dumps([pseudonym, _document(profile), _document(trial)], sort_keys=True)
+def _form(pseudonym: str | None, profile: DeidProfile | None, trial: Trial | None, source: NodeKey) -> str:
+    """What decides the content of what is sent of a study: two archives seldom hold one to the same byte."""
+    return json.dumps([pseudonym, _document(profile), _document(trial), source], sort_keys=True)
 
 
 def _document(part: DeidProfile | Trial | None) -> Any:
@@ -303,22 +306,28 @@ def _document(part: DeidProfile | Trial | None) -> Any:
 
 
 def _sent_otherwise(
-    pseudonym: ColumnElement[Any], profile: DeidProfile | None, trial: Trial | None, place: str, own: FromClause
+    pseudonym: ColumnElement[Any],
+    profile: DeidProfile | None,
+    trial: Trial | None,
+    source: NodeKey,
+    place: str,
+    own: FromClause,
 ) -> Select[Any]:
     """The attempts at other tasks of the same study, to the same place, in another form than this."""
     other = task.alias("other")
+    elsewhere = tuple_(attempt.c.namespace, attempt.c.source) != tuple_(*map(literal, source))
     return (
         select(attempt.c.id)
         .join(other, other.c.id == attempt.c.task_id)
         .where(other.c.study_instance_uid == own.c.study_instance_uid, other.c.place == place, other.c.id != own.c.id)
-        .where(_differs(attempt, pseudonym, profile, trial))
+        .where(elsewhere | _differs(attempt, pseudonym, profile, trial))
     )
 
 
 def _differs(
     sent: FromClause, pseudonym: ColumnElement[Any], profile: DeidProfile | None, trial: Trial | None
 ) -> ColumnElement[bool]:
-    """Whether these attempts send in another form."""
+    """Whether these attempts treat a study otherwise."""
     assigned = sent.c.assignment
 
     def differs(key: str, part: DeidProfile | Trial | None) -> ColumnElement[bool]:

@@ -158,10 +158,12 @@ def test_what_was_stored_at_another_place_is_forgotten(scene: Scene) -> None:
 TRIAL = {"protocolID": "STROKE", "protocolName": "Stroke CT"}
 
 
-def test_one_study_goes_to_one_peer_in_one_form_at_a_time(scene: Scene) -> None:
+@pytest.mark.parametrize("spec", [{"trial": TRIAL}, {"source": {"node": "vna"}}], ids=["trial", "source"])
+def test_one_study_goes_to_one_peer_in_one_form_at_a_time(scene: Scene, spec: dict[str, Any]) -> None:
     """Proven is there that a UID is present: under it the other form would pass for this one."""
+    scene.ledger.apply_node(node("vna"), NOW)
     plain, same = scene.apply(transfer_job("plain")), scene.apply(transfer_job("same"))
-    stamped, moved = scene.apply(transfer_job("stamped", trial=TRIAL)), scene.apply(transfer_job("other", ["1.2.2"]))
+    stamped, moved = scene.apply(transfer_job("stamped", **spec)), scene.apply(transfer_job("other", ["1.2.2"]))
     grants = [Grant(each.id, Share(), Share()) for each in (stamped, plain, same, moved)]
     with scene.ledger.admission(NOW) as admission:
         claims = {claim.assignment.job_name: claim.assignment for claim in admission.claim(grants, LEASE)}
