@@ -17,6 +17,7 @@ import typer
 
 from adit.cli import apply, control, crds, deid, demo, manifest, migrate, node, run, status, token, up
 from adit.cli.console import CommandError, ExitCode, Interrupted, say
+from adit.discretion import be_discreet
 
 HELP = """
 Moves medical imaging studies between systems that speak DICOM, provably
@@ -104,6 +105,7 @@ _interrupts: list[int] = []  # signals that were taken while no command took the
 
 def main() -> None:
     """Runs the command and exits with its code."""
+    be_discreet(_tell_of_defect)
     signal.signal(signal.SIGINT, _interrupt)
     _open_closed_streams()
     try:
@@ -122,6 +124,12 @@ def main() -> None:
         if _interrupts:  # what unwinds may complain about being cut short
             sys.exit(ExitCode.INTERRUPTED)
         raise
+
+
+def _tell_of_defect(event: str, *, error: str, at: list[str], **about: str) -> None:
+    """People send what they see: it holds no value."""
+    where = " in ".join(reversed(at)) or "an unknown place"
+    say.print(f"A defect of ADIT ({event}): {error} at {where}. Please report it.", markup=False, style="red")
 
 
 def _open_closed_streams() -> None:

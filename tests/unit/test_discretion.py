@@ -66,3 +66,17 @@ def test_the_dispatchers_log(tmp_path: Path) -> None:
     written = (tmp_path / "dispatcher.log").read_text()
     assert SECRET not in written
     assert "error=ValueError" in written
+
+
+def test_a_defect_of_the_command_line() -> None:
+    """And a warning of pydicom's before it."""
+    script = (
+        "import sys, warnings; from adit.cli import main\n"
+        "def app():\n    warnings.warn(sys.argv[1])\n    raise ValueError(sys.argv[1])\n"
+        "main.app = app\nmain.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script, SECRET], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert SECRET not in done.stdout + done.stderr
+    assert "ValueError" in done.stderr
+    assert "<string>:4 app" in done.stderr.replace("\n", " ")
