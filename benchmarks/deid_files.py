@@ -143,7 +143,8 @@ def _take_turns(source: Path, target: Path) -> None:
     """In a process of its own: prints what a `_Turns` holds."""
     from adit.cli.deid_files import deidentified, files_in
     from adit.deid.audit import Audit
-    from adit.deid.engine.instance import Deidentified, Engine
+    from adit.deid.engine.deidentified import Deidentified
+    from adit.deid.engine.instance import Engine
     from adit.deid.identity import Identity
     from adit.deid.policy import Policy
     from adit.deid.profiles import ready

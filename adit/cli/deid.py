@@ -14,7 +14,7 @@ from adit.cli.arguments import Job
 from adit.cli.console import CommandError, ExitCode, Output, fail, out, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from adit.deid.engine.instance import Deidentified
+    from adit.deid.engine.deidentified import Deidentified
     from adit.deid.identity import Identity
     from adit.deid.policy import Policy
     from adit.model.deid_profile import DeidProfile

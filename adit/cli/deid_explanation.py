@@ -22,8 +22,9 @@ from adit.deid.decision import Action
 from adit.deid.dictionary import vr_of
 from adit.deid.engine.content_mode import Content, decided
 from adit.deid.engine.deflation import inflated
-from adit.deid.engine.instance import DEFLATED, EXPLICIT_BE, IMPLICIT_LE, Engine
+from adit.deid.engine.instance import Engine
 from adit.deid.engine.irregular import mode_in
+from adit.deid.engine.syntax import DEFLATED, EXPLICIT_BE, IMPLICIT_LE
 from adit.deid.identity import MIN_KEY, Identity
 from adit.deid.pixels.decoder import DecoderProcess
 from adit.deid.pixels.facts import FACT_TAGS, REGION_TAGS, SEQUENCE_OF_ULTRASOUND_REGIONS, PixelElement, facts_of

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from adit.deid.engine.byte_walk import WholeNeededError
-from adit.deid.engine.instance import Deidentified, Engine
+from adit.deid.engine.deidentified import Deidentified
+from adit.deid.engine.instance import Engine
 from adit.deid.quarantine import LeftOut, Quarantine, Reason
 from adit.dicom.file_meta import NotDicomError, encoded_file_meta, file_meta_of
 

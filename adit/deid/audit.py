@@ -10,7 +10,8 @@ import json
 from hashlib import sha256
 from typing import Any, Protocol
 
-from adit.deid.engine.instance import Deidentified, Engine
+from adit.deid.engine.deidentified import Deidentified
+from adit.deid.engine.instance import Engine
 from adit.deid.engine.plan import Change
 from adit.deid.quarantine import LeftOut, Quarantine
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from adit.deid.engine.instance import Deidentified
+from adit.deid.engine.deidentified import Deidentified
 from adit.deid.engine.plan import Change
 from adit.deid.identity import Identity, WeakKeyError
 from adit.deid.pixels.decoder import DecoderProcess

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from typing import BinaryIO, Final
 
 from adit.deid.engine.byte_walk import Part, WholeNeededError
-from adit.deid.engine.instance import Deidentified, Engine
+from adit.deid.engine.deidentified import Deidentified
+from adit.deid.engine.instance import Engine
 from adit.deid.identity import Identity
 from adit.deid.pixels.decoder import Decoder
 from adit.deid.policy import Policy, ProfileError

@@ -1,13 +1,13 @@
 """One instance in, one out: the way into the engine, whatever the transfer syntax. No I/O of its own.
 
-Called by `adit.deid.files` and, for what is on its way to another node, by the transfer.
+Called by `adit.cli.deid_files` and, for what is on its way to another node, by `adit.transfer.instance_engine`.
 """
 
 from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
@@ -17,9 +17,13 @@ from adit.deid.dictionary import is_registered
 from adit.deid.engine.byte_walk import ByteWalk, Insertion, IrregularError, Part, WholeNeededError
 from adit.deid.engine.content_mode import Content
 from adit.deid.engine.deflation import deflated, inflated
+from adit.deid.engine.deidentified import Deidentified
+from adit.deid.engine.given import Given, Read
+from adit.deid.engine.patient import Patient
 from adit.deid.engine.pixel_step import NewPixels, NoDecoder, PixelStep, ReadBlock, with_pixels
 from adit.deid.engine.plan import Change, Level
 from adit.deid.engine.scan import Buffer, items_of, malformed, values_of
+from adit.deid.engine.syntax import DEFLATED, EXPLICIT_BE
 from adit.deid.engine.trail import Trail
 from adit.deid.engine.values import Subject, Values, text_of
 from adit.deid.identifiers import Identifiers, Search, identifiers_of
@@ -34,10 +38,6 @@ from adit.deid.quarantine import LeftOut, Quarantine, Reason, place_of
 from adit.deid.verification import Expected, Verification, verify
 from adit.model.deid_profile import Option
 
-IMPLICIT_LE: Final = "1.2.840.10008.1.2"
-EXPLICIT_LE: Final = "1.2.840.10008.1.2.1"
-DEFLATED: Final = "1.2.840.10008.1.2.1.99"
-EXPLICIT_BE: Final = "1.2.840.10008.1.2.2"
 _CHARSET: Final = 0x00080005
 _SOP_CLASS: Final = 0x00080016
 _SOP_INSTANCE: Final = 0x00080018
@@ -61,51 +61,6 @@ _IN_COMMON: Final = (*_OF_PATIENT, _SOP_CLASS, _MODALITY)
 """What a trail's instances have in common: everything that a decision may depend on but the element itself."""
 _KEYWORD: Final = re.compile(r"\{([A-Z][A-Za-z0-9]+)\}")
 _NOT_FOR_INSTANCES: Final = frozenset({"1.2.840.10008.1.20"})  # Papyrus 3
-
-
-Read = Callable[[int, int], bytes]
-"""Bytes of what `treat` was given the beginning of: from here, so many."""
-
-
-@dataclass(frozen=True, slots=True)
-class Patient:
-    """Whose an instance is, and which one it was."""
-
-    subject: Subject
-    charset: tuple[str, ...]
-    sop_class_uid: str
-    sop_instance_uid: str
-    series_instance_uid: str
-    study_instance_uid: str
-
-
-@dataclass(frozen=True, slots=True)
-class Deidentified:
-    """The new data set: `parts` are new bytes, or ranges of `source`, which must stay as long as they are read.
-
-    Where only the beginning of an instance was given, ranges may lie beyond `source`: they count from its first byte.
-    """
-
-    source: Buffer
-    parts: tuple[Part, ...]
-    size: int
-    transfer_syntax_uid: str
-    sop_class_uid: str
-    sop_instance_uid: str
-    series_instance_uid: str
-    study_instance_uid: str
-    changes: tuple[Change, ...]
-    pairs: dict[tuple[Kind, str], str]  # the replacement of each original
-    subject: Subject
-
-    def pieces(self) -> Iterator[bytes]:
-        """All of it, for who cannot copy ranges and has given all of it."""
-        for part in self.parts:
-            if isinstance(part, bytes):
-                yield part
-                continue
-            for start in range(part[0], part[1], 2**20):
-                yield self.source[start : min(part[1], start + 2**20)]
 
 
 class Engine:
@@ -146,7 +101,7 @@ class Engine:
         """
         if not _is_uid(transfer_syntax_uid) or transfer_syntax_uid in _NOT_FOR_INSTANCES:
             raise Quarantine(Reason.UNKNOWN_TRANSFER_SYNTAX, "00020010", "its transfer syntax cannot be told")
-        given = _Given(data, start, len(data) if end is None else end, transfer_syntax_uid, pseudonym, patient_id, read)
+        given = Given(data, start, len(data) if end is None else end, transfer_syntax_uid, pseudonym, patient_id, read)
         try:
             return self._treat(given)
         except (Quarantine, IrregularError):
@@ -154,7 +109,7 @@ class Engine:
                 raise WholeNeededError from None
             raise
 
-    def _treat(self, given: _Given) -> Deidentified:
+    def _treat(self, given: Given) -> Deidentified:
         syntax = given.syntax
         if syntax in (DEFLATED, EXPLICIT_BE) and given.partial:
             raise WholeNeededError
@@ -172,7 +127,7 @@ class Engine:
 
         return treat_irregular(self, given.data[given.start : given.end], syntax, given.pseudonym, given.patient_id)
 
-    def _treat_little(self, given: _Given) -> Deidentified:
+    def _treat_little(self, given: Given) -> Deidentified:
         met = self._met.get(given.implicit)
         if met is not None:
             made = self._as_before(met, given)
@@ -189,7 +144,7 @@ class Engine:
         self._met[given.implicit] = _Met(_of_all(known), (given.pseudonym, given.patient_id), patient, of_study, trail)
         return self._finished(given, patient, known, walk, parts)
 
-    def _as_before(self, met: _Met, given: _Given) -> Deidentified | None:
+    def _as_before(self, met: _Met, given: Given) -> Deidentified | None:
         """For the next instance of the same patient and class: nothing needs to be known before the walk.
 
         None when it turns out to be another's.
@@ -219,7 +174,7 @@ class Engine:
         return self._finished(given, patient, known, walk, parts)
 
     def _finished(
-        self, given: _Given, patient: Patient, known: Mapping[int, bytes], walk: ByteWalk, parts: list[Part]
+        self, given: Given, patient: Patient, known: Mapping[int, bytes], walk: ByteWalk, parts: list[Part]
     ) -> Deidentified:
         verification = self._verification(given, patient, known, walk)
         joined, header = _joined(given.data, parts, walk)
@@ -240,14 +195,11 @@ class Engine:
             verify(header, self.expected(patient, _with_uids(verification.identifiers, *gone)), implicit=given.implicit)
         return self.made(given.data, tuple(joined), syntax, patient, walk.changes, walk.values.pairs)
 
-    def _verification(
-        self, given: _Given, patient: Patient, known: Mapping[int, bytes], walk: ByteWalk
-    ) -> Verification:
+    def _verification(self, given: Given, patient: Patient, known: Mapping[int, bytes], walk: ByteWalk) -> Verification:
         """Remembered, as what must not be found is the same for all of a patient's but for the UIDs."""
         if given.patient_id and not known.get(PATIENT_ID, b"").strip(b"\0 "):
             known = {**known, PATIENT_ID: given.patient_id.encode()}
-        names = frozenset(value for vr, value in walk.harvest if vr == "PN")
-        kept = self.policy.for_class(patient.sop_class_uid).kept_identifiers
+        names, kept = self._names_and_kept(patient, walk.harvest)
         key = (given.implicit, patient.subject.pseudonym, *map(known.get, _OF_PATIENT), names, kept)
         found = self._verifications.get(key)
         if found is None:
@@ -270,7 +222,7 @@ class Engine:
         own = [known.get(tag, b"").strip(b"\0 ") for tag in (_SOP_INSTANCE, _STUDY, _SERIES)]
         return tuple(filter(_names_something, own)), frozenset(filter(_names_something, uids))
 
-    def _pixels(self, given: _Given, walk: ByteWalk) -> NewPixels | None:
+    def _pixels(self, given: Given, walk: ByteWalk) -> NewPixels | None:
         """What stands in place of the pixels; None when they stay as they are."""
         regions: list[Mapping[int, bytes]] | None = None
         if (items := walk.noted_items.get(_REGIONS)) is not None:
@@ -287,7 +239,7 @@ class Engine:
         return self.pixel_step.pixels(given.syntax, walk.notes, regions, entry.tag, vr, ReadBlock(stop - start, at))
 
     def _repacked(
-        self, given: _Given, joined: list[Part], header: bytes, walk: ByteWalk, new: NewPixels
+        self, given: Given, joined: list[Part], header: bytes, walk: ByteWalk, new: NewPixels
     ) -> tuple[list[Part], bytes]:
         """The header and the pixels that belong together."""
         assert walk.pixels is not None  # noqa: S101 - there are new ones
@@ -303,7 +255,7 @@ class Engine:
         return [header, *parts], header
 
     def _walked(
-        self, given: _Given, patient: Patient, identifiers: Identifiers | None, trail: Trail | None
+        self, given: Given, patient: Patient, identifiers: Identifiers | None, trail: Trail | None
     ) -> tuple[ByteWalk, list[Part]]:
         values = Values(self.identity, patient.subject, patient.charset)
         search = None if identifiers is None else Search(identifiers)
@@ -345,9 +297,16 @@ class Engine:
         pairs: Mapping[tuple[Kind, str], str],
     ) -> Identifiers:
         """What must not be found any more."""
+        whose = identifiers_of(known, *self._names_and_kept(patient, harvest))
+        return _with_uids(whose, *self._gone(known, pairs, harvest))
+
+    def _names_and_kept(
+        self, patient: Patient, harvest: Sequence[tuple[str, bytes]]
+    ) -> tuple[frozenset[bytes], frozenset[int]]:
+        """What beside the patient's own attributes decides on the identifiers: others' names, and what the profile
+        leaves where it is."""
         names = frozenset(value for vr, value in harvest if vr == "PN")
-        kept = self.policy.for_class(patient.sop_class_uid).kept_identifiers
-        return _with_uids(identifiers_of(known, names, kept), *self._gone(known, pairs, harvest))
+        return names, self.policy.for_class(patient.sop_class_uid).kept_identifiers
 
     def expected(self, patient: Patient, identifiers: Identifiers) -> Expected:
         return Expected(
@@ -420,32 +379,6 @@ class Engine:
             return (made or b"").decode("ascii", errors="ignore").strip("\0 ")
 
         return _KEYWORD.sub(value, text)
-
-
-@dataclass(frozen=True, slots=True)
-class _Given:
-    """What `treat` was given."""
-
-    data: Buffer
-    start: int
-    end: int
-    syntax: str
-    pseudonym: str | None
-    patient_id: str | None
-    read: Read | None
-
-    def bytes_at(self, start: int, count: int) -> bytes:
-        if self.read is not None:
-            return self.read(start, count)
-        return self.data[start : start + count]
-
-    @property
-    def implicit(self) -> bool:
-        return self.syntax == IMPLICIT_LE
-
-    @property
-    def partial(self) -> bool:
-        return self.end > len(self.data)
 
 
 @dataclass(frozen=True, slots=True)

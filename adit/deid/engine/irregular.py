@@ -29,6 +29,7 @@ from adit.deid.engine.dummies import dummy_sequence
 from adit.deid.engine.pixel_step import ReadBlock
 from adit.deid.engine.plan import Change, Entry, Level, Step
 from adit.deid.engine.scan import DEEPEST, Buffer
+from adit.deid.engine.syntax import EXPLICIT_BE, IMPLICIT_LE
 from adit.deid.engine.values import MADE_OF_TEXT, Values
 from adit.deid.identifiers import Identifiers, Search
 from adit.deid.identifying import OTHER_IDS, OTHER_PATIENT_IDS, PATIENT_ID
@@ -40,7 +41,9 @@ from adit.deid.quarantine import Quarantine, Reason, place_of
 from adit.deid.verification import verify
 
 if TYPE_CHECKING:
-    from adit.deid.engine.instance import Deidentified, Engine
+    from adit.deid.engine.deidentified import Deidentified
+    from adit.deid.engine.instance import Engine
+    from adit.deid.engine.patient import Patient
 
 LARGEST: Final = 2**30
 """Bytes; it is all in memory, more than once."""
@@ -60,8 +63,6 @@ _UNREADABLE: Final = (
 )
 
 _ITEM: Final = b"\xfe\xff\x00\xe0"  # the tag in front of it
-_BIG_ENDIAN: Final = "1.2.840.10008.1.2.2"
-_IMPLICIT: Final = "1.2.840.10008.1.2"
 _PIXELS: Final = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _TRAILING: Final = 0xFFFCFFFC
 _VALUE_TYPE: Final = 0x0040A040
@@ -76,7 +77,7 @@ def treat_irregular(
     """As `Engine.treat`. Raises Quarantine and LeftOut."""
     if len(data) > LARGEST:
         raise Quarantine(Reason.TOO_LARGE, "", f"it is irregular and has more than {LARGEST} bytes")
-    implicit, little = syntax == _IMPLICIT, syntax != _BIG_ENDIAN
+    implicit, little = syntax == IMPLICIT_LE, syntax != EXPLICIT_BE
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they may tell values
         try:
@@ -115,7 +116,7 @@ def _treated(
         walk, made = _walked(engine, _read(data, implicit, little), patient, implicit, little, identifiers)
         header = _header(made, implicit, little)
     syntax = _with_pixels(engine, original, made, walk, syntax)
-    implicit, little = syntax == _IMPLICIT, syntax != _BIG_ENDIAN
+    implicit, little = syntax == IMPLICIT_LE, syntax != EXPLICIT_BE
     written = _written(made, implicit, little)
     # what counts is what was written, read again
     verify(
@@ -158,7 +159,7 @@ def _with_pixels(engine: Engine, original: Dataset, made: Dataset, walk: _DataSe
 
 
 def _walked(
-    engine: Engine, original: Dataset, patient: Any, implicit: bool, little: bool, identifiers: Identifiers | None
+    engine: Engine, original: Dataset, patient: Patient, implicit: bool, little: bool, identifiers: Identifiers | None
 ) -> tuple[_DataSetWalk, Dataset]:
     values = Values(engine.identity, patient.subject, patient.charset)
     level = engine.level(patient.sop_class_uid, implicit=implicit, scrubs=identifiers is not None)

@@ -10,7 +10,7 @@ import pytest
 
 from adit.cli import deid_files
 from adit.cli.deid_files import SeveralPatientsError, deidentified
-from adit.deid.engine.instance import Deidentified
+from adit.deid.engine.deidentified import Deidentified
 from adit.deid.quarantine import Quarantine, Reason
 from adit.dicom.file_meta import NotDicomError, encoded_file_meta
 from tests.unit.deid.engine.encoded import CT, Element, encode, engine, instance, syntax

@@ -12,7 +12,9 @@ from typing import Any
 from pydicom import Dataset
 from pydicom.filereader import read_dataset
 
-from adit.deid.engine.instance import EXPLICIT_LE, IMPLICIT_LE, Deidentified, Engine
+from adit.deid.engine.deidentified import Deidentified
+from adit.deid.engine.instance import Engine
+from adit.deid.engine.syntax import EXPLICIT_LE, IMPLICIT_LE
 from adit.deid.identity import Identity
 from adit.deid.policy import Policy
 from tests.unit.deid.profiles import profile

@@ -10,7 +10,8 @@ from pydicom.data import get_testdata_file
 
 from adit.deid.element_walk import Encoding, elements
 from adit.deid.engine.byte_walk import WholeNeededError
-from adit.deid.engine.instance import Deidentified, Engine
+from adit.deid.engine.deidentified import Deidentified
+from adit.deid.engine.instance import Engine
 from adit.deid.identity import Identity
 from adit.deid.policy import Policy
 from adit.deid.profiles import ready

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adit.deid.engine.instance import Deidentified, Engine
+from adit.deid.engine.deidentified import Deidentified
+from adit.deid.engine.instance import Engine
 from adit.deid.engine.irregular import treat_irregular
 from adit.deid.quarantine import Quarantine, Reason
 from tests.unit.deid.engine.encoded import LONG, Element, Item, encode, engine, instance, syntax

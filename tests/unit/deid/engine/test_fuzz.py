@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adit.deid.engine import byte_walk, irregular, scan
-from adit.deid.engine.instance import DEFLATED, EXPLICIT_LE
 from adit.deid.engine.irregular import treat_irregular
+from adit.deid.engine.syntax import DEFLATED, EXPLICIT_LE
 from adit.deid.mapping import Kind, Pair, opened, sealed
 from adit.deid.quarantine import LeftOut, Quarantine, Reason
 from adit.dicom.file_meta import read_file_meta
