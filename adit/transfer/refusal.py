@@ -17,7 +17,9 @@ _CURES: Final[dict[str, str]] = {
     PixelReason.RECOGNIZABLE_FEATURES: _ANOTHER_RULE,
     PixelReason.RULE_REFUSES: "The profile says so; change its rule if the instance may be sent.",
     PixelReason.RECTANGLE_OUTSIDE_IMAGE: "Correct the rectangles of the profile's rule for this device.",
-    PixelReason.CODEC_MISSING: "Its compressed pixels must be masked, and this worker has no decoder: install "
+    PixelReason.UNUSED_BITS: "Give the profile a rule in `pixels` that masks them, as they are decoded then; or, where "
+    "nothing is hidden there, `unusedBits: Keep`.",
+    PixelReason.CODEC_MISSING: "Its compressed pixels must be decoded, and this worker has no decoder: install "
     "adit's extra `pixels` beside it (its image holds it), or exclude its kind.",
     Reason.TOO_LARGE: "De-identify it with `adit deid`, or exclude its SOP class in the profile.",
     Reason.IDENTIFIER_LEFT: "Give the profile an override that removes this element, or report it as a gap.",
