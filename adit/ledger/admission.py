@@ -10,7 +10,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -60,6 +60,8 @@ _LOCK: Final = 0x41444954_41444D49  # "ADITADMI"
 
 _OTHER_PLACE: Final = "The destination is another place than it was: everything is sent anew."
 _OTHER_FORM: Final = "Another job sent the study here in another form since the last attempt: everything is sent anew."
+_ALIVE: Final = timedelta(minutes=10)
+"""Who has not written for so long sends no more; and perhaps nobody settles it: `adit run` sees to its own job only."""
 _OUTGROWN: Final = (FaultCode.OUT_OF_MEMORY, FaultCode.OUT_OF_DISK)
 
 # The columns repeat what the assignment says, for counting budgets and for the worker's grants.
@@ -185,7 +187,9 @@ class Admission:
         profile = self._profiles.get(record.id)
         trial, source = record.job.spec.trial, _source(record.job)
         busy = _sent_otherwise(task.c.pseudonym, profile, trial, source, destination.spec.place, task)
-        rows = self._connection.execute(query.where(~exists(busy.where(attempt.c.settled_at.is_(None))))).all()
+        heard_of = func.coalesce(attempt.c.heartbeat_at, attempt.c.claimed_at) > self._now - _ALIVE
+        busy = busy.where(attempt.c.settled_at.is_(None), heard_of)
+        rows = self._connection.execute(query.where(~exists(busy))).all()
         kept = []
         for row in rows:
             form = _form(row.pseudonym, profile, trial, source)

@@ -178,6 +178,14 @@ def test_one_study_goes_to_one_peer_in_one_form_at_a_time(scene: Scene, spec: di
     assert len(scene.claim(second.id)) == 1
 
 
+def test_a_worker_that_died_with_its_dispatcher_keeps_no_other_form_back(scene: Scene) -> None:
+    """As when `adit run` was killed: nobody settles its attempt."""
+    assert len(scene.claim(scene.apply(transfer_job("plain")).id)) == 1
+    stamped = scene.apply(transfer_job("stamped", trial=TRIAL))
+    assert scene.claim(stamped.id, now=after(60)) == []
+    assert len(scene.claim(stamped.id, now=after(3600))) == 1
+
+
 def test_what_another_job_sent_in_another_form_since_the_last_attempt_proves_nothing(scene: Scene) -> None:
     job = scene.apply(transfer_job("plain"))
     stored, again = [row("1"), row("2", InstanceState.EXPECTED)], Settlement(TaskState.PENDING, not_before=NOW)
