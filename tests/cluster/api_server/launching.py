@@ -4,11 +4,9 @@ taking in and ownership."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from adit.ledger.records import Claim, RunningAttempt
 from adit_operator.kubernetes_api import TRANSFER_JOBS, KubernetesApi
 from tests.peers.faulty_proxy import PASS, Reaction
 from tests.unit.model.specs import JOB
@@ -21,26 +19,6 @@ def forbidding(what: str) -> Callable[[str, str], Reaction]:
     """As an API server does where a right is missing."""
     return lambda method, path: (
         FORBIDDEN if what in path else NOT_ALLOWED if "selfsubjectaccessreviews" in path else PASS
-    )
-
-
-def running(each: Claim, *, begun: bool = False) -> RunningAttempt:
-    now = datetime.now(UTC)
-    assigned = each.assignment
-    return RunningAttempt(
-        attempt_id=assigned.attempt_id,
-        token=assigned.token,
-        number=assigned.number,
-        task_id=assigned.task_id,
-        job_id=assigned.job_id,
-        namespace=assigned.namespace,
-        claimed_at=now,
-        begun_at=now if begun else None,
-        heartbeat_at=now if begun else None,
-        reference=None,
-        stop_requested_at=None,
-        deadline=None,
-        terminate=False,
     )
 
 

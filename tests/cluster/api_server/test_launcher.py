@@ -17,11 +17,11 @@ from adit_operator.job_manifest import job_name, manifest
 from adit_operator.kubernetes_api import JOBS, KubernetesApi
 from adit_operator.kubernetes_launcher import KubernetesLauncher
 from adit_operator.worker_settings import PodSettings
-from tests.cluster.api_server.launching import forbidding, owner, running
+from tests.cluster.api_server.launching import forbidding, owner
 from tests.cluster.quota import limit
 from tests.peers.control_plane import ControlPlane
 from tests.peers.faulty_proxy import FaultyProxy, Reaction
-from tests.unit.operator.test_job_manifest import SETTINGS, claim
+from tests.unit.operator.claims import SETTINGS, claim, running
 
 BUSY = Reaction(answer=429, headers={"Retry-After": "7"})
 

@@ -19,12 +19,12 @@ from adit_operator.kubernetes_api import DICOM_NODES, JOBS, LEASES, TRANSFER_JOB
 from adit_operator.kubernetes_launcher import KubernetesLauncher
 from adit_operator.ownership import LEASE, SHORTEST_SECONDS, Ownership
 from adit_operator.status_writer import StatusWriter
-from tests.cluster.api_server.launching import FORBIDDEN, NOT_ALLOWED, owner, running
+from tests.cluster.api_server.launching import FORBIDDEN, NOT_ALLOWED, owner
 from tests.peers.control_plane import ControlPlane
 from tests.peers.faulty_proxy import PASS, FaultyProxy, Reaction
 from tests.peers.helm import CHART, helm
 from tests.unit.model.specs import JOB, NODE
-from tests.unit.operator.test_job_manifest import SETTINGS, claim
+from tests.unit.operator.claims import SETTINGS, claim, running
 
 
 @dataclass

@@ -6,8 +6,8 @@ import pytest
 
 from adit.model.outcome import FaultCode
 from adit_operator.kubernetes_api import Object
-from tests.unit.operator.test_job_manifest import claim
-from tests.unit.operator.test_unbegun_attempts import Scene, running, scene
+from tests.unit.operator.claims import claim, running
+from tests.unit.operator.test_unbegun_attempts import Scene, scene
 
 __all__ = ["scene"]
 DISRUPTED: Object = {
@@ -33,7 +33,7 @@ def failed(scene: Scene) -> Scene:
 
 
 def test_the_watch_says_why_a_moment_later(failed: Scene) -> None:
-    attempt = running(begun=True)
+    attempt = running(claim(), begun=True)
     assert failed.launcher.alive(attempt) is None
     failed.launcher.pod_failed(preempted())
     assert failed.launcher.alive(attempt) is False
@@ -44,7 +44,7 @@ def test_the_watch_says_why_a_moment_later(failed: Scene) -> None:
 
 def test_without_its_news_the_job_has_the_last_word(failed: Scene) -> None:
     """The watch, or the whole operator, was away meanwhile."""
-    attempt = running(begun=True)
+    attempt = running(claim(), begun=True)
     failed.seconds = 2
     assert failed.launcher.alive(attempt) is None
     failed.seconds = 3
@@ -55,6 +55,6 @@ def test_without_its_news_the_job_has_the_last_word(failed: Scene) -> None:
 
 
 def test_a_job_that_has_finished_is_not_deleted_by_a_kill(failed: Scene) -> None:
-    failed.launcher.kill(running(begun=True))
+    failed.launcher.kill(running(claim(), begun=True))
     assert failed.deletions() == []
     assert failed.server.objects["jobs"] == [failed.job]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -12,54 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adit.ledger.records import Claim
-from adit.model.assignment import Assignment
 from adit.model.deid_profile import DeidProfile
 from adit.model.dicom_node import DicomNode
 from adit_operator.job_manifest import WORKER_MARGIN, attempt_token, manifest
 from adit_operator.worker_settings import InvalidWorkerSettings, WorkerSettings
-
-NOW = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
-SETTINGS = WorkerSettings.model_validate(
-    {
-        "image": "registry.example.org/adit-worker:1",
-        "database": {"secretName": "adit-database"},
-        "sizeClasses": [
-            {"name": "small", "upTo": "1Gi", "spool": "1Gi", "resources": {"limits": {"memory": "300Mi"}}},
-            {"name": "large", "spool": "16Gi", "resources": {"limits": {"memory": "900Mi"}}},
-        ],
-        "pod": {"labels": {"team": "imaging", "adit.dev/attempt": "0"}, "nodeSelector": {"pool": "batch"}},
-    }
-)
-
+from tests.unit.operator.claims import NOW, SETTINGS, claim
 
 TWO_CLASSES = "image: x\ndatabase: {{secretName: a}}\nsizeClasses: [{first}, {{name: last}}]\n"
-
-
-def node(name: str, secret: str | None = None) -> DicomNode:
-    tls = {} if secret is None else {"tls": {"secretName": secret}}
-    dimse = {"aeTitle": name.upper(), "host": f"{name}.example.org", "port": 104, **tls}
-    return DicomNode.model_validate({"metadata": {"name": name}, "spec": {"dimse": dimse}})
-
-
-def claim(*, outgrown: int = 0, known_bytes: int = 0, secret: str | None = None, **values: Any) -> Claim:
-    given: dict[str, Any] = {
-        "attempt_id": 71,
-        "token": UUID(int=5),
-        "number": 3,
-        "task_id": 12,
-        "job_id": UUID(int=9),
-        "job_name": "stroke-ct",
-        "namespace": "research",
-        "owner": "research",
-        "job_created_on": date(2026, 3, 10),
-        "study_instance_uid": "1.2.840.777.1",
-        "patient_id": "PATIENT-4711",
-        "series_instance_uids": ("1.2.840.777.1.5",),
-        "source": node("pacs", secret),
-        "destination": node("archive"),
-    }
-    return Claim(Assignment(**(given | values)), outgrown=outgrown, known_bytes=known_bytes)
 
 
 def pod_of(job: dict[str, Any]) -> dict[str, Any]:

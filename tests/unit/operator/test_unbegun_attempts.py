@@ -15,7 +15,7 @@ from adit.model.outcome import FaultCode
 from adit_operator.kubernetes_api import KubernetesApi, Object
 from adit_operator.kubernetes_launcher import KubernetesLauncher
 from tests.unit.operator.api_server import ApiServer, Asked
-from tests.unit.operator.test_job_manifest import NOW, SETTINGS, claim
+from tests.unit.operator.claims import NOW, SETTINGS, claim, running
 
 LIMIT = SETTINGS.start_seconds
 UNSCHEDULABLE: Object = {"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]}
@@ -83,130 +83,111 @@ def scene() -> Iterator[Scene]:
         api.close()
 
 
-def running(*, begun: bool = False) -> RunningAttempt:
-    assigned = claim().assignment
-    return RunningAttempt(
-        attempt_id=assigned.attempt_id,
-        token=assigned.token,
-        number=assigned.number,
-        task_id=assigned.task_id,
-        job_id=assigned.job_id,
-        namespace=assigned.namespace,
-        claimed_at=NOW,
-        begun_at=NOW if begun else None,
-        heartbeat_at=NOW if begun else None,
-        reference=None,
-        stop_requested_at=None,
-        deadline=None,
-        terminate=False,
-    )
-
-
 def test_a_pod_without_room_is_told_of_soon_and_borne_until_the_limit(scene: Scene) -> None:
     scene.add_pod("Pending", **UNSCHEDULABLE)
-    scene.at(14, running())
+    scene.at(14, running(claim()))
     assert scene.told() is None
-    scene.at(20, running())
+    scene.at(20, running(claim()))
     assert scene.told() is FaultCode.UNSCHEDULABLE
-    scene.at(LIMIT - 1, running())
+    scene.at(LIMIT - 1, running(claim()))
     assert {each.query["fieldSelector"] for each in scene.asked_for_pods()} == {"status.phase=Pending"}
     assert scene.deletions() == []
-    assert scene.launcher.alive(running()) is True
-    assert scene.launcher.epitaph(running()) is None
+    assert scene.launcher.alive(running(claim())) is True
+    assert scene.launcher.epitaph(running(claim())) is None
 
 
 def test_after_the_limit_it_is_given_back_with_its_pod_and_the_reason(scene: Scene) -> None:
     scene.add_pod("Pending", **UNSCHEDULABLE)
-    scene.at(LIMIT, running())
+    scene.at(LIMIT, running(claim()))
     uid = scene.job["metadata"]["uid"]
     (options,) = scene.deletions()
     assert (options["propagationPolicy"], options["preconditions"]) == ("Background", {"uid": uid})
     assert scene.server.objects["jobs"] == scene.server.objects["pods"] == []
     scene.launcher.job_deleted(scene.job)
-    assert scene.bury(running()) is FaultCode.UNSCHEDULABLE
+    assert scene.bury(running(claim())) is FaultCode.UNSCHEDULABLE
 
 
 def test_it_is_given_back_though_no_event_tells_that_the_job_is_gone(scene: Scene) -> None:
     scene.add_pod("Pending", **UNSCHEDULABLE)
-    scene.at(LIMIT, running())
-    assert scene.bury(running()) is FaultCode.UNSCHEDULABLE
+    scene.at(LIMIT, running(claim()))
+    assert scene.bury(running(claim())) is FaultCode.UNSCHEDULABLE
     assert len(scene.deletions()) == 1
 
 
 def test_a_pod_that_still_ends_is_waited_for(scene: Scene) -> None:
     scene.add_pod("Pending", **UNSCHEDULABLE)
     pods = list(scene.server.objects["pods"])
-    scene.at(LIMIT, running())
+    scene.at(LIMIT, running(claim()))
     scene.server.objects["pods"] = pods
     scene.launcher.job_deleted(scene.job)
-    assert scene.launcher.alive(running()) is None
+    assert scene.launcher.alive(running(claim())) is None
     scene.seconds += 5
-    assert scene.launcher.alive(running()) is None
+    assert scene.launcher.alive(running(claim())) is None
     scene.server.objects["pods"] = []
     scene.seconds += 5
-    assert scene.launcher.alive(running()) is False
+    assert scene.launcher.alive(running(claim())) is False
 
 
 def test_a_worker_that_began_at_the_last_moment_was_deleted_and_not_without_room(scene: Scene) -> None:
     scene.add_pod("Pending", **UNSCHEDULABLE)
-    scene.at(LIMIT, running())
+    scene.at(LIMIT, running(claim()))
     scene.launcher.job_deleted(scene.job)
-    assert scene.bury(running(begun=True)) is FaultCode.WORKER_DELETED
+    assert scene.bury(running(claim(), begun=True)) is FaultCode.WORKER_DELETED
 
 
 def test_what_has_begun_is_not_looked_at_whatever_an_old_picture_shows(scene: Scene) -> None:
     scene.add_pod("Pending", **UNSCHEDULABLE)
-    scene.at(LIMIT, running(begun=True))
+    scene.at(LIMIT, running(claim(), begun=True))
     assert scene.deletions() == []
 
 
 @pytest.mark.parametrize("begun", [True, False])
 def test_what_runs_is_never_given_back(scene: Scene, begun: bool) -> None:
     scene.add_pod("Running")
-    scene.at(10 * LIMIT, running(begun=begun))
+    scene.at(10 * LIMIT, running(claim(), begun=begun))
     assert scene.deletions() == []
     assert scene.told() is None
 
 
 def test_a_pod_that_only_takes_its_time_is_left_to_the_lease(scene: Scene) -> None:
     scene.add_pod("Pending")
-    scene.at(10 * LIMIT, running())
+    scene.at(10 * LIMIT, running(claim()))
     assert scene.deletions() == []
 
 
 def test_what_keeps_pods_away_is_told_all_the_while_until_one_begins(scene: Scene) -> None:
     """As under a LimitRange: each attempt is given back, and the next one's Job is young for a while."""
-    scene.at(20, running())
+    scene.at(20, running(claim()))
     assert scene.told() is FaultCode.POD_REFUSED
-    scene.at(95, running())
+    scene.at(95, running(claim()))
     assert len(scene.deletions()) == 1
     scene.launcher.reap([])
     assert scene.told() is FaultCode.POD_REFUSED
     scene.server.made_at = (NOW + timedelta(seconds=120)).isoformat()
     scene.launcher.launch(claim())
-    scene.at(125, running())
+    scene.at(125, running(claim()))
     assert scene.told() is FaultCode.POD_REFUSED
-    scene.at(200, running(begun=True))
+    scene.at(200, running(claim(), begun=True))
     assert scene.told() is None
-    scene.at(205, running())
+    scene.at(205, running(claim()))
     scene.launcher.reap([])
     assert scene.told() is FaultCode.POD_REFUSED
-    scene.at(205 + 901, running(begun=True))
+    scene.at(205 + 901, running(claim(), begun=True))
     scene.launcher.reap([])
     assert scene.told() is None
 
 
 def test_a_job_without_a_pod_is_told_of_soon_and_given_back_after_ninety_seconds(scene: Scene) -> None:
-    scene.at(14, running())
+    scene.at(14, running(claim()))
     assert scene.told() is None
-    scene.at(20, running())
+    scene.at(20, running(claim()))
     assert scene.told() is FaultCode.POD_REFUSED
-    scene.at(84, running())
-    scene.at(89.5, running())
+    scene.at(84, running(claim()))
+    scene.at(89.5, running(claim()))
     assert scene.deletions() == []
-    assert scene.launcher.alive(running()) is True
-    scene.at(95, running())
+    assert scene.launcher.alive(running(claim())) is True
+    scene.at(95, running(claim()))
     (options,) = scene.deletions()
     assert options["propagationPolicy"] == "Background"
     scene.launcher.job_deleted(scene.job)
-    assert scene.bury(running()) is FaultCode.POD_REFUSED
+    assert scene.bury(running(claim())) is FaultCode.POD_REFUSED

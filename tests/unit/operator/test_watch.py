@@ -21,7 +21,7 @@ from adit_operator.kubernetes_api import JOBS, OURS, PODS, Kind, Object
 from adit_operator.kubernetes_launcher import KubernetesLauncher
 from adit_operator.watch import settings, watch
 from tests.unit.operator.api_server import ApiServer, Asked
-from tests.unit.operator.test_job_manifest import NOW, SETTINGS, claim
+from tests.unit.operator.claims import NOW, SETTINGS, claim
 
 ENOUGH = 15.0  # seconds, to fail rather than hang
 
