@@ -101,6 +101,7 @@ class Admission:
         self._profiles = documents.profiles(connection, treated) if treated else {}
         # Never an original in a copy's place: who cannot read the profile leaves the job to the version that can.
         startable = records.keys() - (treated - self._profiles.keys())
+        self._kept_back = self._of_other_forms()
         owners: dict[str, int] = defaultdict(int)
         for row in running.values():
             owners[row.owner] += row.attempts
@@ -109,13 +110,13 @@ class Admission:
             candidates=tuple(
                 Candidate(
                     record=records[row.id],
-                    due=row.due,
+                    due=due,
                     running=running[row.id].attempts if row.id in running else 0,
                     source=(row.namespace, row.source),
                     destination=(row.namespace, row.destination),
                 )
                 for row in rows
-                if row.id in startable
+                if row.id in startable and (due := row.due - len(self._kept_back[row.id])) > 0
             ),
             nodes=_loads(connection, self._nodes),
             owner_running=dict(owners),
@@ -134,7 +135,7 @@ class Admission:
             wanted[grant.job_id].append(grant)
         startable = (job.c.id.in_(wanted), job.c.cancel.is_(None), ~job.c.suspend, job.c.ended_at.is_(None))
         chosen: list[tuple[Row[Any], Grant, TransferJob]] = []
-        forms: dict[tuple[str, str], str] = {}  # of what is claimed now, by place and study
+        forms: dict[tuple[str, str], Any] = {}  # of what is claimed now, by place and study
         for job_id in self._connection.execute(select(job.c.id).where(*startable)).scalars():
             record = self._jobs.get(job_id)
             if record is not None and self._has_parts(record):
@@ -169,33 +170,47 @@ class Admission:
             return False
         return resource.spec.destination.archive is None or destination.spec.folder is not None
 
-    def _due_tasks(self, record: JobRecord, limit: int, forms: dict[tuple[str, str], str]) -> Sequence[Row[Any]]:
-        """Without those whose study goes to the same peer in another form just now.
+    def _of_other_forms(self) -> Mapping[UUID, set[int]]:
+        """By job the due tasks whose study goes to the same peer in another form just now.
 
         There a proof is the presence of a UID: under it the one form would prove the other.
         """
+        found: dict[UUID, set[int]] = defaultdict(set)
+        for row in self._connection.execute(_same_studies(), {"now": self._now, "since": self._now - _ALIVE}):
+            record = self._jobs.get(row.job_id)
+            destination = None if record is None else self._nodes.get(_destination(record.job))
+            if record is None or destination is None or _compares(destination) or destination.spec.place != row.place:
+                continue
+            sent = row.assignment
+            form = [sent["pseudonym"], sent["profile"], sent["trial"], [row.namespace, row.source]]
+            if form != self._form(record, row.pseudonym):
+                found[row.job_id].add(row.id)
+        return found
+
+    def _form(self, record: JobRecord, pseudonym: str | None) -> list[Any]:
+        """What decides the content of what is sent of a study: two archives seldom hold one to the same byte."""
+        profile, trial = self._profiles.get(record.id), record.job.spec.trial
+        return [pseudonym, _document(profile), _document(trial), list(_source(record.job))]
+
+    def _due_tasks(self, record: JobRecord, limit: int, forms: dict[tuple[str, str], Any]) -> Sequence[Row[Any]]:
         destination = self._nodes[_destination(record.job)]
         query = (
             select(task)
             .where(task.c.job_id == record.id, task.c.state == TaskState.PENDING, task.c.not_before <= self._now)
+            .where(task.c.id.not_in(self._kept_back[record.id]))
             .order_by(task.c.not_before, task.c.id)
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
+        rows = self._connection.execute(query).all()
         if _compares(destination):
-            return self._connection.execute(query).all()
-        profile = self._profiles.get(record.id)
-        trial, source = record.job.spec.trial, _source(record.job)
-        busy = _sent_otherwise(task.c.pseudonym, profile, trial, source, destination.spec.place, task)
-        heard_of = func.coalesce(attempt.c.heartbeat_at, attempt.c.claimed_at) > self._now - _ALIVE
-        busy = busy.where(attempt.c.settled_at.is_(None), heard_of)
-        rows = self._connection.execute(query.where(~exists(busy))).all()
-        kept = []
+            return rows
+        in_turn = []
         for row in rows:
-            form = _form(row.pseudonym, profile, trial, source)
+            form = self._form(record, row.pseudonym)
             if forms.setdefault((destination.spec.place, row.study_instance_uid), form) == form:
-                kept.append(row)
-        return kept
+                in_turn.append(row)
+        return in_turn
 
     def _attempt_ids(self, count: int) -> list[int]:
         statement = text("SELECT nextval(pg_get_serial_sequence('attempt', 'id')) FROM generate_series(1, :count)")
@@ -299,14 +314,24 @@ def _compares(destination: DicomNode) -> bool:
     return destination.spec.dimse is None and destination.spec.dicom_web is None
 
 
-def _form(pseudonym: str | None, profile: DeidProfile | None, trial: Trial | None, source: NodeKey) -> str:
-    """What decides the content of what is sent of a study: two archives seldom hold one to the same byte."""
-    return json.dumps([pseudonym, _document(profile), _document(trial), source], sort_keys=True)
-
-
 def _document(part: DeidProfile | Trial | None) -> Any:
     """As it stands in an attempt's assignment."""
     return None if part is None else part.model_dump(mode="json", by_alias=True)
+
+
+@cache
+def _same_studies() -> Select[Any]:
+    """Due tasks whose study another task's attempt is at, with what that one does."""
+    other = task.alias("other")
+    heard_of = func.coalesce(attempt.c.heartbeat_at, attempt.c.claimed_at) > bindparam("since")
+    columns = (task.c.id, task.c.job_id, task.c.pseudonym, other.c.place)
+    return (
+        select(*columns, attempt.c.namespace, attempt.c.source, attempt.c.assignment)
+        .select_from(attempt.join(other, other.c.id == attempt.c.task_id))
+        .join(task, (task.c.study_instance_uid == other.c.study_instance_uid) & (task.c.id != other.c.id))
+        .where(attempt.c.settled_at.is_(None), heard_of)
+        .where(task.c.state == TaskState.PENDING, task.c.not_before <= bindparam("now"))
+    )
 
 
 def _sent_otherwise(
