@@ -109,7 +109,7 @@ def folder(
     except ProfileError as error:
         raise CommandError(f"{profile}: {error}", ExitCode.REFUSED) from None
     if mapping is not None:
-        _check_mapping(mapping, identity)
+        _check_mapping(mapping, key_file, identity)
     target.mkdir(parents=True, exist_ok=True)
     told: Counter[str] = Counter()
     patients: set[str] = set()
@@ -257,10 +257,13 @@ def mapping(
     except UnicodeDecodeError:
         raise CommandError(f"{file}: it is no text, so no mapping", ExitCode.REFUSED) from None
     if found.foreign and not found.pairs:
-        told = f"all of its {found.foreign} lines are of another key or project than {project}"
-        raise CommandError(f"{file}: {told}: give theirs by --key-file and --project", ExitCode.REFUSED)
+        told = f"{file}: all of its lines are {_of_others(found.foreign, key_file, identity)}"
+        raise CommandError(f"{told}: give theirs by --key-file and --project", ExitCode.REFUSED)
     if found.foreign:
-        say.print(f"{found.foreign} lines of another key or project were skipped.", markup=False)
+        from adit.model.counted import counted
+
+        total = counted(found.foreign.total(), "line")
+        say.print(f"{total} skipped: {_of_others(found.foreign, key_file, identity)}.", markup=False)
     write_csv(found.pairs, Kind(kind), sys.stdout)
 
 
@@ -341,7 +344,7 @@ def _check_pseudonym(pseudonym: str) -> None:
         fail("--pseudonym must have 1 to 64 characters, no backslash and no control characters.")
 
 
-def _check_mapping(mapping: Path, identity: Identity) -> None:
+def _check_mapping(mapping: Path, key_file: Path, identity: Identity) -> None:
     """Before anything is written: who reads the file by one key must find all of it readable."""
     from adit.deid.mapping import MappingError, opened
 
@@ -355,8 +358,13 @@ def _check_mapping(mapping: Path, identity: Identity) -> None:
     except (MappingError, UnicodeDecodeError) as error:
         raise CommandError(f"{mapping}: {error}: name another file with --mapping", ExitCode.REFUSED) from None
     if foreign:
-        told = f"{mapping} holds pairs of another key or project than {identity.project}"
-        fail(f"{told}: name another file with --mapping")
+        fail(f"{mapping}: it holds pairs {_of_others(foreign, key_file, identity)}: name another file with --mapping")
+
+
+def _of_others(foreign: Counter[str], key_file: Path, identity: Identity) -> str:
+    """Whose lines of a mapping are: by ids that tell keys and projects apart and nothing else of them."""
+    theirs = ", ".join(each[:12] for each, _ in foreign.most_common(3))
+    return f"of another key or project ({theirs}) than {key_file} with {identity.project} ({identity.key_id})"
 
 
 def _report(told: Counter[str], patients: int) -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import csv
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TextIO
 
@@ -38,10 +39,10 @@ class Pair:
 
 @dataclass(slots=True)
 class Opened:
-    """`foreign` counts the lines of other keys and projects, which were skipped."""
+    """`foreign` counts the lines of other keys and projects, which were skipped, by the id that the two have."""
 
     pairs: list[Pair]
-    foreign: int = 0
+    foreign: Counter[str] = field(default_factory=Counter)
 
 
 def sealed(pairs: Iterable[Pair], identity: Identity) -> Iterator[str]:
@@ -66,7 +67,7 @@ def opened(lines: Iterable[str], identity: Identity) -> Opened:
         try:
             document = json.loads(line)
             if document.get("key", identity.key_id) != identity.key_id:
-                found.foreign += 1
+                found.foreign[str(document["key"])] += 1
                 continue
             kind, replacement = Kind(document["kind"]), str(document["replacement"])
             bound = [identity.project.encode(), kind.encode(), replacement.encode()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from io import BytesIO
@@ -173,9 +174,12 @@ def test_pairs_of_two_projects_are_not_put_into_one_file(adit: Adit, originals: 
         told = adit("deid", "mapping", "pairs", "--key-file", str(key), "--project", project)
         assert told.code == 0
         assert told.out.splitlines()[1].startswith("MRN-990017,")
-        assert f"{len(foreign.splitlines())} lines of another key or project were skipped" in told.err
+        assert f"{len(foreign.splitlines())} lines skipped: of another key or project (" in told.err
     third = adit("deid", "mapping", "pairs", "--key-file", str(key), "--project", "third")
     assert (third.code, third.out) == (2, "")
+    assert f"than {key} with third (" in third.err
+    for lines in (before, others):
+        assert json.loads(lines.splitlines()[0])["key"] in third.err
 
 
 def test_mistakes_are_told_before_anything_is_written(adit: Adit, originals: Path, key: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 from hypothesis import given
@@ -80,7 +81,7 @@ def test_a_mapping_opens_with_the_key_only_and_is_the_same_each_time() -> None:
     assert "1003" not in "".join(lines)
     assert opened(lines, identity).pairs == pairs
     for other in (Identity(KEY, "lung"), Identity(KEY[::-1], "stroke")):
-        assert opened(lines, other) == Opened([], foreign=2)
+        assert opened(lines, other) == Opened([], foreign=Counter({identity.key_id: 2}))
         disguised = lines[0].replace(identity.key_id, other.key_id)
         with pytest.raises(MappingError):
             opened([disguised], other)
