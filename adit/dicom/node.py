@@ -137,6 +137,7 @@ class Stored:
     warning: Fault | None = None  # a DIMSE warning status 0xB000, 0xB006, 0xB007
     road: str = ""  # by which it went, such as C-STORE
     sent_as: str | None = None  # its SOP Instance UID at the destination, where it left under another name
+    given: tuple[str, str] | None = None  # transfer syntax and SHA-256 before it was re-encoded for the destination
     held_back: bool = False  # it is there when the node has been told to seal, and not before
 
 

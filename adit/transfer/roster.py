@@ -70,6 +70,7 @@ class Roster:
         self._held: set[str] = set()  # by the destination, before this task sent anything under that UID
         self._received: set[str] = set()  # in this attempt
         self._repeats: dict[str, list[_Content]] = {}  # of those not stored yet
+        self._given: dict[str, _Content] = {}  # of those that were re-encoded for the destination
         self._announced = 0
         self._bytes_received = 0
         self._bytes_stored = 0
@@ -172,7 +173,8 @@ class Roster:
             if row.sha256 is None:
                 self._repeats.setdefault(sop_instance_uid, []).append((transfer_syntax_uid, sha256))
                 return True
-            return row.transfer_syntax_uid != transfer_syntax_uid or row.sha256 == sha256
+            known = self._given.get(sop_instance_uid, (row.transfer_syntax_uid, row.sha256))
+            return known[0] != transfer_syntax_uid or known[1] == sha256
 
     # --- what is done to it on the way ---
 
@@ -235,8 +237,11 @@ class Roster:
                 self._held_back[stored.sop_instance_uid] = row
             else:
                 self._put(row)
+            if stored.given is not None:
+                self._given[stored.sop_instance_uid] = stored.given
+            known = stored.given or (stored.transfer_syntax_uid, stored.sha256)
             repeats = self._repeats.pop(stored.sop_instance_uid, [])
-            return all(syntax != stored.transfer_syntax_uid or sha256 == stored.sha256 for syntax, sha256 in repeats)
+            return all(syntax != known[0] or sha256 == known[1] for syntax, sha256 in repeats)
 
     def moved(self, sop_instance_uid: str, road: str) -> None:
         """The destination lists it after the source's final word that it had sent it there; no byte came by us."""

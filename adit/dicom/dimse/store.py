@@ -7,7 +7,9 @@ and transfer syntax; a pair that comes later makes the channel associate anew, w
 from __future__ import annotations
 
 import errno
+import hashlib
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import Final
 
 from adit.dicom.dimse.association import Association
@@ -21,6 +23,7 @@ from adit.dicom.payload import Spool
 from adit.model.outcome import Fault, FaultCode, TransferFault
 
 _ABSTRACT_SYNTAX_REFUSED: Final = 3
+_PIECE: Final = 2**20
 ROAD: Final = "C-STORE"
 Pair = tuple[str, str]  # SOP class, transfer syntax
 
@@ -57,6 +60,7 @@ class Channel:
             from adit.dicom.dimse.recode import UnreadableError, recoded  # with pydicom, and hardly ever needed
 
             try:
+                given = instance.transfer_syntax_uid, _digest(instance)
                 substitute = recoded(instance, context.transfer_syntax, self._spool)
             except UnreadableError as error:
                 raise self._peer.fault(
@@ -73,7 +77,7 @@ class Channel:
                     instance=instance.sop_instance_uid,
                 ) from error
             try:
-                return self._send(association, context, substitute)
+                return replace(self._send(association, context, substitute), given=given)
             finally:
                 substitute.close()
         except TransferFault as stopped:
@@ -202,6 +206,14 @@ class Channel:
         if fault.code is FaultCode.STORED_WITH_WARNING:
             return fault
         raise TransferFault(fault)
+
+
+def _digest(instance: Instance) -> str:
+    digest = hashlib.sha256()
+    with instance.open() as reader:
+        while piece := reader.read(_PIECE):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def _name(uid: str) -> str:

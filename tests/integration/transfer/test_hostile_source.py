@@ -9,7 +9,7 @@ from copy import deepcopy
 
 import pytest
 from pydicom import Dataset
-from pydicom.uid import UID
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from adit.model.instance import InstanceState
 from adit.model.outcome import FaultCode, Outcome
@@ -289,6 +289,19 @@ def test_it_sends_what_nobody_asked_for(task: Task, source: ScriptedSCP, destina
     assert FaultCode.FETCHED_WITH_WARNING in [warning.code for warning in report.warnings]
     assert str(stranger.SOPInstanceUID) not in destination.holds
     assert destination.stores() == ONCE
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian], ids=["as it is", "re-encoded"])
+def test_it_sends_one_instance_with_two_contents(scene: Scene, source: ScriptedSCP, syntax: str) -> None:
+    """Nobody knows which is right, in whatever form the destination takes it."""
+    other = deepcopy(STUDY.instances[-1])
+    other.PixelData = bytes(len(other.PixelData))
+    source.behaviour = Behaviour(get_stranger=other)
+    with ScriptedSCP(aet="DESTINATION", accepts={str(other.SOPClassUID): [syntax]}) as destination:
+        task = scene.task(dimse("source", source), dimse("destination", destination), STUDY.study_instance_uid)
+        report = task.run()
+    assert (report.outcome, report.faults[0].code) == (Outcome.PERMANENT_DATA_FAULT, FaultCode.INSTANCE_CONFLICT)
+    assert report.faults[0].sop_instance_uid == other.SOPInstanceUID
 
 
 def test_a_failure_status_is_believed(task: Task, source: ScriptedSCP) -> None:
