@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,10 @@ from adit.model.outcome import FaultCode, Outcome
 from tests.integration.dicomweb.nodes import stored
 from tests.integration.transfer.planted import is_clean, planted
 from tests.integration.transfer.scene import Scene, dimse, folder
-from tests.peers import Orthanc, ScriptedWeb
+from tests.integration.transfer.spoiled_web import BRIEF, assert_arrived, data_set, once, spoiled
+from tests.peers import Orthanc
 from tests.peers.scripted_web import Asked, Reply, multipart, relayed
 from tests.samples import Study, compressed_files, ct_study, mixed_study, multiframe, private_study
-
-BRIEF = {"connectSeconds": 5, "answerSeconds": 20, "networkSeconds": 20, "busySeconds": 3}
-Spoil = Callable[[Asked], Reply | None]
 
 
 @pytest.fixture(scope="module")
@@ -41,21 +39,6 @@ def _destination_is_empty(peers: tuple[Orthanc, Orthanc]) -> None:
 def web(name: str, url: str, **spec: Any) -> DicomNode:
     place = {"url": url, "timeouts": BRIEF, **spec}
     return DicomNode.model_validate({"kind": "DicomNode", "metadata": {"name": name}, "spec": {"dicomWeb": place}})
-
-
-def spoiled(server: Orthanc, spoil: Spoil) -> ScriptedWeb:
-    """Stands before the server, and answers itself where `spoil` says how."""
-    return ScriptedWeb(lambda asked: spoil(asked) or relayed(server.dicomweb_url, asked))
-
-
-def assert_arrived(destination: Orthanc, source: Orthanc, study: Study) -> None:
-    assert destination.instances_of(study.study_instance_uid) == study.sop_instance_uids
-    for uid in study.sop_instance_uids:
-        assert data_set(destination.instance_file(uid)) == data_set(source.instance_file(uid))
-
-
-def data_set(file: bytes) -> bytes:
-    return file[144 + int.from_bytes(file[140:144], "little") :]
 
 
 def test_what_leaves_by_stow_under_another_name_names_nobody(scene: Scene, peers: tuple[Orthanc, Orthanc]) -> None:
@@ -151,17 +134,6 @@ def test_a_big_object_goes_through_the_spool(scene: Scene, peers: tuple[Orthanc,
 
 
 # Sources that spoil it
-
-
-def once(reply: Callable[[Asked], Reply], resource: str) -> Spoil:
-    """Spoils the first request for this resource."""
-    left = [reply]
-
-    def spoil(asked: Asked) -> Reply | None:
-        path = asked.path.partition("?")[0]
-        return left.pop()(asked) if left and path.endswith(resource) else None
-
-    return spoil
 
 
 @pytest.mark.parametrize("length", [True, False], ids=["announced", "until the end"])

@@ -19,7 +19,7 @@ from adit.model.dicom_node import DicomNode
 from adit.model.instance import InstanceState
 from adit.model.outcome import FaultCode, Outcome, TransferFault
 from tests.integration.transfer.scene import Scene, Task, now
-from tests.integration.transfer.test_dicomweb import BRIEF, assert_arrived, data_set, once, spoiled
+from tests.integration.transfer.spoiled_web import BRIEF, assert_arrived, data_set, once, spoiled
 from tests.peers import Behaviour, Orthanc, ScriptedSCP, ScriptedWeb
 from tests.peers.cut_wire import CutWire
 from tests.peers.scripted_web import Asked, Reply, relayed
