@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -252,6 +253,7 @@ def test_renewed_certificates_count_without_a_restart(tmp_path: Path) -> None:
         (tmp_path / "secrets" / name).symlink_to(authority.issue("client"))
 
     def reached_by(name: str) -> bool:
+        time.sleep(0.25)  # a probe's processor time; changed files are looked for every few seconds only
         return node(secure, secrets=tmp_path / "secrets", tls={"secretName": name}).probe().reachable
 
     with Receiver(tmp_path, tls=served) as secure:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from adit_receiver.settings import ReceiverSettings
 
@@ -33,8 +34,13 @@ def test_where_it_listens_is_a_host_and_a_port(listen: str) -> None:
 
 
 @pytest.mark.parametrize("listen", ["", "11112", "localhost", "localhost:", "::1:11112", "localhost:99999", "h:x"])
-def test_where_it_cannot_listen_the_variable_is_named(listen: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ADIT_RECEIVER_LISTEN", listen)
+def test_where_it_cannot_listen_is_said(listen: str) -> None:
+    with pytest.raises(ValidationError, match="must be HOST:PORT"):
+        ReceiverSettings(listen=listen)
+
+
+def test_where_it_cannot_listen_the_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADIT_RECEIVER_LISTEN", "11112")
     ended = subprocess.run(
         [sys.executable, "-m", "adit_receiver"], capture_output=True, text=True, timeout=60, check=False
     )
