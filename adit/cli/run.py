@@ -173,6 +173,7 @@ def exit_code(summaries: Sequence[JobSummary]) -> ExitCode:
 
 def _verdict(summary: JobSummary) -> str:
     from adit.cli.pace import size
+    from adit.model.counted import counted
     from adit.model.state import JobState
 
     name = summary.record.job.metadata.name
@@ -183,8 +184,9 @@ def _verdict(summary: JobSummary) -> str:
         why = f": nothing failed in {named.name}" if named else ""
         return f"{name}: {summary.state}. Nothing was transferred{why}."
     left_out = f"{summary.left_out} left out by the profile, " if summary.left_out else ""
-    counts = f"{summary.verified} of {summary.expected} instances verified, {left_out}{size(summary.bytes_stored)} sent"
-    return f"{name}: {summary.state}. {summary.message} {counts}."
+    verified = f"{summary.verified} of {counted(summary.expected, 'instance')} verified"
+    sent = f"{left_out}{size(summary.bytes_stored)} sent"
+    return f"{name}: {summary.state}. {summary.message} {verified}, {sent}."
 
 
 def _one_document(proofs: Sequence[dict[str, object]]) -> dict[str, object] | list[object]:

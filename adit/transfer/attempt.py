@@ -246,7 +246,7 @@ class _Attempt:
         detail = {"expected": progress.expected, "announced": plan.least, "stored": progress.stored}
         self._recorder.event("info", "Planned", f"{counted(progress.expected, 'instance')} expected.", detail)
         if held:
-            told = f"{len(held)} instances of the series to be sent are at the destination already."
+            told = f"At the destination already: {counted(len(held), 'instance')} of the series to be sent."
             self._recorder.event("warning", "AlreadyThere", told)
 
     def _send_directly(self, plan: Plan, wanted: Sequence[Wanted]) -> Sequence[Wanted]:

@@ -13,6 +13,7 @@ from typing import Final
 
 from adit.deid.element_walk import MalformedError
 from adit.dicom.node import Instance
+from adit.model.counted import counted
 from adit.model.outcome import Fault, FaultCode, TransferFault
 from adit.transfer.as_stated import AsStated
 from adit.transfer.channel import Channel
@@ -171,7 +172,7 @@ def _broken(instance: Instance, source: str, error: MalformedError | OSError) ->
 def _misfiled(uids: Sequence[str], source: str) -> Fault:
     return Fault(
         code=FaultCode.PATIENT_ID_MISMATCH,
-        message=f"{len(uids)} instances bear another PatientID than the one under which the source keeps their study.",
+        message=f"{counted(len(uids), 'instance')} with another PatientID than that under which the source keeps it.",
         cure="See at the source whose they are (this one is the first); they were transferred as the source has them.",
         node=source,
         sop_instance_uid=uids[0],
@@ -181,7 +182,7 @@ def _misfiled(uids: Sequence[str], source: str) -> Fault:
 def _misnamed(uids: Sequence[str], source: str) -> Fault:
     return Fault(
         code=FaultCode.FETCHED_WITH_WARNING,
-        message=f"{len(uids)} instances came as of another SOP class than their data sets name.",
+        message=f"{counted(len(uids), 'instance')} came as of another SOP class than the data set names.",
         cure="See at the source what they are (this is the first); they were passed on as what their data sets name.",
         node=source,
         sop_instance_uid=uids[0],
@@ -191,7 +192,7 @@ def _misnamed(uids: Sequence[str], source: str) -> Fault:
 def _miscoded(uids: Sequence[str], source: str) -> Fault:
     return Fault(
         code=FaultCode.FETCHED_WITH_WARNING,
-        message=f"{len(uids)} instances are encoded otherwise than the transfer syntax says in which they came.",
+        message=f"{counted(len(uids), 'instance')} encoded otherwise than the transfer syntax of the transfer says.",
         cure="Have them mended at the source, and see whether the destination can read them (this one is the first); "
         "they were passed on as they came.",
         node=source,
@@ -202,7 +203,7 @@ def _miscoded(uids: Sequence[str], source: str) -> Fault:
 def _unlisted(uids: Collection[str], source: str) -> Fault:
     return Fault(
         code=FaultCode.FETCHED_WITH_WARNING,
-        message=f"{len(uids)} instances that the source had not listed were not whole; they were not passed on.",
+        message=f"{counted(len(uids), 'instance')} that the source had not listed came broken and went no further.",
         cure="Look at the source: it may hold more of the study than it shows.",
         node=source,
         sop_instance_uid=min(uids),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from adit.dicom.node import Instance, Node
 from adit.model.assignment import Assignment
+from adit.model.counted import counted
 from adit.model.dicom_node import Accepts
 from adit.model.instance import InstanceRecord, InstanceState
 from adit.model.outcome import Fault, FaultCode, TransferFault
@@ -153,8 +154,8 @@ def refuse_other_names(rows: Sequence[InstanceRecord], sent_as: Callable[[str], 
         raise TransferFault(
             Fault(
                 code=FaultCode.DEIDENTIFICATION_UNAVAILABLE,
-                message=f"Earlier attempts sent {len(others)} instances under other UIDs than the profile and its "
-                "key make now.",
+                message=f"Earlier attempts sent {counted(len(others), 'instance')} under other UIDs than the profile "
+                "and its key make now.",
                 cure="Give the profile back its project, key and options; or delete what was sent at the destination, "
                 "and make a new job that names its studies.",
             )

@@ -155,7 +155,7 @@ def _nothing(facts: Facts) -> Fault:
 def _nothing_to_send(count: int) -> Fault:
     return Fault(
         code=FaultCode.NOTHING_TO_SEND,
-        message=f"The profile leaves out all {count} instances of the task, so that nothing was sent.",
+        message=f"The profile leaves out all of the task ({counted(count, 'instance')}), so that nothing was sent.",
         cure="Leave the study out of the job, or change what the profile excludes.",
     )
 

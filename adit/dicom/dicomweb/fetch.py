@@ -17,6 +17,7 @@ from adit.dicom.dicomweb.part10 import UnusableError, receive
 from adit.dicom.dicomweb.status import refusal
 from adit.dicom.node import Deliver, FetchReport, Wanted
 from adit.dicom.payload import Spool
+from adit.model.counted import counted
 from adit.model.dicom_web import WebService
 from adit.model.outcome import Fault, FaultCode, TransferFault
 
@@ -154,7 +155,7 @@ class Fetch:
     def _partial(self) -> Fault:
         return self._server.describe(
             FaultCode.INCOMPLETE,
-            f"The node says that it sent only a part; {self._completed} instances came (HTTP 206)",
+            f"The node says that it sent only a part; {counted(self._completed, 'instance')} came (HTTP 206)",
             "What is missing is asked for again; look for this moment in the node's log.",
         )
 

@@ -95,7 +95,7 @@ def test_an_instance_that_came_as_of_another_class_is_sent_as_what_it_is() -> No
     [warning] = report.warnings
     assert (report.outcome, warning.code) == (Outcome.SUCCESS, FaultCode.FETCHED_WITH_WARNING)
     assert warning.sop_instance_uid == "1.1"
-    assert warning.message.startswith("1 instances came as of another SOP class")
+    assert warning.message.startswith("1 instance came as of another SOP class")
     assert bench.destination.holds["1.1"].sop_class_uid == bench.ledger.rows["1.1"].sop_class_uid == rt
     assert bench.destination.holds["1.2"].sop_class_uid == CT
 
