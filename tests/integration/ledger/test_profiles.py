@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
-from adit.ledger.attempt_ledger import Fenced
-from adit.ledger.connection import LedgerError
+from adit.ledger.attempt_ledger import AttemptLedger, Fenced
+from adit.ledger.connection import LedgerError, engine, transaction
 from adit.ledger.expansion import BATCH
 from adit.ledger.records import Applied, TaskSeed
-from adit.model.assignment import Assignment
+from adit.model.assignment import Assignment, Progress
 from adit.model.deid_profile import DeidProfile, Option
 from adit.model.instance import InstanceState
 from adit.model.outcome import Outcome
+from adit.model.treatment import TreatmentRecord
 from tests.integration.ledger.cut_off import CutOff
 from tests.integration.ledger.scene import FAILURE, NOW, Scene, after, node, report, row, transfer_job
 
@@ -155,4 +158,30 @@ def test_a_worker_without_a_profile_has_no_project(scene: Scene) -> None:
     worker = scene.worker(scene.claim(scene.apply(transfer_job()).id)[0])
     with pytest.raises(Fenced):
         worker.project_key("one", NOW)
+    worker.close()
+
+
+def test_a_ledger_of_before_learns_the_keys_of_its_projects(scene: Scene, ledger_url: str) -> None:
+    """The last one of each: by that, those that are there were treated last."""
+
+    def worker_of(name: str, seed: TaskSeed, key_id: str | None) -> AttemptLedger:
+        scene.apply(transfer_job(name, selection={"list": {"name": "cohort"}}, **BY_RESEARCH))
+        job_id = scene.record(name).id
+        scene.ledger.expand(job_id, [seed], NOW, FIRST)
+        worker = scene.worker(scene.claim(job_id)[0])
+        worker.begin("w", NOW)
+        if key_id is not None:
+            treated = {"profile": "research", "project": "research", "edition": "2026d", "decision": "Treated"}
+            worker.write([], Progress(), [], NOW, [TreatmentRecord.model_validate({**treated, "key_id": key_id})])
+        return worker
+
+    for name, seed, key_id in (("a", SEEDS[0], "first"), ("b", SEEDS[1], "last")):
+        worker_of(name, seed, key_id).close()
+    source = engine(ledger_url, connections=1)
+    with transaction(source) as connection:
+        connection.execute(text("DROP TABLE project_key"))
+        connection.execute(text(import_module("adit.ledger.migrations.versions.0013_keys_of_projects").TABLE))
+    source.dispose()
+    worker = worker_of("c", SEEDS[2], None)
+    assert worker.project_key("another", NOW) == "last"
     worker.close()
