@@ -171,11 +171,12 @@ class Admission:
         return resource.spec.destination.archive is None or destination.spec.folder is not None
 
     def _of_other_forms(self) -> Mapping[UUID, set[int]]:
-        """By job the due tasks whose study goes to the same peer in another form just now.
+        """By job the due tasks whose study goes to the same peer in another form just now; each says what it waits for.
 
         There a proof is the presence of a UID: under it the one form would prove the other.
         """
         found: dict[UUID, set[int]] = defaultdict(set)
+        waits_for: dict[int, str] = {}  # by task the job, of several always the same
         for row in self._connection.execute(_same_studies(), {"now": self._now, "since": self._now - _ALIVE}):
             record = self._jobs.get(row.job_id)
             destination = None if record is None else self._nodes.get(_destination(record.job))
@@ -185,6 +186,12 @@ class Admission:
             form = [sent["pseudonym"], sent["profile"], sent["trial"], [row.namespace, row.source]]
             if form != self._form(record, row.pseudonym):
                 found[row.job_id].add(row.id)
+                waits_for[row.id] = min(sent["job_name"], waits_for.get(row.id, sent["job_name"]))
+        for task_id, name in waits_for.items():
+            waits = f"Waits for job {name}, which sends the study to the same peer in another form."
+            self._connection.execute(
+                update(task).where(task.c.id == task_id, task.c.message != waits).values(message=waits)
+            )
         return found
 
     def _form(self, record: JobRecord, pseudonym: str | None) -> list[Any]:

@@ -173,6 +173,8 @@ def test_one_study_goes_to_one_peer_in_one_form_at_a_time(scene: Scene, spec: di
     assert scene.claim(second.id) == []
     with scene.ledger.admission(NOW) as admission:  # it takes no other job's turn meanwhile
         assert second.id not in {candidate.record.id for candidate in admission.snapshot.candidates}
+    [waiting] = scene.ledger.tasks(second.id)
+    assert waiting.message.startswith("Waits for job ")
     for name in set(claims) - {"other"}:
         scene.attempt(claims[name], [row("1")], report())
         assert scene.claim(second.id) == []
