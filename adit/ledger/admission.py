@@ -189,9 +189,9 @@ class Admission:
                 waits_for[row.id] = min(sent["job_name"], waits_for.get(row.id, sent["job_name"]))
         for task_id, name in waits_for.items():
             waits = f"Waits for job {name}, which sends the study to the same peer in another form."
-            self._connection.execute(
-                update(task).where(task.c.id == task_id, task.c.message != waits).values(message=waits)
-            )
+            free = select(task.c.id).where(task.c.id == task_id, task.c.message != waits)
+            untold = free.with_for_update(skip_locked=True).scalar_subquery()
+            self._connection.execute(update(task).where(task.c.id == untold).values(message=waits))
         return found
 
     def _form(self, record: JobRecord, pseudonym: str | None) -> list[Any]:
