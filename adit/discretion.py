@@ -44,8 +44,10 @@ def exception_told(logger: object, method: str, event: MutableMapping[str, Any])
 
 
 def leave_no_core() -> None:
-    """However it dies."""
-    resource.setrlimit(resource.RLIMIT_CORE, (_NO_CORE, _NO_CORE))
+    """However it dies. A limit of 0 that it was started with stays: only root may raise it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    limit = 0 if hard == 0 else _NO_CORE
+    resource.setrlimit(resource.RLIMIT_CORE, (limit, limit))
 
 
 def be_discreet(tell: Callable[..., object]) -> None:

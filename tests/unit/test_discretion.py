@@ -42,6 +42,13 @@ def test_what_nobody_caught(process: str) -> None:
     assert all(line["error"] == "ValueError" and line["at"] is not None for line in lines)
 
 
+def test_who_may_leave_no_core_as_it_is() -> None:
+    """Many systems give this limit, which only root may raise."""
+    none = "resource.setrlimit(resource.RLIMIT_CORE, (0, 0))"
+    still = "assert resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)"
+    assert said(none, PROCESSES["worker"], still) == []
+
+
 @pytest.mark.parametrize("process", ["operator", "receiver"])
 def test_what_was_caught_and_logged(process: str) -> None:
     caught = "try:\n    int(SECRET)\nexcept ValueError:\n    structlog.get_logger().exception('it failed')"
