@@ -259,7 +259,7 @@ _FEW: Final = 500
 _LONGEST: Final = 64  # bytes by which a first look tells a word
 
 
-_UID: Final = re.compile(rb"(?<![0-9.])[0-9]+(?:\.[0-9]+){2,}")
+_UID: Final = re.compile(rb"(?<![0-9])(?<![0-9]\.)[0-9]+(?:\.[0-9]+){2,}")
 _MANY_PARTS: Final = re.compile(rb"(?:\.[0-9]+){5}")
 _SHORTEST_UID: Final = 16
 

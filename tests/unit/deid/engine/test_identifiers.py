@@ -266,6 +266,8 @@ OTHER_SERIES = b"1.2.276.0.7230010.3.1.3.1787205428.166.1117461927.16"
         (b"see 1.2.34.567, too", False),  # in an item
         (b"planned on " + OTHER_SERIES + b".", False),  # told nowhere else
         (b"kernel_1.2.840.10008.4711.8.5.1", False),  # below DICOM's root, and registered nowhere
+        (b"CT." + FRAME_OF_REFERENCE + b".dcm", False),  # as many name files
+        (b"MR." + OTHER_SERIES, False),
         (b"is of 1.2.840.10008.5.1.4.1.1.481.3", True),
         (b"syngo 5.0.2.1.3.7", True),
         (b"1.2.34.5678", True),
