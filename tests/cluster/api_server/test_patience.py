@@ -151,7 +151,7 @@ def test_a_frozen_server_is_unavailable_in_time_and_used_again_when_it_wakes(
     connect: Callable[..., KubernetesApi], control_plane: ControlPlane, namespace: str
 ) -> None:
     api = connect(connect_seconds=0.5, read_seconds=0.5)
-    assert api.read(CONFIG_MAPS, namespace, "a") is None
+    wait_until(lambda: _answers(api, namespace), "the server answers within that")
     control_plane.api_server.pause()
     try:
         error = refused(lambda: api.read(CONFIG_MAPS, namespace, "a"))
