@@ -176,7 +176,7 @@ class Admission:
         There a proof is the presence of a UID: under it the one form would prove the other.
         """
         found: dict[UUID, set[int]] = defaultdict(set)
-        waits_for: dict[int, str] = {}  # by task the job, of several always the same
+        waits_for: dict[int, str] = {}  # by task a job, of several always the same
         for row in self._connection.execute(_same_studies(), {"now": self._now, "since": self._now - _ALIVE}):
             record = self._jobs.get(row.job_id)
             destination = None if record is None else self._nodes.get(_destination(record.job))
@@ -186,9 +186,11 @@ class Admission:
             form = [sent["pseudonym"], sent["profile"], sent["trial"], [row.namespace, row.source]]
             if form != self._form(record, row.pseudonym):
                 found[row.job_id].add(row.id)
-                waits_for[row.id] = min(sent["job_name"], waits_for.get(row.id, sent["job_name"]))
-        for task_id, name in waits_for.items():
-            waits = f"Waits for job {name}, which sends the study to the same peer in another form."
+                told_of = row.namespace == record.job.metadata.namespace  # others' names are theirs
+                whom = f"job {sent['job_name']}" if told_of else "a job of another namespace"
+                waits_for[row.id] = min(whom, waits_for.get(row.id, whom))
+        for task_id, whom in waits_for.items():
+            waits = f"Waits for {whom}, which sends the study to the same peer in another form."
             free = select(task.c.id).where(task.c.id == task_id, task.c.message != waits)
             untold = free.with_for_update(skip_locked=True).scalar_subquery()
             self._connection.execute(update(task).where(task.c.id == untold).values(message=waits))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from sqlalchemy import text
@@ -18,6 +18,7 @@ from adit.model.assignment import Progress, Share
 from adit.model.dicom_node import DicomNode
 from adit.model.instance import NOT_ASKED, InstanceState
 from adit.model.outcome import Fault, FaultCode, Outcome
+from adit.model.resource import Resource
 from adit.model.state import TaskState
 from tests.integration.ledger.scene import (
     FAILURE,
@@ -33,6 +34,7 @@ from tests.integration.ledger.scene import (
     transfer_job,
 )
 
+AnyResource = TypeVar("AnyResource", bound=Resource)
 STUDIES = [f"1.2.{number}" for number in range(20)]
 
 
@@ -180,6 +182,24 @@ def test_one_study_goes_to_one_peer_in_one_form_at_a_time(scene: Scene, spec: di
         assert scene.claim(second.id) == []
         scene.ledger.settle(claims[name].attempt_id, SUCCESS, NOW)
     assert len(scene.claim(second.id)) == 1
+
+
+def in_lab(resource: AnyResource) -> AnyResource:
+    metadata = resource.metadata.model_copy(update={"namespace": "lab"})
+    return resource.model_copy(update={"metadata": metadata})
+
+
+def test_a_job_of_another_namespace_is_waited_for_and_not_named(scene: Scene) -> None:
+    assert len(scene.claim(scene.apply(transfer_job("plain")).id)) == 1
+    for name in ("pacs", "research"):
+        scene.ledger.apply_node(in_lab(node(name)), NOW)
+    scene.ledger.apply_job(in_lab(transfer_job("stamped", trial=TRIAL)), NOW)
+    stamped = scene.ledger.job(("lab", "stamped"))
+    assert stamped is not None
+    scene.ledger.expand(stamped.id, seeds(stamped.job), NOW)
+    assert scene.claim(stamped.id) == []
+    [waiting] = scene.ledger.tasks(stamped.id)
+    assert waiting.message.startswith("Waits for a job of another namespace, ")
 
 
 def test_a_worker_that_died_with_its_dispatcher_keeps_no_other_form_back(scene: Scene) -> None:
