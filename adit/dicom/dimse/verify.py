@@ -38,12 +38,13 @@ def verify(
     """One proof for each of `stored`, each as soon as it is known.
 
     Some PACSs answer so many matches and no more, with or without a word. So what a series' answers lack is asked for
-    by name, where a query may hold `lists`.
+    by name, where a query may hold `lists` and the PACS does not refuse it.
     """
     missing: dict[str, dict[str, Stored]] = defaultdict(dict)
     for each in stored:
         missing[each.series_instance_uid][each.sop_instance_uid] = each
     in_part: set[str] = set()  # series of which something was answered
+    whole: set[str] = set()  # series of which the PACS answers no names
     too_many: dict[str, TransferFault] = {}  # by series
     for wait in (0.0, *waits):
         if not missing:
@@ -52,8 +53,9 @@ def verify(
         for series in list(missing):
             expected = missing[series]
             keys = {"StudyInstanceUID": study_instance_uid, "SeriesInstanceUID": series}
+            by_name = series in in_part - whole
             try:
-                named = _named(list(expected), few=series in too_many) if series in in_part else [{}]
+                named = _named(list(expected), few=series in too_many) if by_name else [{}]
                 for names in named:
                     for answer in find(Query(Level.IMAGE, {**keys, **names})):
                         if lists:
@@ -62,10 +64,13 @@ def verify(
                         if expected.pop(uid, None) is not None:
                             yield Proof(uid, present=True)
             except TransferFault as error:
-                if not lists or error.fault.code is not FaultCode.OUT_OF_RESOURCES:
+                if by_name and error.fault.code is FaultCode.QUERY_FAILED:
+                    whole.add(series)
+                elif lists and error.fault.code is FaultCode.OUT_OF_RESOURCES:
+                    too_many[series] = error
+                    in_part.add(series)
+                else:
                     raise
-                too_many[series] = error
-                in_part.add(series)
             else:
                 too_many.pop(series, None)
             if not expected:
