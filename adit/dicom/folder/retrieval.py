@@ -11,6 +11,7 @@ from adit.dicom.folder.catalogue import Entry
 from adit.dicom.folder.faults import FolderFaults, Interrupted
 from adit.dicom.folder.file_instance import FileInstance
 from adit.dicom.node import Deliver, FetchReport, Wanted
+from adit.model.counted import counted
 from adit.model.outcome import Fault, FaultCode, TransferFault
 
 ROAD: Final = "Folder"
@@ -99,8 +100,8 @@ def told_of(misnamed: Sequence[str], fault: Callable[[FaultCode, str, str, str],
     if not misnamed:
         return ()
     message = (
-        f"The file meta information of {len(misnamed)} files names another SOP class or instance than their data sets; "
-        "they were taken for what their data sets name."
+        f"The file meta information of {counted(len(misnamed), 'file')} names another SOP class or instance than the "
+        "data set; what the data set names was taken."
     )
     cure = "Have them written anew by what made them (this is the first), and see that their UIDs are theirs."
     return (fault(FaultCode.FETCHED_WITH_WARNING, message, cure, misnamed[0]).fault,)
