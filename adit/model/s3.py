@@ -78,7 +78,7 @@ class BucketTimeouts(Strict):
     )
     network_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(
         default=60,
-        description="For an answer to begin, for each 64 KiB of it or its end to come, and for bytes to be taken.",
+        description="For an answer to begin, for each 64 KiB of it or its end to come, and for as much to be taken.",
     )
 
 

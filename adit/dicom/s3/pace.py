@@ -19,7 +19,7 @@ from botocore.awsrequest import (
     AWSHTTPSConnectionPool,
 )
 
-_PROGRESS: Final = 64 * 2**10  # bytes of an answer, or its end, that must come within the node's network time-out
+_PROGRESS: Final = 64 * 2**10  # bytes that must come, or be taken, within the node's network time-out, or the end
 _ASSEMBLING: Final = 600.0  # seconds in which S3 may send blanks while it puts an object together from its parts
 
 
@@ -74,8 +74,11 @@ class PacedSocket:
         return getattr(self._held, name)
 
     def sendall(self, content: Any) -> None:
+        """To a plain socket the time-out is that of the whole: a slow line would never take a part of 8 MiB."""
         self._held.settimeout(self._seconds)
-        self._held.sendall(content)
+        whole = memoryview(content)
+        for start in range(0, len(whole), _PROGRESS):
+            self._held.sendall(whole[start : start + _PROGRESS])
 
     def makefile(self, mode: str = "rb", buffering: int = -1) -> Any:
         """What an answer is read from."""
