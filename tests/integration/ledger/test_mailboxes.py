@@ -16,7 +16,7 @@ from adit.ledger.mailbox_directory import MailboxDirectory
 from adit.model.assignment import Assignment
 from adit.model.dicom_node import DicomNode
 from adit.model.mailbox import Mailbox
-from tests.integration.ledger.scene import LOST, NOW, Scene, report, transfer_job
+from tests.integration.ledger.scene import LOST, NOW, Scene, node, report, transfer_job
 
 STUDY, SERIES, OTHER_SERIES = "1.2.1", "1.2.1.1", "1.2.1.2"
 DENIED = "42501"
@@ -128,12 +128,13 @@ def test_a_worker_closes_what_it_left_open_when_it_opens_another(
 
 @pytest.fixture
 def sources(scene: Scene) -> list[Assignment]:
-    """Three tasks of one study, the second of them from another PACS."""
+    """Three tasks of one study, the second from another PACS, each to a place of its own: they take no turns."""
     made = []
     for name, source in (("one", "pacs"), ("two", "mirror"), ("three", "pacs")):
         spec = {"dimse": {"aeTitle": source.upper(), "host": "pacs.example.org", "port": 104}}
-        job = transfer_job(name, source={"node": source})
+        job = transfer_job(name, source={"node": source}, destination={"node": f"archive-{name}"})
         record = scene.apply(job)
+        scene.ledger.apply_node(node(f"archive-{name}"), NOW)
         scene.ledger.apply_node(DicomNode.model_validate({"metadata": {"name": source}, "spec": spec}), NOW)
         made += scene.claim(record.id)
     return made
