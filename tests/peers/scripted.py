@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from pydicom import Dataset, dcmread
+from pydicom.multival import MultiValue
 from pydicom.uid import AllTransferSyntaxes
 from pynetdicom import AE, DEFAULT_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt, register_uid
 from pynetdicom.presentation import PresentationContext
@@ -47,6 +48,7 @@ class Behaviour:
     find_abort_after: int | None = None  # answers, then A-ABORT
     find_at_most: int | None = None  # answers, and no word of the others; with `find_too_many` so much as that
     find_too_many: int = 0x0000
+    find_lists: bool = True  # else nothing matches a list of UIDs
     ignored_keys: frozenset[str] = frozenset()  # keywords not matched; EVERY_KEY: none is
     omitted_keys: frozenset[str] = frozenset()  # keywords missing from the answers
     unlisted: frozenset[str] = frozenset()  # SOP Instance UIDs that it does not tell of, and sends
@@ -264,6 +266,8 @@ class ScriptedSCP:
         if answers is None:
             found = find(self._holdings(), query, ignored=behaviour.ignored_keys)
             answers = [answer for answer in found if answer.get("SOPInstanceUID") not in behaviour.unlisted]
+            if not behaviour.find_lists and isinstance(query.get("SOPInstanceUID"), MultiValue):
+                answers = []
         cut = behaviour.find_at_most is not None and len(answers) > behaviour.find_at_most
         for number, answer in enumerate(answers[: behaviour.find_at_most]):
             if behaviour.find_abort_after == number:

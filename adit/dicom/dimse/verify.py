@@ -7,7 +7,7 @@ what is missing is asked for again a few times, with growing waits; what is stil
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 from adit.dicom.node import Answer, Level, Proof, Query, Stored
@@ -38,14 +38,15 @@ def verify(
     """One proof for each of `stored`, each as soon as it is known.
 
     Some PACSs answer so many matches and no more, with or without a word. So what a series' answers lack is asked for
-    by name, where a query may hold `lists` and the PACS does not refuse it.
+    by name, too, where a query may hold `lists` and the PACS does not refuse it.
     """
     missing: dict[str, dict[str, Stored]] = defaultdict(dict)
     for each in stored:
         missing[each.series_instance_uid][each.sop_instance_uid] = each
     in_part: set[str] = set()  # series of which something was answered
     whole: set[str] = set()  # series of which the PACS answers no names
-    too_many: dict[str, TransferFault] = {}  # by series
+    too_big: set[str] = set()  # series that have more than the PACS answers at once
+    too_many: dict[str, TransferFault] = {}  # by series, what it said so with when it was asked last
     for wait in (0.0, *waits):
         if not missing:
             return
@@ -53,10 +54,9 @@ def verify(
         for series in list(missing):
             expected = missing[series]
             keys = {"StudyInstanceUID": study_instance_uid, "SeriesInstanceUID": series}
-            by_name = series in in_part - whole
+            names: Mapping[str, str] = {}
             try:
-                named = _named(list(expected), few=series in too_many) if by_name else [{}]
-                for names in named:
+                for names in _asked(expected, by_name=series in in_part - whole, too_big=series in too_big):
                     for answer in find(Query(Level.IMAGE, {**keys, **names})):
                         if lists:
                             in_part.add(series)
@@ -64,10 +64,11 @@ def verify(
                         if expected.pop(uid, None) is not None:
                             yield Proof(uid, present=True)
             except TransferFault as error:
-                if by_name and error.fault.code is FaultCode.QUERY_FAILED:
+                if names and error.fault.code is FaultCode.QUERY_FAILED:
                     whole.add(series)
                 elif lists and error.fault.code is FaultCode.OUT_OF_RESOURCES:
                     too_many[series] = error
+                    too_big.add(series)
                     in_part.add(series)
                 else:
                     raise
@@ -91,7 +92,11 @@ def verify(
             )
 
 
-def _named(uids: Sequence[str], *, few: bool) -> Iterator[dict[str, str]]:
-    at_once = _FEW_AT_ONCE if few else _NAMES_AT_ONCE
+def _asked(expected: Mapping[str, Stored], *, by_name: bool, too_big: bool) -> Iterator[Mapping[str, str]]:
+    """For the whole series, then for what that lacked: not all that index late understand a list of UIDs."""
+    if not (by_name and too_big):
+        yield {}
+    uids = list(expected) if by_name else []
+    at_once = _FEW_AT_ONCE if too_big else _NAMES_AT_ONCE
     for start in range(0, len(uids), at_once):
         yield {"SOPInstanceUID": "\\".join(uids[start : start + at_once])}

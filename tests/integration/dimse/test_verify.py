@@ -11,7 +11,7 @@ from adit.model.outcome import FaultCode, TransferFault
 from tests.integration.dimse.nodes import as_instance, ct_scp, node
 from tests.integration.dimse.raw_peer import RawPeer
 from tests.peers import Behaviour, Orthanc, ScriptedSCP, Storescp
-from tests.samples import ct_study
+from tests.samples import Study, ct_study
 
 STUDY = ct_study(2, series=3)
 FIRST = str(STUDY.instances[0].SOPInstanceUID)
@@ -23,9 +23,9 @@ def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
         yield peer
 
 
-def store(peer: Orthanc | ScriptedSCP) -> list[Stored]:
-    with closing(node(peer).open_store({str(item.SOPClassUID) for item in STUDY.instances})) as channel:
-        return [channel.store(as_instance(item)) for item in STUDY.instances]
+def store(peer: Orthanc | ScriptedSCP, study: Study = STUDY) -> list[Stored]:
+    with closing(node(peer).open_store({str(item.SOPClassUID) for item in study.instances})) as channel:
+        return [channel.store(as_instance(item)) for item in study.instances]
 
 
 def proofs(peer: Orthanc | ScriptedSCP, stored: list[Stored], waits: tuple[float, ...] = ()) -> dict[str, Proof]:
@@ -45,7 +45,8 @@ def test_what_a_real_pacs_has_is_proven(orthanc: Orthanc) -> None:
 def test_what_was_acknowledged_and_lost_is_not_proven_and_says_so() -> None:
     with ct_scp(behaviour=Behaviour(lost=frozenset({FIRST}))) as peer:
         found = proofs(peer, store(peer), waits=(0.01,))
-        assert peer.requests["C-FIND"] == len(STUDY.series_instance_uids) + 1  # only the incomplete series again
+        # Only the incomplete series again, and what it lacks by name.
+        assert peer.requests["C-FIND"] == len(STUDY.series_instance_uids) + 2
     missing = [proof for proof in found.values() if not proof.present]
     assert [proof.sop_instance_uid for proof in missing] == [FIRST]
     fault = missing[0].fault
@@ -63,6 +64,19 @@ def test_a_pacs_that_indexes_late_is_asked_again() -> None:
 
         peer.behaviour.before = index
         assert all(proof.present for proof in proofs(peer, stored, waits=(0.01, 0.01)).values())
+
+
+def test_a_pacs_that_indexes_late_need_not_understand_lists() -> None:
+    study = ct_study(4, seed="late")
+    with ct_scp(behaviour=Behaviour(find_at_most=1, find_lists=False)) as peer:
+        stored = store(peer, study)
+
+        def index(service: str, number: int) -> None:
+            if number > 1:
+                peer.behaviour.find_at_most = None
+
+        peer.behaviour.before = index
+        assert all(each.present for each in node(peer, verify_waits=(0.01,)).verify(study.study_instance_uid, stored))
 
 
 def test_a_query_that_fails_proves_nothing_and_is_no_denial() -> None:
