@@ -126,7 +126,8 @@ class TwoFacedNode:
         return False
 
     def verify(self, study_instance_uid: str, stored: Sequence[Stored]) -> Iterator[Proof]:
-        return verify(self._peer, self.find, self._pause, self._verify_waits, study_instance_uid, stored, lists=True)
+        lists = self._finders[:1] == [self._dimse]  # QIDO-RS is asked for each name of a list alone
+        return verify(self._peer, self.find, self._pause, self._verify_waits, study_instance_uid, stored, lists=lists)
 
     def probe(self) -> Probe:
         """Of both faces. One that does not answer is a fault, though the node may be of use."""
