@@ -176,7 +176,8 @@ class Admission:
         There a proof is the presence of a UID: under it the one form would prove the other.
         """
         found: dict[UUID, set[int]] = defaultdict(set)
-        waits_for: dict[int, str] = {}  # by task a job, of several always the same
+        waits_for: dict[int, str] = {}  # by task, in words; of several jobs always the same
+        said: dict[int, str] = {}  # by task, what it said before
         for row in self._connection.execute(_same_studies(), {"now": self._now, "since": self._now - _ALIVE}):
             record = self._jobs.get(row.job_id)
             destination = None if record is None else self._nodes.get(_destination(record.job))
@@ -188,10 +189,13 @@ class Admission:
                 found[row.job_id].add(row.id)
                 told_of = row.namespace == record.job.metadata.namespace  # others' names are theirs
                 whom = f"job {sent['job_name']}" if told_of else "a job of another namespace"
-                waits_for[row.id] = min(whom, waits_for.get(row.id, whom))
-        for task_id, whom in waits_for.items():
-            waits = f"Waits for {whom}, which sends the study to the same peer in another form."
-            free = select(task.c.id).where(task.c.id == task_id, task.c.message != waits)
+                waits = f"Waits for {whom}, which sends the study to the same peer in another form."
+                waits_for[row.id] = min(waits, waits_for.get(row.id, waits))
+                said[row.id] = row.message
+        for task_id, waits in waits_for.items():
+            if said[task_id] == waits:
+                continue  # as at each look but the first
+            free = select(task.c.id).where(task.c.id == task_id)
             untold = free.with_for_update(skip_locked=True).scalar_subquery()
             self._connection.execute(update(task).where(task.c.id == untold).values(message=waits))
         return found
@@ -333,7 +337,7 @@ def _same_studies() -> Select[Any]:
     """Due tasks whose study another task's attempt is at, with what that one does."""
     other = task.alias("other")
     heard_of = func.coalesce(attempt.c.heartbeat_at, attempt.c.claimed_at) > bindparam("since")
-    columns = (task.c.id, task.c.job_id, task.c.pseudonym, other.c.place)
+    columns = (task.c.id, task.c.job_id, task.c.pseudonym, task.c.message, other.c.place)
     return (
         select(*columns, attempt.c.namespace, attempt.c.source, attempt.c.assignment)
         .select_from(attempt.join(other, other.c.id == attempt.c.task_id))
