@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import os
+import struct
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -25,6 +27,7 @@ _SIDE = 512  # pixels of two bytes
 _ROUNDS = 5
 _AT_ONCE = 4
 _GOAL = 10
+_GET_FLAGS, _SET_FLAGS, _TOP_OF_FOLDERS = 0x80086601, 0x40086602, 0x20000  # linux/fs.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class _Run:
 
 def measure(folder: Path) -> Iterator[Result]:
     """Medians of five rounds in turn, each with a fresh process and an empty folder."""
+    _spread(folder)
     for study in range(1, _AT_ONCE + 1):
         study_folder(folder / f"study-{study}", _SLICES, side=_SIDE, study=study)
     stock, one, four, synced = [], [], [], []
@@ -127,12 +131,24 @@ def _send(address: Address, folder: Path, study: int, *, with_others: bool) -> S
     return play(address, instances, _all_ready.wait if with_others else lambda: None)
 
 
-def _emptied(kept: Path) -> int:
-    """How many files of whole length there were.
+def _spread(folder: Path) -> None:
+    """Has ext4 put each folder in it where it has most room (chattr +T).
 
-    They are removed at the end of all: for minutes ext4 gives no file the inode of one that was removed, and looks
-    at each of them whenever one is made.
+    Else it makes their files where others were removed in the last minutes, say by a test run, and looks at each inode
+    of those first: that cost either acceptor 0.1 to 0.4 ms of CPU a file. Other file systems know no such thing.
     """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        flags = struct.unpack("l", fcntl.ioctl(descriptor, _GET_FLAGS, bytes(8)))[0]
+        fcntl.ioctl(descriptor, _SET_FLAGS, struct.pack("l", flags | _TOP_OF_FOLDERS))
+    except OSError:
+        return
+    finally:
+        os.close(descriptor)
+
+
+def _emptied(kept: Path) -> int:
+    """How many files of whole length there were. They are removed at the end of all, as `_spread` says."""
     files = [path for path in kept.rglob("*") if path.is_file()]
     whole = sum(path.stat().st_size > 2 * _SIDE**2 for path in files)
     for each in files:
