@@ -66,11 +66,12 @@ _LOSSY_RATIO: Final = 0x00282112
 _SPECIMEN_LABEL: Final = 0x00480010
 _OVERLAY_ROWS, _OVERLAY_BITS_ALLOCATED, _OVERLAY_BIT_POSITION = 0x60000010, 0x60000100, 0x60000102
 _OVERLAYS: Final = range(0, 0x20, 2)
+_PADDING: Final = (0x00280120, 0x00280121)  # PixelPaddingValue, PixelPaddingRangeLimit
 _EXTENDED_OFFSETS, _EXTENDED_LENGTHS = 0x7FE00001, 0x7FE00002
 
 FACT_TAGS: Final = frozenset(
     {*_TEXTS, *_NUMBERS, _RECOGNIZABLE, _LOSSY, _LOSSY_RATIO, _EXTENDED_OFFSETS, _EXTENDED_LENGTHS}
-    | {PIXEL_DATA_PROVIDER_URL, _SPECIMEN_LABEL}
+    | {*_PADDING, PIXEL_DATA_PROVIDER_URL, _SPECIMEN_LABEL}
     | {
         tag + (group << 16)
         for group in _OVERLAYS
@@ -121,6 +122,7 @@ class PixelFacts:
     regions: tuple[Region, ...] | None
     embedded_overlays: tuple[int, ...]  # the bit positions of overlays that lie in the pixels' unused bits (retired)
     untold_overlays: bool  # whether there are some that do not tell where their bits are
+    padding: tuple[int, ...]  # samples that are no pixels, by their 16 bits
     extended_offsets: tuple[tuple[int, int], ...] | None  # offset and length of each frame
 
     @property
@@ -176,6 +178,7 @@ def facts_of(
         regions=None if regions is None else tuple(_region(item, order) for item in regions),
         embedded_overlays=_embedded_overlays(values, order),
         untold_overlays=_untold_overlays(values, order),
+        padding=tuple(_number(tag, values[tag], f"{order}H") for tag in _PADDING if len(values.get(tag, b"")) == 2),
         extended_offsets=_extended_offsets(values, order),
     )
 

@@ -7,7 +7,7 @@ the sign, and stay as they are.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
@@ -35,8 +35,10 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class StoredBits:
-    """Which bits of a sample the pixels use. In one of the `ways` the others may be filled. Without `tables` nothing
-    can be cleared, as the header contradicts itself."""
+    """Which bits of a sample the pixels use. In one of the `ways` the others may be filled.
+
+    Where the header makes a `contradiction` of it, nothing can be cleared.
+    """
 
     sample_bytes: int
     big: bool
@@ -44,6 +46,7 @@ class StoredBits:
     tables: tuple[bytes, ...]  # what each value of a byte becomes
     sign: tuple[int, bytes] | None  # the byte with the sign, and what those above it are by it
     numbers: tuple[int, ...]  # of the bytes that need a look
+    contradiction: str = ""
 
     def without(self, data: bytes, ways: list[Way]) -> bytes:
         """The data itself where its unused bits are filled in one of the ways, all others of which go then. Raises
@@ -60,10 +63,16 @@ class StoredBits:
             made[self._at(number) : end : size] = plane
         return bytes(made)
 
+    def takes(self, value: int) -> bool:
+        """Whether a sample of these 16 bits is one of the pixels."""
+        sample = value.to_bytes(max(2, self.sample_bytes), "little")
+        planes = {number: sample[number : number + 1] for number in self.numbers}
+        return any(self._fits(way, planes) for way in self.ways)
+
     def cleared(self, planes: Planes) -> Planes:
         """Raises PixelQuarantine."""
-        if not self.tables:
-            raise PixelQuarantine(PixelReason.HEADER_MALFORMED, "HighBit is not BitsStored - 1, and other bits are set")
+        if self.contradiction:
+            raise PixelQuarantine(PixelReason.UNUSED_BITS, f"bits above BitsStored are set, and {self.contradiction}")
         made = {number: plane.translate(self.tables[number]) for number, plane in planes.items()}
         if self.sign is not None:
             number, table = self.sign
@@ -100,7 +109,10 @@ def stored_bits_of(facts: PixelFacts, matrix: Matrix, *, keeps: bool) -> StoredB
         raise PixelQuarantine(PixelReason.FORMAT_UNSUPPORTED, "an overlay is in bits that its pixels use")
     if not has_room or (keeps and not overlaid):
         return None
-    return _stored_bits(matrix.sample_bytes, matrix.stored, high, signed=matrix.signed, big=matrix.big)
+    bits = _stored_bits(matrix.sample_bytes, matrix.stored, high, signed=matrix.signed, big=matrix.big)
+    if all(bits.takes(value) for value in facts.padding):
+        return bits
+    return replace(bits, contradiction="PixelPaddingValue has some of them, too")  # cleared, it would be a pixel
 
 
 def without_unused_bits(bits: StoredBits | None, pieces: Iterator[Piece], block: Block) -> Iterator[Piece]:
@@ -156,7 +168,8 @@ def _stored_bits(size: int, stored: int, high: int, *, signed: bool, big: bool) 
             ways.append(Way(tuple(_unchanged(table) if count else _SIGNS for count, table in each)))
     numbers = {number for way in ways for number, each in enumerate(way.allowed) if each != _ANY}
     numbers |= {sign[0]} if sign is not None else set()
-    return StoredBits(size, big, tuple(ways), tables, sign, tuple(sorted(numbers)))
+    contradiction = "" if tables else "HighBit is not BitsStored - 1"
+    return StoredBits(size, big, tuple(ways), tables, sign, tuple(sorted(numbers)), contradiction)
 
 
 def _zeros(mask: int, size: int) -> Way:

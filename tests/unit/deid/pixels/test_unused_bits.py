@@ -81,7 +81,23 @@ def test_a_highest_bit_that_is_none(decoder: DecoderProcess) -> None:
             continue
         with pytest.raises(PixelQuarantine) as refused:
             written(dataset, planned(dataset, PASS), decoder)
-        assert refused.value.reason is PixelReason.HEADER_MALFORMED
+        assert refused.value.reason is PixelReason.UNUSED_BITS
+
+
+def test_padding_is_not_made_a_pixel(decoder: DecoderProcess) -> None:
+    """Some write a PixelPaddingValue of more bits than BitsStored: cleared, it would be in the midst of the pixels."""
+    image = pixels_of(16, 12, False)
+    image[:, :3] = 63536
+    dataset = made(image, "MONOCHROME2", ExplicitVRLittleEndian, stored=12)
+    dataset.add_new("PixelPaddingValue", "US", 63536)
+    with pytest.raises(PixelQuarantine) as refused:
+        written(dataset, planned(dataset, PASS), decoder)
+    assert refused.value.reason is PixelReason.UNUSED_BITS
+    image[:, :3] = 4095
+    dataset = made(image, "MONOCHROME2", ExplicitVRLittleEndian, stored=12)
+    dataset.add_new("PixelPaddingValue", "US", 4095)
+    result, _ = written(dataset, planned(dataset, PASS), decoder)
+    assert np.array_equal(read(result, image, ExplicitVRLittleEndian), image)
 
 
 @pytest.mark.parametrize(("bits", "stored", "signed"), [(16, 12, False), (16, 12, True), (8, 6, False)])
