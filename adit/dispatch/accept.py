@@ -138,7 +138,7 @@ def missing_node(job: TransferJob, nodes: Mapping[NodeKey, DicomNode]) -> Fault 
 
 def _no_folder(job: TransferJob, destination: DicomNode) -> Fault | None:
     """A node that was edited may be none any more, and nothing goes there in the open that was to be encrypted."""
-    if job.spec.destination.archive is None or destination.spec.folder is not None:
+    if destination.takes(job.spec.destination.archive):
         return None
     name = destination.metadata.name
     return Fault(

@@ -168,7 +168,7 @@ class Admission:
         destination = self._nodes.get(_destination(resource))
         if not treatable or destination is None or _source(resource) not in self._nodes:
             return False
-        return resource.spec.destination.archive is None or destination.spec.folder is not None
+        return destination.takes(resource.spec.destination.archive)
 
     def _of_other_forms(self) -> Mapping[UUID, set[int]]:
         """By job the due tasks whose study goes to the same peer in another form just now; each says what it waits for.

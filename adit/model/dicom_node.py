@@ -279,12 +279,16 @@ class DicomNode(Resource):
     kind: Literal["DicomNode"] = "DicomNode"
     spec: DicomNodeSpec
 
+    def takes(self, archive: Archive | None) -> bool:
+        """Whether a job that asks for these archives of its own, or none, can have the node as its destination."""
+        return archive is None or self.spec.folder is not None
+
     def archiving(self, archive: Archive | None) -> DicomNode:
-        """The node as a job's destination that asks for archives of its own; it must be a folder, if one does."""
-        if archive is None:
-            return self
-        if self.spec.folder is None:
+        """The node as a job's destination that asks for archives of its own; it must take them."""
+        if not self.takes(archive):
             raise ValueError(f"archives are made in folders only, and DicomNode {self.metadata.name} is none")
+        if archive is None or self.spec.folder is None:
+            return self
         folder = self.spec.folder.model_copy(update={"archive": archive})
         return self.model_copy(update={"spec": self.spec.model_copy(update={"folder": folder})})
 
