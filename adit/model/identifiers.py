@@ -58,6 +58,9 @@ RULE_OF_PATTERN: Final = {
 }
 """What each pattern means to people; `adit.model.manifest_file` says it instead of the pattern."""
 
+UID_AS_SENT: Final = re.compile(r"[0-9][0-9.]{0,63}")
+"""What is taken for a UID in a peer's data, however its numbers are written: never `..`, as it also names files."""
+
 UID = Annotated[
     str,
     StringConstraints(min_length=1, max_length=64, pattern=_UID),

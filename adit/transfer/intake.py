@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import Final
@@ -14,6 +13,7 @@ from typing import Final
 from adit.deid.element_walk import MalformedError
 from adit.dicom.node import Instance
 from adit.model.counted import counted
+from adit.model.identifiers import UID_AS_SENT
 from adit.model.outcome import Fault, FaultCode, TransferFault
 from adit.transfer.as_stated import AsStated
 from adit.transfer.channel import Channel
@@ -27,7 +27,6 @@ Treat = Callable[[Instance], Instance | None]
 no further, by rule. Raises TransferFault naming the instance; the given instance stays the caller's."""
 
 _CHUNK: Final = 2**20
-_UID: Final = re.compile(r"[0-9][0-9.]{0,63}")
 
 
 def digest(instance: Instance) -> str:
@@ -94,7 +93,7 @@ class Intake:
         statement = self._examine(instance)
         own_class = statement.sop_class_uid
         misnamed = own_class not in ("", instance.sop_class_uid)
-        if misnamed and _UID.fullmatch(own_class):
+        if misnamed and UID_AS_SENT.fullmatch(own_class):
             instance = AsStated(instance, own_class)
         admission = self._roster.admit(instance)
         self.counts[admission] += 1

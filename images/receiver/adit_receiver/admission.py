@@ -46,8 +46,6 @@ class Place(Protocol):
 
 
 _Place = TypeVar("_Place", bound=Place)
-
-
 _KEPT: Final = 10  # one in so many
 
 

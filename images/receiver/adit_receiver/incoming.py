@@ -7,20 +7,19 @@ all the same, because a sender hears our answer only then.
 from __future__ import annotations
 
 import io
-import re
 from typing import Final
 
 from adit.dicom.dimse.command import Command
 from adit.dicom.dimse.contexts import DEFLATED_LE
 from adit.dicom.dimse.header import Identity, UnreadableError, identity
 from adit.dicom.dimse.status import CANNOT_UNDERSTAND, DATA_SET_MISMATCH, OUT_OF_RESOURCES, SUCCESS
+from adit.model.identifiers import UID_AS_SENT
 from adit_receiver import counts
 from adit_receiver.counts import Fate
 from adit_receiver.outlet import Arrival, Outlet, Outlets, Refused
 
 _FIRST_LOOK: Final = 16 * 1024  # bytes in which the UIDs of nearly every data set stand
 _LAST_LOOK: Final = 4 * 2**20  # bytes of a data set before we give up
-_UID: Final = re.compile(r"[0-9][0-9.]{0,63}")  # names folders and files: never `..`
 
 
 class Incoming:
@@ -108,7 +107,7 @@ class Incoming:
         if found.sop_instance_uid != self._command.sop_instance_uid:
             raise Refused(Fate.UNREADABLE, DATA_SET_MISMATCH)
         uids = (found.study_instance_uid, found.series_instance_uid, found.sop_instance_uid, self._sop_class_uid)
-        if not all(map(_UID.fullmatch, uids)):
+        if not all(map(UID_AS_SENT.fullmatch, uids)):
             raise Refused(Fate.UNREADABLE, CANNOT_UNDERSTAND)
         self._outlet = self._outlets.open(
             Arrival(
@@ -117,7 +116,7 @@ class Incoming:
                 self._sop_class_uid,
                 found.sop_instance_uid,
                 self._transfer_syntax_uid,
-                found.sop_class_uid if _UID.fullmatch(found.sop_class_uid) else "",
+                found.sop_class_uid if UID_AS_SENT.fullmatch(found.sop_class_uid) else "",
                 self._command.move_originator_message_id or None,  # 0 is no message id: some send it for none
             )
         )
