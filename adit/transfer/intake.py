@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection
 from typing import Final
 
 from adit.deid.element_walk import MalformedError
@@ -18,6 +18,7 @@ from adit.model.outcome import Fault, FaultCode, TransferFault
 from adit.transfer.as_stated import AsStated
 from adit.transfer.channel import Channel
 from adit.transfer.halt import FAULTS, Halt
+from adit.transfer.oddity import Oddity
 from adit.transfer.plan import conflict
 from adit.transfer.roster import Admission, Roster
 from adit.transfer.wholeness import Statement, examine
@@ -53,15 +54,12 @@ class Intake:
         self.counts: Counter[Admission] = Counter()
         self.error: BaseException | None = None
         self._broken: set[str] = set()  # SOP Instance UIDs of what came and was not whole
-        self._misfiled: list[str] = []  # SOP Instance UIDs of what is another patient's by its own word
-        self._misnamed: list[str] = []  # of another SOP class than it came as
-        self._miscoded: list[str] = []  # in another encoding than its transfer syntax
+        self._odd: dict[Oddity, list[str]] = defaultdict(list)  # SOP Instance UIDs of what was passed on
 
     @property
     def warnings(self) -> tuple[Fault, ...]:
         """What was passed on and should be looked at, and what no row tells of, once the fetch is over."""
-        told = ((_misfiled, self._misfiled), (_misnamed, self._misnamed), (_miscoded, self._miscoded))
-        warnings = [tell(uids, self._source) for tell, uids in told if uids]
+        warnings = [oddity.of(self._odd[oddity], self._source) for oddity in Oddity if oddity in self._odd]
         if self._broken and (unlisted := self._broken - {row.sop_instance_uid for row in self._roster.rows()}):
             warnings.append(_unlisted(unlisted, self._source))
         return tuple(warnings)
@@ -108,11 +106,11 @@ class Intake:
                 self._compare(instance)
                 return False
         if self._patient_id is not None and statement.contradicts(self._patient_id):
-            self._misfiled.append(instance.sop_instance_uid)
+            self._odd[Oddity.MISFILED].append(instance.sop_instance_uid)
         if misnamed:
-            self._misnamed.append(instance.sop_instance_uid)
+            self._odd[Oddity.MISNAMED].append(instance.sop_instance_uid)
         if not statement.as_its_syntax_says:
-            self._miscoded.append(instance.sop_instance_uid)
+            self._odd[Oddity.MISCODED].append(instance.sop_instance_uid)
         self._channel.put(instance)
         return True
 
@@ -165,37 +163,6 @@ def _broken(instance: Instance, source: str, error: MalformedError | OSError) ->
         cure="Have the instance repaired at the source, or sent to it once more.",
         node=source,
         sop_instance_uid=instance.sop_instance_uid,
-    )
-
-
-def _misfiled(uids: Sequence[str], source: str) -> Fault:
-    return Fault(
-        code=FaultCode.PATIENT_ID_MISMATCH,
-        message=f"{counted(len(uids), 'instance')} with another PatientID than that under which the source keeps it.",
-        cure="See at the source whose they are (this one is the first); they were transferred as the source has them.",
-        node=source,
-        sop_instance_uid=uids[0],
-    )
-
-
-def _misnamed(uids: Sequence[str], source: str) -> Fault:
-    return Fault(
-        code=FaultCode.FETCHED_WITH_WARNING,
-        message=f"{counted(len(uids), 'instance')} came as of another SOP class than the data set names.",
-        cure="See at the source what they are (this is the first); they were passed on as what their data sets name.",
-        node=source,
-        sop_instance_uid=uids[0],
-    )
-
-
-def _miscoded(uids: Sequence[str], source: str) -> Fault:
-    return Fault(
-        code=FaultCode.FETCHED_WITH_WARNING,
-        message=f"{counted(len(uids), 'instance')} encoded otherwise than the transfer syntax of the transfer says.",
-        cure="Have them mended at the source, and see whether the destination can read them (this one is the first); "
-        "they were passed on as they came.",
-        node=source,
-        sop_instance_uid=uids[0],
     )
 
 
